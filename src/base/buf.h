@@ -1,0 +1,69 @@
+/* buf.h -- an owned, growing byte buffer with a maximum given once.
+ *
+ * Owner: the struct that holds it. Views of data end with the next append.
+ * buf_try_reserve may say no (the maximum, or no memory) and then has changed
+ * nothing; the append calls assert that the maximum is not passed, so a caller
+ * that appends client-sized data reserves first.
+ */
+#ifndef HF_BASE_BUF_H
+#define HF_BASE_BUF_H
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+struct buf {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+    size_t size_max;
+};
+
+void buf_init(struct buf *b, size_t size_max);
+void buf_release(struct buf *b);
+bool buf_try_grow(struct buf *b, size_t extra) HF_CHECK; /* the slow half of try_reserve */
+void buf_shrink(struct buf *b, size_t capacity_max);     /* gives memory back when empty and larger */
+void buf_consume(struct buf *b, size_t size);            /* drops bytes from the front */
+void buf_printf(struct buf *b, const char *format, ...) HF_PRINTF(2, 3);
+void buf_append_uint(struct buf *b, uint64_t value); /* decimal digits */
+void buf_append_int(struct buf *b, int64_t value);
+
+static inline bool buf_try_reserve(struct buf *b, size_t extra)
+{
+    return HF_LIKELY(b->capacity - b->size >= extra) || buf_try_grow(b, extra);
+}
+
+static inline void buf_reserve(struct buf *b, size_t extra)
+{
+    bool reserved = buf_try_reserve(b, extra);
+    hf_assert(reserved);
+}
+
+static inline void buf_reset(struct buf *b)
+{
+    b->size = 0;
+}
+
+static inline bytes buf_view(const struct buf *b)
+{
+    return (bytes){b->data, b->size};
+}
+
+static inline void buf_append(struct buf *b, const void *data, size_t size)
+{
+    buf_reserve(b, size);
+    if (size)
+        memcpy(b->data + b->size, data, size);
+    b->size += size;
+}
+
+static inline void buf_append_bytes(struct buf *b, bytes view)
+{
+    buf_append(b, view.data, view.size);
+}
+
+static inline void buf_append_u8(struct buf *b, uint8_t value)
+{
+    buf_append(b, &value, 1);
+}
+
+#endif

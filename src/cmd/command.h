@@ -1,0 +1,81 @@
+/* command.h -- the row of a command, and what a handler gets.
+ *
+ * Rows stand in cmd/<group>.def, one per command; dispatch, arity, key locking,
+ * COMMAND and its subcommands, and the manual all come from the row.
+ */
+#ifndef HF_CMD_COMMAND_H
+#define HF_CMD_COMMAND_H
+
+#include "cmd/host.h"
+#include "cmd/reply.h"
+#include "cmd/session.h"
+#include "engine/txn.h"
+
+enum command_flags {
+    CMD_WRITE = 1 << 0,
+    CMD_READ = 1 << 1,
+    CMD_GROWS = 1 << 2,      /* refused above maxmemory ("denyoom") */
+    CMD_ADMIN = 1 << 3,
+    CMD_FAST = 1 << 4,
+    CMD_NO_AUTH = 1 << 5,    /* allowed before AUTH */
+    CMD_LOADING = 1 << 6,    /* allowed while loading */
+    CMD_STALE = 1 << 7,
+    CMD_NO_MULTI = 1 << 8,   /* refused inside MULTI */
+    CMD_NO_QUEUE = 1 << 9,   /* runs at once inside MULTI: EXEC, DISCARD, WATCH (which refuses), QUIT, RESET, MULTI */
+    CMD_GATE = 1 << 10,      /* runs alone: SWAPDB, FLUSHALL, FLUSHDB */
+    CMD_NO_TXN = 1 << 11,    /* needs no engine transaction: PING, CLIENT, CONFIG ... */
+    CMD_WALKS = 1 << 12,     /* locks stripes by itself, one at a time: KEYS, SCAN, DBSIZE, RANDOMKEY; takes the gate inside EXEC */
+    CMD_COPIES = 1 << 13,    /* logs a whole value: RENAME, COPY, MOVE */
+    CMD_BLOCKING = 1 << 14,
+    CMD_SKIP_SLOWLOG = 1 << 15,
+    CMD_OTHER_DB = 1 << 16,  /* names keys of another database: COPY, MOVE (exec asks command_keys) */
+};
+
+struct call {
+    const struct command *command;  /* the subcommand's row where there is one */
+    struct session *session;
+    struct reply *reply;
+    struct txn *txn;                /* NULL for CMD_NO_TXN */
+    const bytes *argv;              /* argv[0]: the command's name */
+    size_t argc;
+    const struct key *keys;         /* located keys, in the order of the words */
+    size_t key_count;
+};
+
+typedef void command_handler(struct call *c);
+
+struct key_range { int first, last, step; }; /* word positions as COMMAND reports them; last -1: to the end; first 0: none */
+
+struct command {
+    const char *name;               /* upper case: "SET"; a subcommand: "GET" of CONFIG */
+    command_handler *handler;       /* NULL for a container with subcommands */
+    int arity;                      /* words incl. the name; negative: at least */
+    uint32_t flags;
+    struct key_range keys;
+    const char *group, *since, *cost, *usage, *summary;
+    const struct command *subcommands; /* ends with name NULL */
+    const char *full_name;          /* lower case "config|get"; filled at start */
+    struct command_stats *stats;    /* calls, usec, ...; filled at start */
+};
+
+#define KEY_AT(n) {(n), (n), 1}
+#define KEYS_FROM(n) {(n), -1, 1}
+#define KEY_PAIRS_FROM(n) {(n), -1, 2}
+#define KEYS_BETWEEN(a, b) {(a), (b), 1}
+
+void command_table_init(void);               /* once, before use */
+const struct command *command_find(bytes name); /* top-level row, NULL: unknown */
+/* Row and subcommand row for the words; replies the Redis error itself and returns NULL
+ * for an unknown command or subcommand or a wrong arity. */
+const struct command *command_resolve(const bytes *argv, size_t argc, struct reply *r);
+size_t command_count(void);
+const struct command *command_at(size_t index);
+/* Positions of the keys in the words; returns how many (at most argc). */
+size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
+
+/* Word n of the command as a located key. */
+static inline const struct key *call_key(const struct call *c, size_t n) { return &c->keys[n]; }
+
+struct command_stats { _Atomic uint64_t calls, usec, failed, rejected; };
+
+#endif

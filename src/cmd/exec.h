@@ -1,0 +1,54 @@
+/* exec.h -- from the words of a command to its reply, with locks, log and gate.
+ *
+ * One struct exec per worker. A batch is: exec_batch_begin, exec_prefetch for each
+ * parsed command, exec_run for each, exec_batch_end. The caller then sends what the
+ * marks allow.
+ */
+#ifndef HF_CMD_EXEC_H
+#define HF_CMD_EXEC_H
+
+#include "cmd/command.h"
+
+struct engine;
+struct exec;
+
+struct parsed_command {
+    const bytes *argv;   /* into the connection's input; stays valid until run or unparked */
+    size_t argc;
+    const struct command *command; /* filled by exec_prefetch; may be NULL */
+    struct key key0;     /* the first key, located by exec_prefetch */
+    bool located;
+};
+
+enum exec_result {
+    EXEC_DONE,   /* replied (or silent by CLIENT REPLY); lsn below */
+    EXEC_PARKED, /* nothing has happened; run the same command again after wake() */
+};
+
+/* How a parked command comes back: called on any thread, posts to the worker's inbox.
+ * Node and its connection outlive the park; exec_unpark withdraws it when the
+ * connection closes (false: wake() was already called). */
+struct park_node {
+    struct park_node *next;
+    void (*wake)(struct park_node *node);
+    _Atomic uint32_t state;
+    uint32_t stripe;
+};
+
+struct exec *exec_new(struct engine *engine, unsigned worker);
+void exec_free(struct exec *x);
+
+/* False: the gate is held by another worker, or the server is paused: do not run
+ * anything; try again after the gate's wake (struct engine's gate_wake callback). */
+bool exec_batch_begin(struct exec *x);
+void exec_batch_end(struct exec *x); /* leaves the gate, kicks the log */
+void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
+/* *lsn: the log position that the reply must wait for, by the session's durability
+ * (0: none). */
+enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p,
+                          struct park_node *node, uint64_t *lsn);
+bool exec_unpark(struct exec *x, struct park_node *node);
+/* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
+unsigned exec_housekeeping(struct exec *x);
+
+#endif

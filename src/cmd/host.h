@@ -1,0 +1,49 @@
+/* host.h -- what commands ask of the server around them: connections, settings,
+ * statistics, its life. The server fills one struct host; tests may use a stub.
+ *
+ * Threads: callable from any worker, unless said.
+ */
+#ifndef HF_CMD_HOST_H
+#define HF_CMD_HOST_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+struct session;
+
+struct kill_filter { /* unset: NULL or 0 */
+    uint64_t id;
+    const char *address, *local_address, *user;
+    int type;          /* 0 any, 1 normal, 2 master, 3 replica, 4 pubsub */
+    uint64_t max_age_s;
+    bool skip_me;
+    uint64_t my_id;
+};
+
+struct host {
+    /* settings (server/config): names are matched as Redis does, case-insensitive */
+    void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
+    /* all or nothing; on refusal *error_name is the name and the text says why */
+    bool (*config_set)(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
+    status (*config_rewrite)(char *error, size_t error_size);
+    bool (*password_matches)(bytes user, bytes password); /* constant time */
+    bool (*password_required)(void);
+    /* connections (net) */
+    void (*client_info)(const struct session *s, struct buf *out); /* one line of CLIENT LIST, own worker only */
+    /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */
+    void (*client_list)(struct buf *out, const uint64_t *ids, size_t id_count, int type);
+    size_t (*client_kill)(const struct kill_filter *filter);
+    size_t (*client_count)(void);
+    void (*client_pause)(uint64_t until_ms, bool writes_only); /* until 0: unpause */
+    /* life (server) */
+    void (*info)(const bytes *sections, size_t count, struct buf *out); /* count 0: default */
+    void (*reset_stats)(void);
+    status (*snapshot_start)(void);          /* BGSAVE; HF_ERR_EXISTS when one runs */
+    status (*snapshot_wait)(void);           /* SAVE: blocks the worker until published */
+    uint64_t (*snapshot_last_s)(void);       /* LASTSAVE, unix seconds */
+    bool (*shutdown)(bool save, bool nosave, bool abort, bool force); /* false: cannot (abort: none in progress) */
+};
+
+extern const struct host *host; /* set before the first command */
+
+#endif

@@ -1,0 +1,50 @@
+/* reply.h -- reply events: what a handler says, without knowing the protocol.
+ *
+ * A protocol provides struct reply_ops; the events arrive in RESP3's terms and the
+ * protocol words them (RESP2 turns maps into flat arrays, nulls into "$-1", ...).
+ * Owner: the connection; one thread. Views are copied before the call returns.
+ */
+#ifndef HF_CMD_REPLY_H
+#define HF_CMD_REPLY_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+struct reply;
+
+struct reply_ops {
+    void (*simple)(struct reply *r, bytes text);              /* +OK */
+    void (*error)(struct reply *r, bytes line);               /* "ERR text": CR, LF, NUL become spaces */
+    void (*integer)(struct reply *r, int64_t value);
+    void (*bulk)(struct reply *r, bytes value);
+    void (*verbatim)(struct reply *r, const char *format3, bytes text); /* RESP2: bulk */
+    void (*dbl)(struct reply *r, double value);                /* RESP2: bulk */
+    void (*boolean)(struct reply *r, bool value);              /* RESP2: 1 or 0 */
+    void (*null)(struct reply *r);                             /* RESP2: $-1 */
+    void (*null_array)(struct reply *r);                       /* RESP2: *-1; RESP3: _ */
+    void (*array)(struct reply *r, size_t count);              /* count elements follow */
+    void (*map)(struct reply *r, size_t pairs);                /* RESP2: array of 2 * pairs */
+    void (*set)(struct reply *r, size_t count);
+};
+
+struct reply {
+    const struct reply_ops *ops;
+    struct buf *out;    /* where the protocol writes */
+    uint64_t errors;    /* error replies so far, for statistics */
+    int version;        /* 2 or 3: the protocol's; handlers ask only where Redis documents a different shape */
+};
+
+static inline void reply_simple(struct reply *r, const char *text) { r->ops->simple(r, bytes_str(text)); }
+static inline void reply_ok(struct reply *r) { r->ops->simple(r, BYTES("OK")); }
+static inline void reply_int(struct reply *r, int64_t value) { r->ops->integer(r, value); }
+static inline void reply_bulk(struct reply *r, bytes value) { r->ops->bulk(r, value); }
+static inline void reply_text(struct reply *r, const char *text) { r->ops->bulk(r, bytes_str(text)); }
+static inline void reply_null(struct reply *r) { r->ops->null(r); }
+static inline void reply_array(struct reply *r, size_t count) { r->ops->array(r, count); }
+static inline void reply_map(struct reply *r, size_t pairs) { r->ops->map(r, pairs); }
+static inline void reply_error_line(struct reply *r, const char *line) { r->errors++; r->ops->error(r, bytes_str(line)); }
+/* "ERR ..." with printf; at most 1,000 bytes. */
+void reply_errorf(struct reply *r, const char *format, ...) HF_PRINTF(2, 3);
+void reply_status(struct reply *r, status s); /* the row of errors.def */
+
+#endif

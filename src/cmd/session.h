@@ -1,0 +1,46 @@
+/* session.h -- what a connection is to the commands: state that outlives one command.
+ *
+ * Owner: the connection's worker. Other threads reach a session only through host.h.
+ */
+#ifndef HF_CMD_SESSION_H
+#define HF_CMD_SESSION_H
+
+#include "base/arena.h"
+#include "cmd/reply.h"
+#include "store/key.h"
+
+#include <stdatomic.h>
+
+struct watch; /* engine/watch.h: registrations of WATCH */
+
+struct queued_command { const struct command *command; bytes *argv; size_t argc; };
+
+struct session {
+    uint64_t id;
+    uint32_t db;
+    bool authenticated;
+    bool close_after_reply;   /* QUIT, protocol error, CLIENT KILL of oneself */
+    bool no_touch, no_evict;
+    enum { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP } reply_mode; /* CLIENT REPLY */
+    int durability;           /* enum durability: the wait of this connection */
+    struct reply reply;
+    /* MULTI */
+    bool in_multi, multi_aborted;
+    struct queued_command *queue;
+    size_t queue_count, queue_capacity, queue_bytes;
+    struct arena queue_arena; /* the words of the queue */
+    struct watch *watches;    /* NULL: none */
+    size_t watch_count;
+    /* names shown by CLIENT LIST: "" when unset */
+    char name[128], lib_name[64], lib_version[64];
+    const char *last_command; /* full name, lower case; static */
+    char user[16];            /* "default" */
+    void *connection;         /* the net layer's own */
+    uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */
+};
+
+void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, struct buf *out);
+void session_reset(struct session *s);   /* RESET: as new, unwatched */
+void session_release(struct session *s); /* unwatches; frees the queue */
+
+#endif

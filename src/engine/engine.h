@@ -1,0 +1,59 @@
+/* engine.h -- the database: one store, one log, snapshots. What the server opens.
+ *
+ * engine_open recovers before it returns (progress through on_progress). Workers then
+ * each make a struct exec (cmd/exec.h); engine_close needs them all gone.
+ */
+#ifndef HF_ENGINE_ENGINE_H
+#define HF_ENGINE_ENGINE_H
+
+#include "durable/log.h"
+#include "store/key.h"
+
+struct engine;
+
+struct engine_config {
+    const char *dir;             /* data directory; made if absent; locked exclusively */
+    uint32_t databases;          /* 16 */
+    unsigned workers;            /* at most WORKERS_MAX */
+    enum durability durability;  /* NONE: memory only, unless the directory holds a log */
+    size_t ring_size;            /* 0: default */
+    uint64_t segment_size;       /* 0: default */
+    uint32_t interval_ms;        /* 0: default */
+    uint64_t interval_bytes;     /* 0: default */
+    uint64_t maxmemory;          /* 0: none */
+    bool auto_snapshot;          /* when the log outgrows the data */
+    /* Log positions or state moved, or the gate opened: wake every worker. Any thread. */
+    void (*wake_workers)(void *context);
+    void (*on_progress)(void *context, const char *what, uint64_t done, uint64_t total);
+    void (*on_log_line)(void *context, int level, const char *line); /* level: 0 debug 1 verbose 2 notice 3 warning */
+    void *context;
+};
+
+#define WORKERS_MAX 64
+
+status engine_open(const struct engine_config *config, struct engine **out, char *detail, size_t detail_size) HF_CHECK;
+void engine_close(struct engine *e); /* everything acknowledged or published is on disk after */
+
+/* Positions up to which replies may leave. UINT64_MAX in a memory-only server. */
+uint64_t engine_written(const struct engine *e);
+uint64_t engine_durable(const struct engine *e);
+bool engine_logged(const struct engine *e);
+struct log *engine_log(struct engine *e); /* NULL when memory only */
+void engine_set_maxmemory(struct engine *e, uint64_t bytes);
+
+status engine_snapshot_start(struct engine *e);  /* HF_ERR_EXISTS: one runs already */
+status engine_snapshot_wait(struct engine *e);   /* for the one that runs, or starts one */
+
+struct engine_stats {
+    uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
+    uint64_t expired_keys, hits, misses, changes_since_snapshot;
+    uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes;
+    bool snapshot_running, snapshot_last_failed;
+    double snapshot_progress;
+    uint64_t recovery_ms, recovered_keys, recovered_records;
+};
+void engine_stats(struct engine *e, struct engine_stats *out);
+void engine_db_counts(struct engine *e, uint32_t db, uint64_t *keys, uint64_t *with_deadline);
+uint32_t engine_databases(const struct engine *e);
+
+#endif

@@ -1,0 +1,44 @@
+/* strings.h -- typed operations on string keys. Keys must be locked by the txn.
+ *
+ * Every operation returns HF_ERR_WRONGTYPE for a key of another type unless it says
+ * otherwise, and then has changed nothing.
+ */
+#ifndef HF_ENGINE_STRINGS_H
+#define HF_ENGINE_STRINGS_H
+
+#include "engine/txn.h"
+
+#define STRING_SIZE_MAX (512u << 20) /* Redis' proto-max-bulk-len default */
+
+/* A string's text: a view into the entry or blob, or the digits of an integer. */
+struct text {
+    bool found;
+    bytes view; /* empty when absent */
+    char digits[24];
+};
+
+enum set_when { SET_ALWAYS, SET_IF_ABSENT, SET_IF_PRESENT };
+
+struct set_options {
+    enum set_when when;
+    bool keep_deadline;
+    bool get_old;          /* fill result->old; WRONGTYPE if the old value is no string */
+    uint64_t deadline_ms;  /* 0: none. One in the past: the key is removed instead. */
+};
+
+struct set_result {
+    bool done;       /* false: NX or XX refused */
+    struct text old; /* when get_old; in the txn's arena */
+};
+
+/* Overwrites a key of any type. */
+status string_set(struct txn *t, const struct key *k, bytes value, const struct set_options *o, struct set_result *result) HF_CHECK;
+status string_get(struct txn *t, const struct key *k, struct text *out) HF_CHECK;
+status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size) HF_CHECK;
+/* Zero-fills a gap. An empty value changes nothing and reports the current size. */
+status string_set_range(struct txn *t, const struct key *k, uint64_t offset, bytes value, size_t *size) HF_CHECK;
+status string_incr_by(struct txn *t, const struct key *k, int64_t delta, int64_t *result) HF_CHECK;
+/* *result: text in the txn's arena, as INCRBYFLOAT replies. */
+status string_incr_float(struct txn *t, const struct key *k, long double delta, bytes *result) HF_CHECK;
+
+#endif

@@ -1,0 +1,35 @@
+/* txn.h -- one transaction on the engine: locks, effects, undo.
+ *
+ * Journey: txn_begin, txn_lock (all keys; may say busy), operations (strings.h,
+ * keys.h, hashes.h), then txn_commit or txn_rollback, which unlock.
+ *
+ * Always true: operations touch only stripes that are locked; an operation that
+ * returns a status other than HF_OK has changed nothing; the log record of a
+ * transaction is placed before its first stripe is unlocked.
+ * Owner: one worker thread; reused for every transaction of that worker. Views
+ * that operations hand out end at commit.
+ */
+#ifndef HF_ENGINE_TXN_H
+#define HF_ENGINE_TXN_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "store/key.h"
+
+struct engine;
+struct txn;
+
+struct txn *txn_new(struct engine *engine);
+void txn_free(struct txn *t);
+
+/* Hashes and places a key of database number db. */
+void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key *key);
+
+/* Now, frozen for the transaction: unix time in ms, never below the last logged time. */
+uint64_t txn_now_ms(const struct txn *t);
+/* Memory that lives until the transaction ends. */
+struct arena *txn_arena(struct txn *t);
+struct engine *txn_engine(struct txn *t);
+
+#endif

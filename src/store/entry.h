@@ -1,0 +1,117 @@
+/* entry.h -- one key: header, optional fields, key bytes, value, in one block.
+ *
+ * Layout (docs/adr/0003; bytes):
+ *   0 u8 kind: low 4 bits enum type, high 4 bits enum encoding
+ *   1 u8 fields: FIELD_* bits            2 u8 key size   3 u8 value size (narrow)
+ *   4 u32 clock: 24 bits seconds of the last access, 8 bits frequency
+ *   8 [wide: u32 key size, u32 value size] [deadline 6 bytes, ms] [version 8] [client flags 4]
+ *   then key bytes, value bytes.
+ * A value of encoding ENC_BLOB or ENC_OBJECT is an 8-byte pointer: to a counted
+ * struct blob, or to the object of the type's type_ops.
+ * Threads: an entry is touched only under the lock of its stripe.
+ */
+#ifndef HF_STORE_ENTRY_H
+#define HF_STORE_ENTRY_H
+
+#include "base/bytes.h"
+#include "base/assert.h"
+#include "base/wire.h"
+
+/* On disk: never renumber. */
+enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 5, TYPE_COUNT };
+enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_BLOB = 2, ENC_OBJECT = 3 };
+enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8 };
+
+#define KEY_SIZE_MAX (512u << 20)
+#define ENTRY_INLINE_MAX 16384 /* values above it are blobs */
+
+struct entry {
+    uint8_t kind, fields, key_size, value_size;
+    uint32_t clock;
+};
+
+/* What to write into a block, or what stands in one. */
+struct entry_image {
+    enum type type;
+    enum encoding encoding;
+    uint64_t deadline_ms;  /* 0: none */
+    bool has_version, has_flags;
+    uint64_t version;
+    uint32_t flags;
+    uint32_t clock;
+    bytes key, value;      /* value: the bytes in the block (8-byte pointer for BLOB and OBJECT) */
+};
+
+static inline enum type entry_type(const struct entry *e) { return (enum type)(e->kind & 15); }
+static inline enum encoding entry_encoding(const struct entry *e) { return (enum encoding)(e->kind >> 4); }
+
+/* Bytes of optional fields before the deadline, and before the key. */
+static inline size_t entry_fields_size(uint8_t fields)
+{
+    static const uint8_t sizes[16] = {0, 6, 8, 14, 4, 10, 12, 18, 8, 14, 16, 22, 12, 18, 20, 26};
+    return sizes[fields & 15];
+}
+
+static inline size_t entry_key_size(const struct entry *e)
+{
+    return e->fields & FIELD_WIDE ? get_u32((const uint8_t *)e + 8) : e->key_size;
+}
+
+static inline size_t entry_value_size(const struct entry *e)
+{
+    return e->fields & FIELD_WIDE ? get_u32((const uint8_t *)e + 12) : e->value_size;
+}
+
+static inline bytes entry_key(const struct entry *e)
+{
+    return bytes_of((const uint8_t *)e + sizeof(*e) + entry_fields_size(e->fields), entry_key_size(e));
+}
+
+/* The value bytes as they stand in the block. */
+static inline bytes entry_inline(const struct entry *e)
+{
+    bytes key = entry_key(e);
+    return bytes_of(key.data + key.size, entry_value_size(e));
+}
+
+static inline uint64_t entry_deadline(const struct entry *e)
+{
+    if (!(e->fields & FIELD_DEADLINE))
+        return 0;
+    uint64_t deadline = 0;
+    memcpy(&deadline, (const uint8_t *)e + 8 + (e->fields & FIELD_WIDE ? 8 : 0), 6);
+    return deadline;
+}
+
+static inline void *entry_pointer(const struct entry *e)
+{
+    void *pointer;
+    hf_assert(entry_encoding(e) >= ENC_BLOB);
+    memcpy(&pointer, entry_inline(e).data, sizeof(pointer));
+    return pointer;
+}
+
+size_t entry_image_size(const struct entry_image *image);
+void entry_write(struct entry *block, const struct entry_image *image); /* block: entry_image_size bytes */
+struct entry_image entry_read(const struct entry *e);                   /* views into the block */
+/* In place; only when the entry already has a deadline field and ms > 0. */
+void entry_set_deadline(struct entry *e, uint64_t ms);
+static inline size_t entry_size(const struct entry *e)
+{
+    return sizeof(*e) + entry_fields_size(e->fields) + entry_key_size(e) + entry_value_size(e);
+}
+
+/* A counted large string. Held by its entry, by replies being sent, by snapshots.
+ * Changed only while the count is 1 and the stripe is locked. */
+struct blob {
+    _Atomic uint32_t count;
+    uint32_t unused;
+    size_t size, capacity;
+    uint8_t data[];
+};
+
+struct blob *blob_new(size_t size, size_t capacity); /* count 1; NULL: no memory */
+struct blob *blob_ref(struct blob *b);
+void blob_unref(struct blob *b);
+
+#endif

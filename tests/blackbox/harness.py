@@ -1,0 +1,281 @@
+"""harness.py -- start servers and speak RESP to them: the floor under every black-box test.
+
+Goal:   a test reads like its subject; processes, ports and wire bytes live here.
+Method: a server is a child process on a free loopback port and is stopped by its pid, also when
+        the test dies (atexit). The client keeps the wire type of each reply, since "the reply is
+        that of Redis" includes it: a reply is a pair (type byte, value), and plain() makes Python
+        values of it. Arguments are bytes, str, int or float; nothing is decoded.
+Always: every wait has an end (STARTUP_SECONDS, REPLY_SECONDS).
+
+Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default redis-server).
+"""
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+STARTUP_SECONDS = 60
+REPLY_SECONDS = 60
+
+
+def holdfast_path():
+    return os.environ.get("HOLDFAST") or os.path.join(ROOT, "build/release/holdfast")
+
+
+def redis_path():
+    return os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or "/usr/bin/redis-server"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+# --- temporary directories and processes, cleaned up at exit -----------------------------------
+
+_directories = []
+_servers = []
+
+
+def temp_dir(prefix="holdfast-test-"):
+    """A new directory, removed at exit unless KEEP=1."""
+    path = tempfile.mkdtemp(prefix=prefix)
+    _directories.append(path)
+    return path
+
+
+def remove_dir(path):
+    shutil.rmtree(path, ignore_errors=True)
+    if path in _directories:
+        _directories.remove(path)
+
+
+@atexit.register
+def _clean_up():
+    for server in list(_servers):
+        server.kill9()
+    if os.environ.get("KEEP") != "1":
+        for path in list(_directories):
+            remove_dir(path)
+
+
+# --- replies -----------------------------------------------------------------------------------
+
+class ReplyError(Exception):
+    """An error reply; compares by its text."""
+
+    def __eq__(self, other):
+        return isinstance(other, ReplyError) and self.args == other.args
+
+    __hash__ = Exception.__hash__
+
+
+def plain(reply):
+    """The Python value of a wire reply; an error becomes a ReplyError object (not raised)."""
+    kind, value = reply
+    if value is None:
+        return None
+    if kind in "-!":
+        return ReplyError(value.decode("latin-1"))
+    if kind in "*~>":
+        return [plain(item) for item in value]
+    if kind == "%":
+        items = [plain(item) for item in value]
+        return dict(zip(items[::2], items[1::2]))
+    if kind == ",":
+        return float(value)
+    return value
+
+
+def encode(*words):
+    out = [b"*%d\r\n" % len(words)]
+    for word in words:
+        if not isinstance(word, bytes):
+            word = str(word).encode()
+        out.append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return b"".join(out)
+
+
+class Client:
+    """One connection, RESP2 until hello(3). Not for use by two threads."""
+
+    def __init__(self, port, resp=2, timeout=REPLY_SECONDS, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb", buffering=65536)
+        if resp == 3:
+            self.call("HELLO", 3)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def send_raw(self, data):
+        self.socket.sendall(data)
+
+    def send(self, *words):
+        self.socket.sendall(encode(*words))
+
+    def read(self):
+        """The next reply as (type, value). Raises ConnectionError when the server hangs up."""
+        line = self.file.readline()
+        if line[-2:] != b"\r\n":
+            raise ConnectionError("server closed the connection" if not line else "torn line %r" % line)
+        kind, rest = chr(line[0]), line[1:-2]
+        if kind in "$=!":
+            size = int(rest)
+            if size < 0:
+                return (kind, None)
+            data = self.file.read(size + 2)
+            if len(data) != size + 2 or data[-2:] != b"\r\n":
+                raise ConnectionError("torn bulk reply")
+            return (kind, data[:-2])
+        if kind == ":":
+            return (kind, int(rest))
+        if kind in "+-,(":
+            return (kind, rest)
+        if kind in "*~>%":
+            count = int(rest)
+            if count < 0:
+                return (kind, None)
+            return (kind, [self.read() for _ in range(count * 2 if kind == "%" else count)])
+        if kind == "_":
+            return (kind, None)
+        if kind == "#":
+            return (kind, rest == b"t")
+        raise ConnectionError("not RESP: %r" % line[:80])
+
+    def wire(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def call(self, *words):
+        """The plain reply; an error reply is raised."""
+        value = plain(self.wire(*words))
+        if isinstance(value, ReplyError):
+            raise value
+        return value
+
+    def pipeline(self, commands):
+        """Plain replies of many commands in one write; errors stay in the list."""
+        self.socket.sendall(b"".join(encode(*words) for words in commands))
+        return [plain(self.read()) for _ in commands]
+
+
+# --- servers -----------------------------------------------------------------------------------
+
+REDIS_DURABILITY = {
+    "none": ["--appendonly", "no"],
+    "interval": ["--appendonly", "yes", "--appendfsync", "everysec"],
+    "commit": ["--appendonly", "yes", "--appendfsync", "always"],
+}
+
+
+class Server:
+    """A child server on a free port. Use as a context manager or start()/stop()."""
+
+    def __init__(self, kind="holdfast", directory=None, durability="none", workers=2, extra=(), cpu=None):
+        self.kind = kind
+        self.own_directory = directory is None
+        self.directory = directory or temp_dir()
+        self.durability = durability
+        self.workers = workers
+        self.extra = list(extra)
+        self.cpu = cpu
+        self.process = None
+        self.port = None
+
+    def arguments(self, port):
+        if self.kind == "redis":
+            return [redis_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
+                    "--loglevel", "warning", "--enable-debug-command", "yes"] \
+                + REDIS_DURABILITY[self.durability] + self.extra
+        return [holdfast_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", self.directory,
+                "--workers", str(self.workers), "--durability", self.durability, "--save", "",
+                "--loglevel", "warning"] + self.extra
+
+    def start(self):
+        """Returns seconds until the first PING was answered. Two tries: a free port may be taken meanwhile."""
+        for attempt in range(2):
+            self.port = free_port()
+            began = time.monotonic()
+            log = open(os.path.join(self.directory, "server.out"), "ab")
+            pin = (lambda: os.sched_setaffinity(0, {self.cpu})) if self.cpu is not None else None
+            self.process = subprocess.Popen(self.arguments(self.port), stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, preexec_fn=pin)
+            log.close()
+            _servers.append(self)
+            if self._wait_ready(began + STARTUP_SECONDS):
+                return time.monotonic() - began
+            self.kill9()
+        raise RuntimeError("%s did not start: %s\n%s" % (self.kind, " ".join(self.arguments(self.port)), self.output()))
+
+    def _wait_ready(self, deadline):
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                client = Client(self.port, timeout=max(0.1, deadline - time.monotonic()))
+                reply = client.wire("PING")
+                client.close()
+                if reply == ("+", b"PONG"):
+                    return True
+            except OSError:
+                pass
+            time.sleep(0.003)
+        return False
+
+    def output(self):
+        """The last of what the server printed."""
+        try:
+            with open(os.path.join(self.directory, "server.out"), "rb") as f:
+                return f.read()[-4000:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def client(self, resp=2, **options):
+        return Client(self.port, resp, **options)
+
+    def _forget(self):
+        if self in _servers:
+            _servers.remove(self)
+
+    def kill9(self):
+        if self.process is not None:
+            if self.process.poll() is None:
+                os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._forget()
+
+    def stop(self, seconds=30):
+        """SIGTERM, then SIGKILL. Returns the exit status."""
+        if self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                print("%s ignored SIGTERM for %d s" % (self.kind, seconds), file=sys.stderr)
+                self.kill9()
+        self._forget()
+        if self.own_directory and os.environ.get("KEEP") != "1":
+            remove_dir(self.directory)
+        return self.process.returncode if self.process else None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
