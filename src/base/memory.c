@@ -1,7 +1,9 @@
 /* memory.c -- malloc with one policy: small internal requests do not fail. */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,4 +59,19 @@ char *mem_strdup(const char *text)
 {
     size_t size = strlen(text) + 1;
     return memcpy(mem_alloc(size), text, size);
+}
+
+/* jemalloc's statistics when the server is linked with it, else the C library's. */
+int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size) __attribute__((weak));
+
+size_t mem_in_use(void)
+{
+    if (mallctl) {
+        uint64_t epoch = 1;
+        size_t allocated = 0, size = sizeof(allocated);
+        mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+        if (mallctl("stats.allocated", &allocated, &size, NULL, 0) == 0)
+            return allocated;
+    }
+    return mallinfo2().uordblks;
 }

@@ -16,6 +16,7 @@ void *mem_realloc(void *block, size_t size);
 void *mem_try_alloc(size_t size) HF_CHECK;
 void *mem_alloc_aligned(size_t alignment, size_t size);
 void mem_free(void *block);
+size_t mem_in_use(void); /* bytes handed out by the allocator, for statistics */
 char *mem_strdup(const char *text);
 
 #endif

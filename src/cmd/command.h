@@ -29,6 +29,8 @@ enum command_flags {
     CMD_BLOCKING = 1 << 14,
     CMD_SKIP_SLOWLOG = 1 << 15,
     CMD_OTHER_DB = 1 << 16,  /* names keys of another database: COPY, MOVE (exec asks command_keys) */
+    CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
+    CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
 };
 
 struct call {
@@ -53,6 +55,8 @@ struct command {
     uint32_t flags;
     struct key_range keys;
     const char *group, *since, *cost, *usage, *summary;
+    const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
+    const char *tips;               /* command tips, space-separated; NULL: none */
     const struct command *subcommands; /* ends with name NULL */
     const char *full_name;          /* lower case "config|get"; filled at start */
     struct command_stats *stats;    /* calls, usec, ...; filled at start */
@@ -68,10 +72,19 @@ const struct command *command_find(bytes name); /* top-level row, NULL: unknown 
 /* Row and subcommand row for the words; replies the Redis error itself and returns NULL
  * for an unknown command or subcommand or a wrong arity. */
 const struct command *command_resolve(const bytes *argv, size_t argc, struct reply *r);
+const struct command *command_find_sub(const struct command *container, bytes name); /* NULL: none */
+bool command_arity_fits(const struct command *row, size_t argc);
 size_t command_count(void);
 const struct command *command_at(size_t index);
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
+
+/* Locates the keys of the words, those of another database too: what exec locks and
+ * hands to the handler. Room for argc keys; returns how many. COPY: key 1 is in the
+ * database of its DB option. MOVE: key 1 is the same name in the other database. A
+ * database that does not exist is replaced by `db`; the handler words that error. */
+size_t command_keys(const struct engine *engine, uint32_t db, const struct command *row,
+                    const bytes *argv, size_t argc, struct key *keys);
 
 /* Word n of the command as a located key. */
 static inline const struct key *call_key(const struct call *c, size_t n) { return &c->keys[n]; }

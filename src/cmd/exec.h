@@ -8,6 +8,7 @@
 #define HF_CMD_EXEC_H
 
 #include "cmd/command.h"
+#include "store/stripe.h"
 
 struct engine;
 struct exec;
@@ -25,16 +26,6 @@ enum exec_result {
     EXEC_PARKED, /* nothing has happened; run the same command again after wake() */
 };
 
-/* How a parked command comes back: called on any thread, posts to the worker's inbox.
- * Node and its connection outlive the park; exec_unpark withdraws it when the
- * connection closes (false: wake() was already called). */
-struct park_node {
-    struct park_node *next;
-    void (*wake)(struct park_node *node);
-    _Atomic uint32_t state;
-    uint32_t stripe;
-};
-
 struct exec *exec_new(struct engine *engine, unsigned worker);
 void exec_free(struct exec *x);
 
@@ -47,6 +38,8 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
  * (0: none). */
 enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p,
                           struct park_node *node, uint64_t *lsn);
+/* The node and its connection outlive the park. Withdraws it when the connection closes;
+ * false: node->wake() has been called already, wait for the message that it posted. */
 bool exec_unpark(struct exec *x, struct park_node *node);
 /* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
 unsigned exec_housekeeping(struct exec *x);

@@ -34,7 +34,7 @@ struct host {
     void (*client_list)(struct buf *out, const uint64_t *ids, size_t id_count, int type);
     size_t (*client_kill)(const struct kill_filter *filter);
     size_t (*client_count)(void);
-    void (*client_pause)(uint64_t until_ms, bool writes_only); /* until 0: unpause */
+    void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
     /* life (server) */
     void (*info)(const bytes *sections, size_t count, struct buf *out); /* count 0: default */
     void (*reset_stats)(void);

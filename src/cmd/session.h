@@ -11,7 +11,7 @@
 
 #include <stdatomic.h>
 
-struct watch; /* engine/watch.h: registrations of WATCH */
+struct watch; /* engine/internal.h: registrations of WATCH */
 
 struct queued_command { const struct command *command; bytes *argv; size_t argc; };
 
@@ -31,6 +31,7 @@ struct session {
     struct arena queue_arena; /* the words of the queue */
     struct watch *watches;    /* NULL: none */
     size_t watch_count;
+    _Atomic bool watch_dirty; /* set by any worker, under the stripe's lock: the next EXEC replies nil */
     /* names shown by CLIENT LIST: "" when unset */
     char name[128], lib_name[64], lib_version[64];
     const char *last_command; /* full name, lower case; static */
@@ -42,5 +43,6 @@ struct session {
 void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, struct buf *out);
 void session_reset(struct session *s);   /* RESET: as new, unwatched */
 void session_release(struct session *s); /* unwatches; frees the queue */
+void session_unwatch(struct session *s); /* forgets every WATCH; exec.c */
 
 #endif

@@ -203,6 +203,9 @@ class Server:
 
     def start(self):
         """Returns seconds until the first PING was answered. Two tries: a free port may be taken meanwhile."""
+        binary = self.arguments(0)[0]
+        if not os.access(binary, os.X_OK):
+            sys.exit("no server at %s: run script/build, or set HOLDFAST" % binary)
         for attempt in range(2):
             self.port = free_port()
             began = time.monotonic()

@@ -1,0 +1,71 @@
+/* args.c -- parsing of words that several groups share. */
+#include "cmd/args.h"
+
+#include "base/number.h"
+#include "engine/engine.h"
+
+#include <inttypes.h>
+#include <limits.h>
+
+bool arg_int(struct call *c, size_t index, int64_t *value)
+{
+    if (HF_LIKELY(number_parse_int(c->argv[index], value)))
+        return true;
+    reply_status(c->reply, HF_ERR_NOT_INTEGER);
+    return false;
+}
+
+static void reply_range_error(struct call *c, int64_t low, int64_t high)
+{
+    reply_errorf(c->reply, "value is out of range, value must between %" PRId64 " and %" PRId64, low, high);
+}
+
+bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value)
+{
+    int64_t parsed;
+    if (!arg_int(c, index, &parsed))
+        return false;
+    if (parsed < -range || parsed > range) {
+        reply_range_error(c, -range, range);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+bool arg_db(struct call *c, size_t index, uint32_t *db)
+{
+    int64_t value;
+    if (!arg_int(c, index, &value))
+        return false;
+    if (value < INT_MIN || value > INT_MAX) {
+        reply_range_error(c, INT_MIN, INT_MAX);
+        return false;
+    }
+    if (value < 0 || value >= (int64_t)engine_databases(txn_engine(c->txn))) {
+        reply_status(c->reply, HF_ERR_DB_INDEX);
+        return false;
+    }
+    *db = (uint32_t)value;
+    return true;
+}
+
+void arg_wrong_count(struct call *c)
+{
+    reply_errorf(c->reply, "wrong number of arguments for '%s' command", c->command->full_name);
+}
+
+bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms)
+{
+    int64_t value, when;
+    if (!arg_int(c, index, &value))
+        return false;
+    int64_t scale = unit == EXPIRE_EX || unit == EXPIRE_EXAT ? 1000 : 1;
+    int64_t base = unit == EXPIRE_EX || unit == EXPIRE_PX ? (int64_t)txn_now_ms(c->txn) : 0;
+    if (value <= 0 || __builtin_mul_overflow(value, scale, &when) || __builtin_add_overflow(when, base, &when)) {
+        reply_errorf(c->reply, "invalid expire time in '%s' command", c->command->full_name);
+        return false;
+    }
+    *deadline_ms = (uint64_t)when < DEADLINE_MS_MAX ? (uint64_t)when : DEADLINE_MS_MAX;
+    return true;
+}

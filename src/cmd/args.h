@@ -1,0 +1,37 @@
+/* args.h -- words of a command to values, with the error replies that Redis gives.
+ *
+ * Every arg_ call returns false after it has replied the error; the handler then
+ * just returns.
+ */
+#ifndef HF_CMD_ARGS_H
+#define HF_CMD_ARGS_H
+
+#include "cmd/command.h"
+
+/* Unix milliseconds that an entry can hold as its deadline (48 bits): the year 10889. */
+#define DEADLINE_MS_MAX ((UINT64_C(1) << 48) - 1)
+
+/* True after the status was replied: if (arg_refused(c, string_get(...))) return; */
+static inline bool arg_refused(struct call *c, status s)
+{
+    if (HF_LIKELY(s == HF_OK))
+        return false;
+    reply_status(c->reply, s);
+    return true;
+}
+
+bool arg_int(struct call *c, size_t index, int64_t *value);
+/* Inside -range..range: what Redis asks of HRANDFIELD's count. */
+bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value);
+bool arg_db(struct call *c, size_t index, uint32_t *db); /* a database number; needs c->txn */
+void arg_wrong_count(struct call *c); /* replies "wrong number of arguments for 'x' command" */
+
+/* A relative or absolute time to a deadline in unix ms; false: not positive, or overflow. */
+enum expire_unit { EXPIRE_NONE, EXPIRE_EX, EXPIRE_PX, EXPIRE_EXAT, EXPIRE_PXAT };
+bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms);
+
+/* "%.*s" of a client's word: at most 128 bytes. */
+#define WORD_FORMAT "%.*s"
+#define WORD(w) (int)((w).size < 128 ? (w).size : 128), (const char *)(w).data
+
+#endif

@@ -1,0 +1,263 @@
+/* command.c -- the table of all commands, and from words to a row.
+ *
+ * The rows come from the .def files: top-level commands in one array, the
+ * subcommands of each container in their own. Once at start every row gets its
+ * full name and its statistics; after that the table never changes, so any thread
+ * reads it without a lock.
+ *
+ * Lookup: names of top-level commands are letters only and at most 16 of them
+ * (asserted at start). For letters, case folding is "set bit 5", and only letters
+ * fold to letters; so a name becomes two 64-bit words by loads and an OR, and the
+ * comparison of the words is exact. The words hash into an open-addressed table.
+ */
+#include "cmd/command.h"
+
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+const struct host *host;
+
+#define COMMAND(word, function, ...) {.name = (word), .handler = (function), __VA_ARGS__},
+#define CONTAINER(word, ...) {.name = (word), __VA_ARGS__},
+#define END_OF_ROWS {.name = NULL}
+
+static struct command client_rows[] = {
+#include "cmd/client.def"
+    END_OF_ROWS};
+static struct command config_rows[] = {
+#include "cmd/config.def"
+    END_OF_ROWS};
+static struct command command_rows[] = {
+#include "cmd/introspect.def"
+    END_OF_ROWS};
+static struct command object_rows[] = {
+#include "cmd/object.def"
+    END_OF_ROWS};
+static struct command memory_rows[] = {
+#include "cmd/memory.def"
+    END_OF_ROWS};
+static struct command debug_rows[] = {
+#include "cmd/debug.def"
+    END_OF_ROWS};
+
+static struct command rows[] = {
+#include "cmd/string.def"
+#include "cmd/keys.def"
+#include "cmd/hash.def"
+#include "cmd/transaction.def"
+#include "cmd/connection.def"
+#include "cmd/server.def"
+};
+
+#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+#define SLOT_COUNT_LOG2 9
+#define NAME_SLOTS (1u << SLOT_COUNT_LOG2)
+_Static_assert(ROW_COUNT * 2 <= NAME_SLOTS, "the name table stays at most half full");
+
+struct folded { uint64_t low, high; };
+
+static struct name_slot { struct folded name; size_t size; const struct command *row; } slots[NAME_SLOTS];
+
+/* 1 to 16 bytes. Two loads that may overlap: together with the size they hold every byte. */
+static inline struct folded fold(bytes name)
+{
+    struct folded f = {0, 0};
+    if (name.size >= 8) {
+        memcpy(&f.low, name.data, 8);
+        memcpy(&f.high, name.data + name.size - 8, 8);
+    } else if (name.size >= 4) {
+        memcpy(&f.low, name.data, 4);
+        memcpy(&f.high, name.data + name.size - 4, 4);
+    } else {
+        f.low = name.data[0];
+        f.high = (uint64_t)name.data[name.size / 2] | (uint64_t)name.data[name.size - 1] << 8;
+    }
+    f.low |= UINT64_C(0x2020202020202020);
+    f.high |= UINT64_C(0x2020202020202020);
+    return f;
+}
+
+static inline size_t slot_of(struct folded f, size_t size)
+{
+    uint64_t mixed = (f.low ^ (f.high + size) * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
+    return (size_t)(mixed >> (64 - SLOT_COUNT_LOG2));
+}
+
+const struct command *command_find(bytes name)
+{
+    if (name.size == 0 || name.size > 16)
+        return NULL;
+    struct folded f = fold(name);
+    for (size_t i = slot_of(f, name.size);; i = (i + 1) & (NAME_SLOTS - 1)) {
+        const struct name_slot *slot = &slots[i];
+        if (!slot->row)
+            return NULL;
+        if (slot->name.low == f.low && slot->name.high == f.high && slot->size == name.size)
+            return slot->row;
+    }
+}
+
+/* "config|get" of CONFIG and GET; lives as long as the process. */
+static const char *full_name_new(const char *parent, const char *name)
+{
+    size_t size = strlen(name) + (parent ? strlen(parent) + 1 : 0) + 1;
+    char *full = mem_alloc(size);
+    snprintf(full, size, "%s%s%s", parent ? parent : "", parent ? "|" : "", name);
+    for (char *p = full; *p; p++) {
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p + 32);
+    }
+    return full;
+}
+
+static void complete_row(struct command *row, const char *parent)
+{
+    row->full_name = full_name_new(parent, row->name);
+    row->stats = mem_zalloc(sizeof(*row->stats));
+}
+
+static void place_name(const struct command *row)
+{
+    bytes name = bytes_str(row->name);
+    hf_assert(name.size > 0 && name.size <= 16);
+    for (size_t i = 0; i < name.size; i++)
+        hf_assert(name.data[i] >= 'A' && name.data[i] <= 'Z');
+    hf_assert(!command_find(name));
+    struct folded f = fold(name);
+    size_t i = slot_of(f, name.size);
+    while (slots[i].row)
+        i = (i + 1) & (NAME_SLOTS - 1);
+    slots[i] = (struct name_slot){f, name.size, row};
+}
+
+void command_table_init(void)
+{
+    struct command *containers[] = {client_rows, config_rows, command_rows, object_rows, memory_rows, debug_rows};
+    if (rows[0].full_name)
+        return;
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        complete_row(&rows[i], NULL);
+        place_name(&rows[i]);
+        for (size_t j = 0; j < sizeof(containers) / sizeof(containers[0]); j++) {
+            for (struct command *sub = containers[j]; rows[i].subcommands == containers[j] && sub->name; sub++)
+                complete_row(sub, rows[i].name);
+        }
+    }
+}
+
+size_t command_count(void)
+{
+    return ROW_COUNT;
+}
+
+const struct command *command_at(size_t index)
+{
+    hf_assert(index < ROW_COUNT);
+    return &rows[index];
+}
+
+const struct command *command_find_sub(const struct command *container, bytes name)
+{
+    for (const struct command *sub = container->subcommands; sub && sub->name; sub++) {
+        if (bytes_is_word(name, sub->name))
+            return sub;
+    }
+    return NULL;
+}
+
+bool command_arity_fits(const struct command *row, size_t argc)
+{
+    return row->arity > 0 ? argc == (size_t)row->arity : argc >= (size_t)-row->arity;
+}
+
+/* Names the unknown word and the beginning of its arguments, 128 bytes of each. */
+static void reply_unknown(const bytes *argv, size_t argc, struct reply *r)
+{
+    char line[512];
+    size_t arguments = 0;
+    size_t size = (size_t)snprintf(line, sizeof(line), "unknown command '" WORD_FORMAT "', with args beginning with: ",
+                                   WORD(argv[0]));
+    for (size_t i = 1; i < argc && arguments < 128; i++) {
+        size_t room = 128 - arguments;
+        int shown = snprintf(line + size, sizeof(line) - size, "'%.*s' ",
+                             (int)(argv[i].size < room ? argv[i].size : room), (const char *)argv[i].data);
+        size += (size_t)shown;
+        arguments += (size_t)shown;
+    }
+    reply_errorf(r, "%s", line);
+}
+
+const struct command *command_resolve(const bytes *argv, size_t argc, struct reply *r)
+{
+    const struct command *row = command_find(argv[0]);
+    if (HF_UNLIKELY(!row)) {
+        reply_unknown(argv, argc, r);
+        return NULL;
+    }
+    if (HF_UNLIKELY(row->subcommands != NULL) && argc > 1) {
+        const struct command *sub = command_find_sub(row, argv[1]);
+        if (!sub) {
+            reply_errorf(r, "unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]), row->name);
+            return NULL;
+        }
+        row = sub;
+    }
+    if (HF_LIKELY(command_arity_fits(row, argc)))
+        return row;
+    reply_errorf(r, "wrong number of arguments for '%s' command", row->full_name);
+    return NULL;
+}
+
+size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
+{
+    (void)argv; /* every row so far has its keys at fixed places */
+    if (row->keys.first == 0)
+        return 0;
+    size_t count = 0;
+    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
+    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+        positions[count++] = (uint32_t)i;
+    return count;
+}
+
+/* The database that COPY's DB option or MOVE's word names; db when there is none. */
+static uint32_t other_db(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
+                         size_t argc)
+{
+    uint64_t other;
+    size_t at = 0;
+    if (row->handler == cmd_move) {
+        at = 2;
+    } else {
+        for (size_t i = 3; i < argc; i++) {
+            if (bytes_is_word(argv[i], "DB") && i + 1 < argc)
+                at = ++i;
+        }
+    }
+    if (at && number_parse_uint(argv[at], &other) && other < engine_databases(engine))
+        return (uint32_t)other;
+    return db;
+}
+
+size_t command_keys(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
+                    size_t argc, struct key *keys)
+{
+    size_t count = 0;
+    if (row->keys.first == 0)
+        return 0;
+    if (row->flags & CMD_OTHER_DB) {
+        size_t second = row->handler == cmd_move ? 1 : 2;
+        txn_locate(engine, db, argv[1], &keys[0]);
+        txn_locate(engine, other_db(engine, db, row, argv, argc), argv[second], &keys[1]);
+        return 2;
+    }
+    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
+    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+        txn_locate(engine, db, argv[i], &keys[count++]);
+    return count;
+}

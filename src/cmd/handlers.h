@@ -1,0 +1,24 @@
+/* handlers.h -- the prototype of every handler, from the rows themselves. */
+#ifndef HF_CMD_HANDLERS_H
+#define HF_CMD_HANDLERS_H
+
+#include "cmd/command.h"
+
+#define COMMAND(word, function, ...) command_handler function;
+#define CONTAINER(word, ...)
+#include "cmd/client.def"
+#include "cmd/config.def"
+#include "cmd/connection.def"
+#include "cmd/debug.def"
+#include "cmd/hash.def"
+#include "cmd/introspect.def"
+#include "cmd/keys.def"
+#include "cmd/memory.def"
+#include "cmd/object.def"
+#include "cmd/server.def"
+#include "cmd/string.def"
+#include "cmd/transaction.def"
+#undef COMMAND
+#undef CONTAINER
+
+#endif

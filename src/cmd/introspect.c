@@ -1,0 +1,385 @@
+/* introspect.c -- COMMAND: the table, told to clients and to people.
+ *
+ * Everything replied here is derived from the rows; a new row needs nothing in this file.
+ */
+#include "base/glob.h"
+#include "base/memory.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+
+#include <stdio.h>
+
+/* ---- lists of words ---- */
+
+#define WORDS_MAX 16
+
+struct words { bytes words[WORDS_MAX]; size_t count; };
+
+static void words_add(struct words *w, bytes word)
+{
+    hf_assert(w->count < WORDS_MAX);
+    w->words[w->count++] = word;
+}
+
+/* Cuts at a separator; empty pieces are dropped. */
+static void words_split(struct words *w, const char *text, const char *separator)
+{
+    for (text += strspn(text, separator); *text; text += strspn(text, separator)) {
+        size_t size = strcspn(text, separator);
+        words_add(w, bytes_of(text, size));
+        text += size;
+    }
+}
+
+static void reply_word_set(struct reply *r, const struct words *w, const char *prefix)
+{
+    char text[64];
+    r->ops->set(r, w->count);
+    for (size_t i = 0; i < w->count; i++) {
+        snprintf(text, sizeof(text), "%s" WORD_FORMAT, prefix, WORD(w->words[i]));
+        reply_simple(r, text);
+    }
+}
+
+/* ---- one command ---- */
+
+static const struct { uint32_t flag; const char *word; } flag_words[] = {
+    {CMD_WRITE, "write"},        {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
+    {CMD_ADMIN, "admin"},        {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
+    {CMD_LOADING, "loading"},    {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
+    {CMD_FAST, "fast"},          {CMD_NO_AUTH, "no_auth"},    {CMD_NO_MULTI, "no_multi"},
+};
+
+/* A container says nothing about its subcommands. */
+static uint32_t flags_of(const struct command *row)
+{
+    return row->handler ? row->flags : 0;
+}
+
+static void reply_flags(struct reply *r, const struct command *row)
+{
+    struct words w = {.count = 0};
+    for (size_t i = 0; i < sizeof(flag_words) / sizeof(flag_words[0]); i++) {
+        if (flags_of(row) & flag_words[i].flag)
+            words_add(&w, bytes_str(flag_words[i].word));
+    }
+    reply_word_set(r, &w, "");
+}
+
+/* ACL categories follow from the group and the flags. */
+static void categories_of(const struct command *row, struct words *w)
+{
+    static const struct { const char *group, *category; } of_group[] = {
+        {"generic", "keyspace"}, {"string", "string"}, {"hash", "hash"},
+        {"connection", "connection"}, {"transactions", "transaction"}};
+    uint32_t flags = flags_of(row);
+    for (size_t i = 0; row->handler && i < sizeof(of_group) / sizeof(of_group[0]); i++) {
+        if (strcmp(row->group, of_group[i].group) == 0)
+            words_add(w, bytes_str(of_group[i].category));
+    }
+    if (flags & CMD_READ)
+        words_add(w, BYTES("read"));
+    if (flags & CMD_WRITE)
+        words_add(w, BYTES("write"));
+    if (flags & CMD_ADMIN)
+        words_add(w, BYTES("admin"));
+    if (flags & (CMD_ADMIN | CMD_DANGEROUS))
+        words_add(w, BYTES("dangerous"));
+    if (flags & CMD_BLOCKING)
+        words_add(w, BYTES("blocking"));
+    words_add(w, flags & CMD_FAST ? BYTES("fast") : BYTES("slow"));
+}
+
+/* How the keys of a row are used, one text per key spec. */
+static void key_uses_of(const struct command *row, struct words *uses)
+{
+    if (row->keys.first == 0)
+        return;
+    if (row->key_use)
+        words_split(uses, row->key_use, ";");
+    else
+        words_add(uses, row->flags & CMD_WRITE ? BYTES("RW access update") : BYTES("RO access"));
+}
+
+static void reply_key_use(struct reply *r, bytes use)
+{
+    char text[64];
+    struct words flags = {.count = 0};
+    snprintf(text, sizeof(text), WORD_FORMAT, WORD(use));
+    words_split(&flags, text, " ");
+    reply_word_set(r, &flags, "");
+}
+
+static void reply_named_int(struct reply *r, const char *name, int64_t value)
+{
+    reply_text(r, name);
+    reply_int(r, value);
+}
+
+/* Several specs mean one key each, in a row; a single one covers the whole range. */
+static void reply_key_spec(struct reply *r, const struct command *row, const struct words *uses, size_t index)
+{
+    bool alone = uses->count == 1;
+    int last = row->keys.last < 0 ? row->keys.last : row->keys.last - row->keys.first;
+    reply_map(r, 3);
+    reply_text(r, "flags");
+    reply_key_use(r, uses->words[index]);
+    reply_text(r, "begin_search");
+    reply_map(r, 2);
+    reply_text(r, "type");
+    reply_text(r, "index");
+    reply_text(r, "spec");
+    reply_map(r, 1);
+    reply_named_int(r, "index", row->keys.first + (int)index * row->keys.step);
+    reply_text(r, "find_keys");
+    reply_map(r, 2);
+    reply_text(r, "type");
+    reply_text(r, "range");
+    reply_text(r, "spec");
+    reply_map(r, 3);
+    reply_named_int(r, "lastkey", alone ? last : 0);
+    reply_named_int(r, "keystep", alone ? row->keys.step : 1);
+    reply_named_int(r, "limit", 0);
+}
+
+static size_t sub_count(const struct command *row)
+{
+    size_t count = 0;
+    while (row->subcommands && row->subcommands[count].name)
+        count++;
+    return count;
+}
+
+static void reply_command(struct reply *r, const struct command *row)
+{
+    struct words categories = {.count = 0}, uses = {.count = 0}, tips = {.count = 0};
+    categories_of(row, &categories);
+    key_uses_of(row, &uses);
+    words_split(&tips, row->tips ? row->tips : "", " ");
+    reply_array(r, 10);
+    reply_text(r, row->full_name);
+    reply_int(r, row->arity);
+    reply_flags(r, row);
+    reply_int(r, row->keys.first);
+    reply_int(r, row->keys.last);
+    reply_int(r, row->keys.step);
+    reply_word_set(r, &categories, "@");
+    r->ops->set(r, tips.count);
+    for (size_t i = 0; i < tips.count; i++)
+        reply_bulk(r, tips.words[i]);
+    r->ops->set(r, uses.count);
+    for (size_t i = 0; i < uses.count; i++)
+        reply_key_spec(r, row, &uses, i);
+    r->ops->set(r, sub_count(row));
+    for (size_t i = 0; i < sub_count(row); i++)
+        reply_command(r, &row->subcommands[i]);
+}
+
+static void reply_named_text(struct reply *r, const char *name, const char *value)
+{
+    reply_text(r, name);
+    reply_text(r, value);
+}
+
+static void reply_docs(struct reply *r, const struct command *row)
+{
+    reply_text(r, row->full_name);
+    reply_map(r, row->subcommands ? 5 : 4);
+    reply_named_text(r, "summary", row->summary);
+    reply_named_text(r, "since", row->since);
+    reply_named_text(r, "group", row->group);
+    reply_named_text(r, "complexity", row->cost);
+    if (!row->subcommands)
+        return;
+    reply_text(r, "subcommands");
+    reply_map(r, sub_count(row));
+    for (size_t i = 0; i < sub_count(row); i++)
+        reply_docs(r, &row->subcommands[i]);
+}
+
+/* "get" or "config|get". */
+static const struct command *find_full(bytes name)
+{
+    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
+    if (!bar)
+        return command_find(name);
+    size_t parent_size = (size_t)(bar - name.data);
+    const struct command *container = command_find(bytes_of(name.data, parent_size));
+    return container ? command_find_sub(container, bytes_of(bar + 1, name.size - parent_size - 1)) : NULL;
+}
+
+/* ---- COMMAND and its subcommands ---- */
+
+static void reply_all_commands(struct call *c)
+{
+    reply_array(c->reply, command_count());
+    for (size_t i = 0; i < command_count(); i++)
+        reply_command(c->reply, command_at(i));
+}
+
+void cmd_command(struct call *c)
+{
+    reply_all_commands(c);
+}
+
+void cmd_command_count(struct call *c)
+{
+    reply_int(c->reply, (int64_t)command_count());
+}
+
+void cmd_command_info(struct call *c)
+{
+    if (c->argc == 2) {
+        reply_all_commands(c);
+        return;
+    }
+    reply_array(c->reply, c->argc - 2);
+    for (size_t i = 2; i < c->argc; i++) {
+        const struct command *row = find_full(c->argv[i]);
+        if (row)
+            reply_command(c->reply, row);
+        else
+            reply_null(c->reply);
+    }
+}
+
+void cmd_command_docs(struct call *c)
+{
+    if (c->argc == 2) {
+        reply_map(c->reply, command_count());
+        for (size_t i = 0; i < command_count(); i++)
+            reply_docs(c->reply, command_at(i));
+        return;
+    }
+    size_t known = 0;
+    for (size_t i = 2; i < c->argc; i++)
+        known += find_full(c->argv[i]) != NULL;
+    reply_map(c->reply, known);
+    for (size_t i = 2; i < c->argc; i++) {
+        const struct command *row = find_full(c->argv[i]);
+        if (row)
+            reply_docs(c->reply, row);
+    }
+}
+
+struct list_filter { enum { LIST_ALL, LIST_MODULE, LIST_CATEGORY, LIST_PATTERN } kind; bytes word; };
+
+static bool take_list_filter(struct call *c, struct list_filter *filter)
+{
+    *filter = (struct list_filter){.kind = LIST_ALL};
+    if (c->argc == 2)
+        return true;
+    if (c->argc != 5 || !bytes_is_word(c->argv[2], "FILTERBY"))
+        return false;
+    filter->word = c->argv[4];
+    filter->kind = bytes_is_word(c->argv[3], "MODULE")    ? LIST_MODULE
+                   : bytes_is_word(c->argv[3], "ACLCAT")  ? LIST_CATEGORY
+                   : bytes_is_word(c->argv[3], "PATTERN") ? LIST_PATTERN
+                                                          : LIST_ALL;
+    return filter->kind != LIST_ALL;
+}
+
+static bool is_listed(const struct list_filter *filter, const struct command *row)
+{
+    struct words categories = {.count = 0};
+    char text[32];
+    switch (filter->kind) {
+    case LIST_ALL:
+        return true;
+    case LIST_MODULE:
+        return false; /* there are no modules */
+    case LIST_PATTERN:
+        return glob_match(filter->word, bytes_str(row->full_name), true);
+    case LIST_CATEGORY:
+        categories_of(row, &categories);
+        for (size_t i = 0; i < categories.count; i++) {
+            snprintf(text, sizeof(text), WORD_FORMAT, WORD(categories.words[i]));
+            if (bytes_is_word(filter->word, text))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool list_one(struct call *c, const struct list_filter *filter, const struct command *row, bool reply_names)
+{
+    bool listed = is_listed(filter, row);
+    if (listed && reply_names)
+        reply_text(c->reply, row->full_name);
+    return listed;
+}
+
+/* Counts the rows that the filter lets through, and replies their names if asked. */
+static size_t walk_list(struct call *c, const struct list_filter *filter, bool reply_names)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *row = command_at(i);
+        count += list_one(c, filter, row, reply_names);
+        for (size_t j = 0; j < sub_count(row); j++)
+            count += list_one(c, filter, &row->subcommands[j], reply_names);
+    }
+    return count;
+}
+
+void cmd_command_list(struct call *c)
+{
+    struct list_filter filter;
+    if (!take_list_filter(c, &filter)) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return;
+    }
+    reply_array(c->reply, walk_list(c, &filter, false));
+    walk_list(c, &filter, true);
+}
+
+/* The row of the words after GETKEYS, and where its keys stand among them. */
+static const struct command *find_described(struct call *c, uint32_t *positions, size_t *count)
+{
+    const bytes *argv = c->argv + 2;
+    size_t argc = c->argc - 2;
+    const struct command *row = command_find(argv[0]);
+    if (row && row->subcommands)
+        row = command_find_sub(row, argv[1]);
+    if (!row)
+        reply_errorf(c->reply, "Invalid command specified");
+    else if (row->keys.first == 0)
+        reply_errorf(c->reply, "The command has no key arguments");
+    else if (!command_arity_fits(row, argc))
+        reply_errorf(c->reply, "Invalid number of arguments specified for command");
+    else {
+        *count = command_key_positions(row, argv, argc, positions);
+        return row;
+    }
+    return NULL;
+}
+
+static void reply_described(struct call *c, bool with_flags)
+{
+    uint32_t *positions = mem_alloc(c->argc * sizeof(*positions));
+    struct words uses = {.count = 0};
+    size_t count;
+    const struct command *row = find_described(c, positions, &count);
+    if (row) {
+        key_uses_of(row, &uses);
+        reply_array(c->reply, count);
+        for (size_t i = 0; i < count; i++) {
+            if (with_flags)
+                reply_array(c->reply, 2);
+            reply_bulk(c->reply, c->argv[2 + positions[i]]);
+            if (with_flags)
+                reply_key_use(c->reply, uses.words[i < uses.count ? i : uses.count - 1]);
+        }
+    }
+    mem_free(positions);
+}
+
+void cmd_command_getkeys(struct call *c)
+{
+    reply_described(c, false);
+}
+
+void cmd_command_getkeysandflags(struct call *c)
+{
+    reply_described(c, true);
+}

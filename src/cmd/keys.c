@@ -1,0 +1,289 @@
+/* keys.c -- commands on keys of any type, and on databases.
+ *
+ * Lifetimes are in expire.c, walks over the keyspace in scan.c.
+ */
+#include "engine/keys.h"
+
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "engine/engine.h"
+#include "types/type.h"
+
+#include <stdio.h>
+
+static void count_keys(struct call *c, bool (*each)(struct txn *t, const struct key *k))
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < c->key_count; i++)
+        count += each(c->txn, call_key(c, i));
+    reply_int(c->reply, count);
+}
+
+void cmd_del(struct call *c)
+{
+    count_keys(c, key_remove);
+}
+
+void cmd_exists(struct call *c)
+{
+    count_keys(c, key_exists);
+}
+
+void cmd_touch(struct call *c)
+{
+    count_keys(c, key_touch);
+}
+
+void cmd_type(struct call *c)
+{
+    struct key_info info;
+    key_info(c->txn, call_key(c, 0), &info);
+    reply_simple(c->reply, info.found ? type_name(info.type) : "none");
+}
+
+/* ---- from key to key ---- */
+
+/* *done false without an error: the target stands. */
+static bool rename_key(struct call *c, bool if_absent, bool *done)
+{
+    if (bytes_equal(c->argv[1], c->argv[2])) {
+        *done = !if_absent;
+        return key_exists(c->txn, call_key(c, 0)) || !arg_refused(c, HF_ERR_NO_SUCH_KEY);
+    }
+    return !arg_refused(c, key_rename(c->txn, call_key(c, 0), call_key(c, 1), if_absent, done));
+}
+
+void cmd_rename(struct call *c)
+{
+    bool done;
+    if (rename_key(c, false, &done))
+        reply_ok(c->reply);
+}
+
+void cmd_renamenx(struct call *c)
+{
+    bool done;
+    if (rename_key(c, true, &done))
+        reply_int(c->reply, done);
+}
+
+/* Key 1 was located in the database that DB names. */
+void cmd_copy(struct call *c)
+{
+    uint32_t db = c->session->db;
+    bool replace = false, done;
+    for (size_t i = 3; i < c->argc; i++) {
+        if (bytes_is_word(c->argv[i], "REPLACE")) {
+            replace = true;
+        } else if (bytes_is_word(c->argv[i], "DB") && i + 1 < c->argc) {
+            if (!arg_db(c, ++i, &db))
+                return;
+        } else {
+            reply_status(c->reply, HF_ERR_SYNTAX);
+            return;
+        }
+    }
+    if (db == c->session->db && bytes_equal(c->argv[1], c->argv[2]))
+        reply_status(c->reply, HF_ERR_SAME_OBJECT);
+    else if (!arg_refused(c, key_copy(c->txn, call_key(c, 0), call_key(c, 1), replace, &done)))
+        reply_int(c->reply, done);
+}
+
+/* Key 1 was located in the other database. */
+void cmd_move(struct call *c)
+{
+    uint32_t db;
+    bool done;
+    if (!arg_db(c, 2, &db))
+        return;
+    if (db == c->session->db)
+        reply_status(c->reply, HF_ERR_SAME_OBJECT);
+    else if (!arg_refused(c, key_move(c->txn, call_key(c, 0), call_key(c, 1), &done)))
+        reply_int(c->reply, done);
+}
+
+/* ---- OBJECT and MEMORY: how a key is kept ---- */
+
+/* False: absent, replied as null. */
+static bool look_at_key(struct call *c, struct key_info *info)
+{
+    key_info(c->txn, call_key(c, 0), info);
+    if (!info->found)
+        reply_null(c->reply);
+    return info->found;
+}
+
+void cmd_object_encoding(struct call *c)
+{
+    struct key_info info;
+    if (look_at_key(c, &info))
+        reply_text(c->reply, info.encoding);
+}
+
+void cmd_object_refcount(struct call *c)
+{
+    struct key_info info;
+    if (look_at_key(c, &info))
+        reply_int(c->reply, 1);
+}
+
+static void note_lfu(void *context, const char *name, bytes value)
+{
+    (void)name;
+    *(bool *)context = value.size > 3 && memcmp(value.data + value.size - 3, "lfu", 3) == 0;
+}
+
+static bool policy_is_lfu(void)
+{
+    bool lfu = false;
+    if (host && host->config_get)
+        host->config_get(BYTES("maxmemory-policy"), note_lfu, &lfu);
+    return lfu;
+}
+
+#define POLICY_ADVICE                                                                              \
+    " Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+
+void cmd_object_freq(struct call *c)
+{
+    struct key_info info;
+    if (!look_at_key(c, &info))
+        return;
+    if (policy_is_lfu())
+        reply_int(c->reply, info.frequency);
+    else
+        reply_errorf(c->reply, "An LFU maxmemory policy is not selected, access frequency not tracked." POLICY_ADVICE);
+}
+
+void cmd_object_idletime(struct call *c)
+{
+    struct key_info info;
+    if (!look_at_key(c, &info))
+        return;
+    if (policy_is_lfu())
+        reply_errorf(c->reply, "An LFU maxmemory policy is selected, idle time not tracked." POLICY_ADVICE);
+    else
+        reply_int(c->reply, info.idle_seconds);
+}
+
+/* SAMPLES is checked and not needed: sizes here are exact. */
+void cmd_memory_usage(struct call *c)
+{
+    struct key_info info;
+    int64_t samples;
+    for (size_t i = 3; i < c->argc; i += 2) {
+        bool is_samples = bytes_is_word(c->argv[i], "SAMPLES") && i + 1 < c->argc;
+        if (is_samples && !arg_int(c, i + 1, &samples))
+            return;
+        if (!is_samples || samples < 0) {
+            reply_status(c->reply, HF_ERR_SYNTAX);
+            return;
+        }
+    }
+    if (look_at_key(c, &info))
+        reply_int(c->reply, (int64_t)(info.memory + info.index_memory));
+}
+
+static void reply_stat(struct call *c, const char *name, uint64_t value)
+{
+    reply_text(c->reply, name);
+    reply_int(c->reply, (int64_t)value);
+}
+
+void cmd_memory_stats(struct call *c)
+{
+    struct engine_stats stats;
+    engine_stats(txn_engine(c->txn), &stats);
+    uint64_t data = stats.used_memory > stats.index_memory ? stats.used_memory - stats.index_memory : 0;
+    reply_map(c->reply, 6);
+    reply_stat(c, "peak.allocated", stats.used_memory_peak);
+    reply_stat(c, "total.allocated", stats.used_memory);
+    reply_stat(c, "overhead.total", stats.index_memory);
+    reply_stat(c, "keys.count", stats.keys);
+    reply_stat(c, "keys.bytes-per-key", stats.keys ? stats.used_memory / stats.keys : 0);
+    reply_stat(c, "dataset.bytes", data);
+}
+
+void cmd_memory_doctor(struct call *c)
+{
+    struct engine_stats stats;
+    char text[256];
+    engine_stats(txn_engine(c->txn), &stats);
+    int size = snprintf(text, sizeof(text), "%llu keys hold %llu bytes, %llu of them for the index; the peak was %llu bytes.\n",
+                        (unsigned long long)stats.keys, (unsigned long long)stats.used_memory,
+                        (unsigned long long)stats.index_memory, (unsigned long long)stats.used_memory_peak);
+    c->reply->ops->verbatim(c->reply, "txt", bytes_of(text, (size_t)size));
+}
+
+/* ---- databases ---- */
+
+void cmd_dbsize(struct call *c)
+{
+    reply_int(c->reply, (int64_t)db_size(c->txn, c->session->db));
+}
+
+void cmd_randomkey(struct call *c)
+{
+    bytes name;
+    if (db_random_key(c->txn, c->session->db, &name))
+        reply_bulk(c->reply, name);
+    else
+        reply_null(c->reply);
+}
+
+/* ASYNC and SYNC are the same here: keys vanish at once, memory returns in the background. */
+static bool take_flush_mode(struct call *c)
+{
+    if (c->argc == 1 || (c->argc == 2 && (bytes_is_word(c->argv[1], "SYNC") || bytes_is_word(c->argv[1], "ASYNC"))))
+        return true;
+    reply_status(c->reply, HF_ERR_SYNTAX);
+    return false;
+}
+
+void cmd_flushdb(struct call *c)
+{
+    if (!take_flush_mode(c))
+        return;
+    db_flush(c->txn, c->session->db);
+    reply_ok(c->reply);
+}
+
+void cmd_flushall(struct call *c)
+{
+    if (!take_flush_mode(c))
+        return;
+    db_flush_all(c->txn);
+    reply_ok(c->reply);
+}
+
+/* Both words are read before either range is checked, as Redis does. */
+void cmd_swapdb(struct call *c)
+{
+    int64_t a, b;
+    uint32_t databases = engine_databases(txn_engine(c->txn));
+    if (!number_parse_int(c->argv[1], &a) || a != (int32_t)a) {
+        reply_errorf(c->reply, "invalid first DB index");
+    } else if (!number_parse_int(c->argv[2], &b) || b != (int32_t)b) {
+        reply_errorf(c->reply, "invalid second DB index");
+    } else if (a < 0 || b < 0 || a >= databases || b >= databases) {
+        reply_status(c->reply, HF_ERR_DB_INDEX);
+    } else {
+        if (a != b)
+            db_swap(c->txn, (uint32_t)a, (uint32_t)b);
+        reply_ok(c->reply);
+    }
+}
+
+void cmd_wait(struct call *c)
+{
+    int64_t replicas, timeout;
+    if (!arg_int(c, 1, &replicas))
+        return;
+    if (!number_parse_int(c->argv[2], &timeout))
+        reply_errorf(c->reply, "timeout is not an integer or out of range");
+    else if (timeout < 0)
+        reply_errorf(c->reply, "timeout is negative");
+    else
+        reply_int(c->reply, 0);
+}

@@ -1,0 +1,25 @@
+/* scan.h -- what SCAN and its kin share: cursor, options, and the reply. */
+#ifndef HF_CMD_SCAN_H
+#define HF_CMD_SCAN_H
+
+#include "cmd/command.h"
+
+struct scan_options {
+    bool has_pattern, has_type;
+    bytes pattern, type;
+    size_t count;
+};
+
+/* Copies of words, grown inside a transaction's arena. Start with {.arena = a}. */
+struct word_list { struct arena *arena; bytes *words; size_t count, capacity; };
+
+void word_list_add(struct word_list *list, bytes word);
+
+/* These two reply the error and return false. */
+bool scan_take_cursor(struct call *c, size_t index, uint64_t *cursor);
+bool scan_take_options(struct call *c, size_t from, bool with_type, struct scan_options *options);
+bool scan_matches(const struct scan_options *options, bytes word);
+/* The next cursor and the words found; list NULL: none. */
+void scan_reply(struct call *c, uint64_t cursor, const struct word_list *list);
+
+#endif

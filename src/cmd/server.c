@@ -1,0 +1,173 @@
+/* server.c -- commands about the server: its numbers, snapshots, time and end. */
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "os/os.h"
+
+#include <stdio.h>
+
+#define INFO_MAX (16u << 20)
+#define SLEEP_SECONDS_MAX 86400
+
+static void reply_verbatim(struct call *c, bytes text)
+{
+    c->reply->ops->verbatim(c->reply, "txt", text);
+}
+
+void cmd_info(struct call *c)
+{
+    struct buf text;
+    buf_init(&text, INFO_MAX);
+    host->info(c->argv + 1, c->argc - 1, &text);
+    reply_verbatim(c, buf_view(&text));
+    buf_release(&text);
+}
+
+/* The lines of CONTAINER HELP come from the rows beside it. */
+void cmd_help(struct call *c)
+{
+    const char *full = c->command->full_name;
+    const struct command *container = command_find(bytes_of(full, strcspn(full, "|")));
+    char line[512];
+    size_t rows = 0;
+    for (const struct command *sub = container->subcommands; sub->name; sub++)
+        rows++;
+    reply_array(c->reply, 1 + 2 * rows);
+    snprintf(line, sizeof(line), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container->name);
+    reply_simple(c->reply, line);
+    for (const struct command *sub = container->subcommands; sub->name; sub++) {
+        snprintf(line, sizeof(line), "%s%s%s", sub->name, sub->usage[0] ? " " : "", sub->usage);
+        reply_simple(c->reply, line);
+        snprintf(line, sizeof(line), "    %s", sub->summary);
+        reply_simple(c->reply, line);
+    }
+}
+
+/* ---- snapshots ---- */
+
+static void reply_snapshot(struct call *c, status s, const char *done)
+{
+    if (s == HF_ERR_EXISTS)
+        reply_errorf(c->reply, "Background save already in progress");
+    else if (!arg_refused(c, s))
+        reply_simple(c->reply, done);
+}
+
+void cmd_save(struct call *c)
+{
+    reply_snapshot(c, host->snapshot_wait(), "OK");
+}
+
+void cmd_bgsave(struct call *c)
+{
+    if (c->argc > 2 || (c->argc == 2 && !bytes_is_word(c->argv[1], "SCHEDULE")))
+        reply_status(c->reply, HF_ERR_SYNTAX);
+    else
+        reply_snapshot(c, host->snapshot_start(), "Background saving started");
+}
+
+void cmd_lastsave(struct call *c)
+{
+    reply_int(c->reply, (int64_t)host->snapshot_last_s());
+}
+
+/* ---- the end ---- */
+
+struct end_words { bool save, nosave, now, force, abort; };
+
+static bool take_end_words(struct call *c, struct end_words *w)
+{
+    for (size_t i = 1; i < c->argc; i++) {
+        bytes word = c->argv[i];
+        bool *flag = bytes_is_word(word, "SAVE")     ? &w->save
+                     : bytes_is_word(word, "NOSAVE") ? &w->nosave
+                     : bytes_is_word(word, "NOW")    ? &w->now
+                     : bytes_is_word(word, "FORCE")  ? &w->force
+                     : bytes_is_word(word, "ABORT")  ? &w->abort
+                                                     : NULL;
+        if (!flag)
+            return false;
+        *flag = true;
+    }
+    return !(w->save && w->nosave) && !(w->abort && (w->save || w->nosave || w->now || w->force));
+}
+
+/* Says nothing when it succeeds: the connection closes. */
+void cmd_shutdown(struct call *c)
+{
+    struct end_words w = {0};
+    if (!take_end_words(c, &w)) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return;
+    }
+    bool done = host->shutdown(w.save, w.nosave, w.abort, w.force);
+    if (w.abort && done)
+        reply_ok(c->reply);
+    else if (w.abort)
+        reply_errorf(c->reply, "No shutdown in progress.");
+    else if (done)
+        c->session->close_after_reply = true;
+    else
+        reply_errorf(c->reply, "Errors trying to SHUTDOWN. Check logs.");
+}
+
+/* ---- small things ---- */
+
+static void reply_digits(struct call *c, uint64_t value)
+{
+    char digits[NUMBER_TEXT_MAX];
+    reply_bulk(c->reply, bytes_of(digits, number_format_uint(digits, value)));
+}
+
+void cmd_time(struct call *c)
+{
+    uint64_t now_ms = OS.wall_ms();
+    reply_array(c->reply, 2);
+    reply_digits(c, now_ms / 1000);
+    reply_digits(c, now_ms % 1000 * 1000);
+}
+
+void cmd_role(struct call *c)
+{
+    reply_array(c->reply, 3);
+    reply_text(c->reply, "master");
+    reply_int(c->reply, 0);
+    reply_array(c->reply, 0);
+}
+
+void cmd_replicaof(struct call *c)
+{
+    if (bytes_is_word(c->argv[1], "NO") && bytes_is_word(c->argv[2], "ONE"))
+        reply_ok(c->reply);
+    else
+        reply_errorf(c->reply, "holdfast does not replicate yet; only NO ONE is accepted");
+}
+
+/* A holdfast: what keeps kelp on its rock. */
+void cmd_lolwut(struct call *c)
+{
+    reply_verbatim(c, BYTES("    )  (    )\n"
+                            "   (    )  (\n"
+                            "    )  (    )\n"
+                            "   (    )  (\n"
+                            "    \\   \\ /\n"
+                            "  ___\\__/|\\___\n"
+                            " /_/ / | | \\ \\_\\\n"
+                            "~~~ rock ~~~~~~~~\n"
+                            "holdfast 0.1.0\n"));
+}
+
+void cmd_debug_sleep(struct call *c)
+{
+    long double seconds;
+    if (!number_parse_float(c->argv[2], &seconds)) {
+        reply_status(c->reply, HF_ERR_NOT_FLOAT);
+        return;
+    }
+    if (seconds > SLEEP_SECONDS_MAX)
+        seconds = SLEEP_SECONDS_MAX;
+    if (seconds > 0)
+        c->session->sleep_until_us = OS.monotonic_us() + (uint64_t)(seconds * 1000000);
+    reply_ok(c->reply);
+}

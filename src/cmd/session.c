@@ -1,0 +1,47 @@
+/* session.c -- the life of a connection's state. */
+#include "cmd/session.h"
+
+#include "base/memory.h"
+#include "cmd/host.h"
+
+static void forget_queue(struct session *s)
+{
+    mem_free(s->queue);
+    s->queue = NULL;
+    s->queue_count = s->queue_capacity = s->queue_bytes = 0;
+    s->in_multi = s->multi_aborted = false;
+}
+
+static bool born_authenticated(void)
+{
+    return !host || !host->password_required || !host->password_required();
+}
+
+void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, struct buf *out)
+{
+    *s = (struct session){.id = id, .reply = {.ops = ops, .out = out, .version = 2}};
+    arena_init(&s->queue_arena);
+    memcpy(s->user, "default", sizeof("default"));
+    s->authenticated = born_authenticated();
+}
+
+/* The id, the durability chosen for the connection and the way to it stay. */
+void session_reset(struct session *s)
+{
+    session_unwatch(s);
+    forget_queue(s);
+    arena_reset(&s->queue_arena);
+    s->db = 0;
+    s->reply.version = 2;
+    s->reply_mode = REPLY_ON;
+    s->no_touch = s->no_evict = false;
+    s->name[0] = 0;
+    s->authenticated = born_authenticated();
+}
+
+void session_release(struct session *s)
+{
+    session_unwatch(s);
+    forget_queue(s);
+    arena_release(&s->queue_arena);
+}

@@ -1,0 +1,260 @@
+/* effect.c -- encoding and strict decoding. */
+#include "durable/effect.h"
+
+#include "types/type.h"
+
+void put_varint(struct buf *out, uint64_t value)
+{
+    buf_reserve(out, 10);
+    while (value >= 0x80) {
+        out->data[out->size++] = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    out->data[out->size++] = (uint8_t)value;
+}
+
+bool take_varint(bytes *in, uint64_t *value)
+{
+    uint64_t result = 0;
+    for (unsigned i = 0; i < in->size && i < 10; i++) {
+        uint8_t byte = in->data[i];
+        if (i == 9 && byte > 1)
+            return false;
+        result |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (!(byte & 0x80)) {
+            if (byte == 0 && i > 0)
+                return false; /* one form for each number */
+            *in = bytes_of(in->data + i + 1, in->size - i - 1);
+            *value = result;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool take_bytes(bytes *in, bytes *out)
+{
+    uint64_t size;
+    bytes rest = *in;
+    if (!take_varint(&rest, &size) || size > rest.size)
+        return false;
+    *out = bytes_of(rest.data, size);
+    *in = bytes_of(rest.data + size, rest.size - size);
+    return true;
+}
+
+static void put_bytes(struct buf *out, bytes value)
+{
+    put_varint(out, value.size);
+    buf_append_bytes(out, value);
+}
+
+static void begin(struct buf *out, enum effect_kind kind, uint32_t db_id, bytes key)
+{
+    buf_append_u8(out, (uint8_t)kind);
+    put_varint(out, db_id);
+    put_bytes(out, key);
+}
+
+static bytes string_bytes(const struct entry *e)
+{
+    if (entry_encoding(e) != ENC_BLOB)
+        return entry_inline(e);
+    const struct blob *b = entry_pointer(e);
+    return bytes_of(b->data, b->size);
+}
+
+void entry_encode(const struct entry *e, struct buf *out)
+{
+    struct entry_image image = entry_read(e);
+    enum encoding encoding = image.encoding == ENC_BLOB ? ENC_BYTES : image.encoding;
+    buf_append_u8(out, (uint8_t)(image.type | encoding << 4));
+    buf_append_u8(out, e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS));
+    if (image.deadline_ms)
+        put_varint(out, image.deadline_ms);
+    if (image.has_version)
+        put_varint(out, image.version);
+    if (image.has_flags)
+        put_varint(out, image.flags);
+    if (encoding == ENC_OBJECT)
+        type_ops_of((int)image.type)->encode(entry_pointer(e), out);
+    else
+        buf_append_bytes(out, string_bytes(e));
+}
+
+status entry_decode(bytes in, struct entry_image *image, void **object)
+{
+    struct entry_image result = {0};
+    uint64_t flags = 0;
+    void *made = NULL;
+    if (in.size < 2)
+        return HF_ERR_CORRUPT;
+    uint8_t kind = in.data[0], fields = in.data[1];
+    in = bytes_of(in.data + 2, in.size - 2);
+    result.type = (enum type)(kind & 15);
+    result.encoding = (enum encoding)(kind >> 4);
+    if (fields & ~(FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS))
+        return HF_ERR_CORRUPT;
+    if (fields & FIELD_DEADLINE && (!take_varint(&in, &result.deadline_ms) || result.deadline_ms == 0 || result.deadline_ms >> 48))
+        return HF_ERR_CORRUPT;
+    result.has_version = fields & FIELD_VERSION;
+    if (result.has_version && !take_varint(&in, &result.version))
+        return HF_ERR_CORRUPT;
+    result.has_flags = fields & FIELD_FLAGS;
+    if (result.has_flags && (!take_varint(&in, &flags) || flags > UINT32_MAX))
+        return HF_ERR_CORRUPT;
+    result.flags = (uint32_t)flags;
+    result.value = in;
+    if (result.encoding == ENC_OBJECT) {
+        const struct type_ops *ops = type_ops_of((int)result.type);
+        if (!ops)
+            return HF_ERR_CORRUPT;
+        status s = ops->decode(in, &made);
+        if (s != HF_OK)
+            return s;
+    } else if (result.type != TYPE_STRING || result.encoding > ENC_INT ||
+               (result.encoding == ENC_INT && in.size != 8)) {
+        return HF_ERR_CORRUPT;
+    }
+    *image = result;
+    *object = made;
+    return HF_OK;
+}
+
+void effect_put(struct buf *out, uint32_t db_id, const struct entry *e)
+{
+    begin(out, EFFECT_PUT, db_id, entry_key(e));
+    if (entry_encoding(e) == ENC_OBJECT) {
+        struct buf payload;
+        buf_init(&payload, SIZE_MAX);
+        entry_encode(e, &payload);
+        put_bytes(out, buf_view(&payload));
+        buf_release(&payload);
+        return;
+    }
+    /* The size is known beforehand for strings: fixed part at most 2 + 3 * 10 bytes. */
+    uint8_t room[64];
+    struct buf fixed = {.data = room, .capacity = sizeof(room), .size_max = sizeof(room)};
+    struct entry_image image = entry_read(e);
+    bytes value = string_bytes(e);
+    enum encoding encoding = image.encoding == ENC_BLOB ? ENC_BYTES : image.encoding;
+    buf_append_u8(&fixed, (uint8_t)(image.type | encoding << 4));
+    buf_append_u8(&fixed, e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS));
+    if (image.deadline_ms)
+        put_varint(&fixed, image.deadline_ms);
+    if (image.has_version)
+        put_varint(&fixed, image.version);
+    if (image.has_flags)
+        put_varint(&fixed, image.flags);
+    put_varint(out, fixed.size + value.size);
+    buf_append_bytes(out, buf_view(&fixed));
+    buf_append_bytes(out, value);
+}
+
+void effect_remove(struct buf *out, uint32_t db_id, bytes key)
+{
+    begin(out, EFFECT_REMOVE, db_id, key);
+}
+
+void effect_deadline(struct buf *out, uint32_t db_id, bytes key, uint64_t ms)
+{
+    begin(out, EFFECT_DEADLINE, db_id, key);
+    put_varint(out, ms);
+}
+
+void effect_append(struct buf *out, uint32_t db_id, bytes key, bytes tail)
+{
+    begin(out, EFFECT_APPEND, db_id, key);
+    put_bytes(out, tail);
+}
+
+void effect_range(struct buf *out, uint32_t db_id, bytes key, uint64_t offset, bytes value)
+{
+    begin(out, EFFECT_RANGE, db_id, key);
+    put_varint(out, offset);
+    put_bytes(out, value);
+}
+
+void effect_field_set(struct buf *out, uint32_t db_id, bytes key, bytes field, bytes value)
+{
+    begin(out, EFFECT_FIELD_SET, db_id, key);
+    put_bytes(out, field);
+    put_bytes(out, value);
+}
+
+void effect_field_remove(struct buf *out, uint32_t db_id, bytes key, bytes field)
+{
+    begin(out, EFFECT_FIELD_REMOVE, db_id, key);
+    put_bytes(out, field);
+}
+
+void effect_db_map(struct buf *out, uint32_t next_id, const uint32_t *ids, uint32_t count)
+{
+    uint8_t room[16 + 5 * 1024];
+    struct buf map = {.data = room, .capacity = sizeof(room), .size_max = sizeof(room)};
+    put_varint(&map, next_id);
+    put_varint(&map, count);
+    for (uint32_t i = 0; i < count; i++)
+        put_varint(&map, ids[i]);
+    begin(out, EFFECT_DB_MAP, 0, BYTES(""));
+    put_bytes(out, buf_view(&map));
+}
+
+status effect_next(bytes *in, struct effect *out)
+{
+    struct effect e = {0};
+    bytes rest = *in;
+    uint64_t db_id;
+    bool ok;
+    if (rest.size == 0)
+        return HF_ERR_CORRUPT;
+    e.kind = (enum effect_kind)rest.data[0];
+    rest = bytes_of(rest.data + 1, rest.size - 1);
+    if (!take_varint(&rest, &db_id) || db_id > UINT32_MAX || !take_bytes(&rest, &e.key))
+        return HF_ERR_CORRUPT;
+    e.db_id = (uint32_t)db_id;
+    switch (e.kind) {
+    case EFFECT_REMOVE:
+        ok = true;
+        break;
+    case EFFECT_DEADLINE:
+        ok = take_varint(&rest, &e.number);
+        break;
+    case EFFECT_PUT:
+    case EFFECT_APPEND:
+    case EFFECT_FIELD_REMOVE:
+    case EFFECT_DB_MAP:
+        ok = take_bytes(&rest, &e.a);
+        break;
+    case EFFECT_RANGE:
+        ok = take_varint(&rest, &e.number) && take_bytes(&rest, &e.a);
+        break;
+    case EFFECT_FIELD_SET:
+        ok = take_bytes(&rest, &e.a) && take_bytes(&rest, &e.b);
+        break;
+    default:
+        ok = false;
+    }
+    if (!ok)
+        return HF_ERR_CORRUPT;
+    *in = rest;
+    *out = e;
+    return HF_OK;
+}
+
+status effect_db_map_read(bytes payload, uint32_t *next_id, uint32_t *ids, uint32_t capacity, uint32_t *count)
+{
+    uint64_t next, total, id;
+    if (!take_varint(&payload, &next) || next > UINT32_MAX || !take_varint(&payload, &total) || total > capacity)
+        return HF_ERR_CORRUPT;
+    for (uint64_t i = 0; i < total; i++) {
+        if (!take_varint(&payload, &id) || id >= next)
+            return HF_ERR_CORRUPT;
+        ids[i] = (uint32_t)id;
+    }
+    if (payload.size)
+        return HF_ERR_CORRUPT;
+    *next_id = (uint32_t)next;
+    *count = (uint32_t)total;
+    return HF_OK;
+}

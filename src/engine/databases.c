@@ -1,0 +1,274 @@
+/* databases.c -- whole databases: emptied and swapped by changing number -> id, walked
+ * stripe by stripe.
+ */
+#include "engine/internal.h"
+#include "engine/keys.h"
+
+#include "base/memory.h"
+#include "os/os.h"
+
+#include <stddef.h>
+
+/* ---- the map; the gate is held ---- */
+
+static void map_change_begin(struct txn *t)
+{
+    struct engine *e = t->engine;
+    if (t->undoing) {
+        struct undo *u = txn_undo_push(t, UNDO_MAP, NULL, NULL);
+        u->ids = arena_alloc(&t->arena, e->config.databases * sizeof(*u->ids));
+        memcpy(u->ids, e->db_ids, e->config.databases * sizeof(*u->ids));
+    }
+    spin_lock(&e->map_lock);
+}
+
+static void map_change_end(struct txn *t)
+{
+    struct engine *e = t->engine;
+    t->map_changed = true;
+    t->changes++;
+    if (e->log)
+        effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
+    spin_unlock(&e->map_lock);
+}
+
+static void drop_later(struct txn *t, uint32_t db_id)
+{
+    uint32_t *ids = arena_alloc(&t->arena, (t->dropped_count + 1) * sizeof(*ids));
+    if (t->dropped_count)
+        memcpy(ids, t->dropped_ids, t->dropped_count * sizeof(*ids));
+    ids[t->dropped_count++] = db_id;
+    t->dropped_ids = ids;
+}
+
+static void renew(struct txn *t, uint32_t db)
+{
+    struct engine *e = t->engine;
+    drop_later(t, e->db_ids[db]);
+    e->db_ids[db] = e->db_next_id++;
+}
+
+void db_flush(struct txn *t, uint32_t db)
+{
+    watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    map_change_begin(t);
+    renew(t, db);
+    map_change_end(t);
+}
+
+void db_flush_all(struct txn *t)
+{
+    for (uint32_t db = 0; db < t->engine->config.databases; db++)
+        watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    map_change_begin(t);
+    for (uint32_t db = 0; db < t->engine->config.databases; db++)
+        renew(t, db);
+    map_change_end(t);
+}
+
+void db_swap(struct txn *t, uint32_t a, uint32_t b)
+{
+    uint32_t *ids = t->engine->db_ids;
+    watch_touch_databases(t->engine, ids[a], ids[b]);
+    map_change_begin(t);
+    uint32_t swap = ids[a];
+    ids[a] = ids[b];
+    ids[b] = swap;
+    map_change_end(t);
+}
+
+/* ---- dropped tables ---- */
+
+void databases_detach(struct engine *e, uint32_t db_id)
+{
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        stripe_lock_wait(s);
+        struct table *table = stripe_table_detach(s, db_id);
+        if (table)
+            stripe_deadline_update(s);
+        stripe_unlock(s);
+        if (!table)
+            continue;
+        struct dropped *d = mem_alloc(sizeof(*d));
+        d->table = table;
+        spin_lock(&e->dropped_lock);
+        d->next = e->dropped;
+        e->dropped = d;
+        spin_unlock(&e->dropped_lock);
+    }
+}
+
+static bool is_mapped(const struct engine *e, uint32_t db_id)
+{
+    for (uint32_t db = 0; db < e->config.databases; db++) {
+        if (e->db_ids[db] == db_id)
+            return true;
+    }
+    return false;
+}
+
+void databases_detach_unmapped(struct engine *e)
+{
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        while (s->table && !is_mapped(e, s->table->db_id))
+            databases_detach(e, s->table->db_id);
+        for (uint32_t k = 0; k < s->other_count;) {
+            if (is_mapped(e, s->others[k]->db_id))
+                k++;
+            else
+                databases_detach(e, s->others[k]->db_id);
+        }
+    }
+}
+
+bool databases_free_slice(struct engine *e, struct slab_heap *heap)
+{
+    struct entry *taken[256];
+    spin_lock(&e->dropped_lock);
+    struct dropped *d = e->dropped;
+    if (d)
+        e->dropped = d->next;
+    spin_unlock(&e->dropped_lock);
+    if (!d)
+        return false;
+    size_t count = table_take_some(d->table, taken, 256);
+    for (size_t i = 0; i < count; i++)
+        entry_free(heap, taken[i]);
+    if (count == 0) {
+        table_free(d->table);
+        mem_free(d);
+        return true;
+    }
+    spin_lock(&e->dropped_lock);
+    d->next = e->dropped;
+    e->dropped = d;
+    spin_unlock(&e->dropped_lock);
+    return true;
+}
+
+/* ---- walks ---- */
+
+static bool walk_lock(struct txn *t, struct stripe *s)
+{
+    for (size_t i = 0; i < t->locked_count; i++) {
+        if (t->locked[i] == s->number)
+            return false;
+    }
+    stripe_lock_wait(s);
+    return true;
+}
+
+static struct table *walk_table(struct txn *t, const struct stripe *s, uint32_t db)
+{
+    return stripe_table(s, t->engine->db_ids[db]);
+}
+
+static void observe_all(struct txn *t)
+{
+    if (t->engine->log)
+        t->observed_lsn = log_tail(t->engine->log);
+}
+
+static uint64_t sum_tables(struct txn *t, uint32_t db, size_t offset)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &t->engine->store->stripes[i];
+        bool locked = walk_lock(t, s);
+        struct table *table = walk_table(t, s, db);
+        if (table)
+            sum += *(const uint64_t *)((const char *)table + offset);
+        if (locked)
+            stripe_unlock(s);
+    }
+    observe_all(t);
+    return sum;
+}
+
+uint64_t db_size(struct txn *t, uint32_t db)
+{
+    return sum_tables(t, db, offsetof(struct table, count));
+}
+
+uint64_t db_deadline_count(struct txn *t, uint32_t db)
+{
+    return sum_tables(t, db, offsetof(struct table, deadline_count));
+}
+
+struct scan {
+    struct txn *txn;
+    void (*each)(void *, bytes, int);
+    void *context;
+    size_t count;
+};
+
+static void scan_each(void *context, struct entry *e, uint64_t hash)
+{
+    struct scan *scan = context;
+    uint64_t deadline = entry_deadline(e);
+    (void)hash;
+    scan->count++;
+    if (!deadline || deadline > scan->txn->now_ms)
+        scan->each(scan->context, entry_key(e), (int)entry_type(e));
+}
+
+/* Cursor: stripe << 33 | first high hash half to visit. */
+#define CURSOR_SHIFT 33
+
+uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, bytes, int), void *context)
+{
+    uint64_t end = UINT64_C(1) << 32, from = cursor & ((UINT64_C(1) << CURSOR_SHIFT) - 1);
+    uint64_t stripe = cursor >> CURSOR_SHIFT;
+    struct scan scan = {t, each, context, 0};
+    unsigned visited = 0;
+    while (stripe < STRIPE_COUNT && scan.count < count && visited++ < 4096) {
+        struct stripe *s = &t->engine->store->stripes[stripe];
+        bool locked = walk_lock(t, s);
+        struct table *table = walk_table(t, s, db);
+        from = table && table->count && from < end ? table_walk(table, from, count - scan.count, scan_each, &scan) : end;
+        if (locked)
+            stripe_unlock(s);
+        if (from >= end) {
+            stripe++;
+            from = 0;
+        }
+    }
+    observe_all(t);
+    return stripe < STRIPE_COUNT ? stripe << CURSOR_SHIFT | from : 0;
+}
+
+static uint64_t random_step(uint64_t *state)
+{
+    *state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = *state;
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+bool db_random_key(struct txn *t, uint32_t db, bytes *name)
+{
+    uint64_t random;
+    OS.random(&random, sizeof(random));
+    uint32_t start = (uint32_t)(random_step(&random) % STRIPE_COUNT);
+    bool found = false;
+    for (uint32_t i = 0; i < STRIPE_COUNT && !found; i++) {
+        struct stripe *s = &t->engine->store->stripes[(start + i) % STRIPE_COUNT];
+        bool locked = walk_lock(t, s);
+        struct table *table = walk_table(t, s, db);
+        for (int tries = 0; table && table->count && tries < 16 && !found; tries++) {
+            struct entry *e = table_random(table, random_step(&random));
+            uint64_t deadline = e ? entry_deadline(e) : 1;
+            if (!deadline || deadline > t->now_ms) {
+                *name = arena_dup(&t->arena, entry_key(e));
+                found = true;
+            }
+        }
+        if (locked)
+            stripe_unlock(s);
+    }
+    observe_all(t);
+    return found;
+}

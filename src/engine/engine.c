@@ -1,0 +1,324 @@
+/* engine.c -- opening, recovering, closing.
+ *
+ * Opening: lock the directory, read its identity, load the newest snapshot, replay the
+ * log behind it, start the log writer in a new epoch. A memory-only server does not
+ * open a directory that holds a log, because what it changed would be undone by the log at
+ * the next start.
+ */
+#include "engine/internal.h"
+
+#include "base/crc.h"
+#include "base/memory.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#define IDENTITY_SIZE 32u /* "HFIDENT1", log id, hash secret, zero, crc32c */
+#define RING_DEFAULT ((size_t)8 << 20)
+#define SEGMENT_DEFAULT (UINT64_C(64) << 20)
+
+static status lock_directory(struct engine *e, char *detail, size_t size)
+{
+    char path[4096];
+    int made = OS.mkdir(e->dir, 0750);
+    if (made < 0 && made != -EEXIST) {
+        snprintf(detail, size, "the data directory %s cannot be made: %s", e->dir, strerror(-made));
+        return HF_ERR_IO;
+    }
+    snprintf(path, sizeof(path), "%s/holdfast.lock", e->dir);
+    e->lock_file = OS.open(path, O_RDWR | O_CREAT, 0640);
+    if (e->lock_file < 0) {
+        snprintf(detail, size, "%s cannot be opened: %s", path, strerror(-e->lock_file));
+        return HF_ERR_IO;
+    }
+    if (OS.lock_file(e->lock_file) < 0) {
+        snprintf(detail, size, "the data directory %s is in use by another holdfast; stop it, or choose another --dir", e->dir);
+        return HF_ERR_LOCKED;
+    }
+    return HF_OK;
+}
+
+static status read_identity(struct engine *e, uint64_t *secret, char *detail, size_t size)
+{
+    char path[4096];
+    void *data = NULL;
+    size_t length = 0;
+    uint8_t fresh[IDENTITY_SIZE] = "HFIDENT1";
+    snprintf(path, sizeof(path), "%s/holdfast.id", e->dir);
+    int result = os_read_file(path, IDENTITY_SIZE, &data, &length);
+    if (result == -ENOENT) {
+        OS.random(fresh + 8, 16);
+        put_u32(fresh + 28, crc32c(0, fresh, 28));
+        result = e->config.durability == DURABILITY_NONE ? 0 : os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
+    } else if (result == 0) {
+        bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
+                    get_u32((uint8_t *)data + 28) == crc32c(0, data, 28);
+        if (good)
+            memcpy(fresh, data, IDENTITY_SIZE);
+        mem_free(data);
+        if (!good) {
+            snprintf(detail, size, "%s is damaged at offset 0: its checksum does not hold", path);
+            return HF_ERR_CORRUPT;
+        }
+    }
+    if (result < 0) {
+        snprintf(detail, size, "%s: %s", path, strerror(-result));
+        return HF_ERR_IO;
+    }
+    e->log_id = get_u64(fresh + 8);
+    *secret = get_u64(fresh + 16);
+    return HF_OK;
+}
+
+struct recovery {
+    struct engine *engine;
+    struct txn *txns[WORKERS_MAX];
+    struct snapshot_load load;
+    int threads;
+};
+
+static status replay(void *context, int thread, const struct log_record *record)
+{
+    struct recovery *r = context;
+    if (thread == 0)
+        atomic_fetch_add_explicit(&r->engine->recovered_records, 1, memory_order_relaxed);
+    if (record->kind != RECORD_EFFECTS)
+        return HF_ERR_CORRUPT;
+    return apply_record(r->engine, thread, r->threads, r->txns[thread], r->load.ranges, r->load.map.lsn, record);
+}
+
+static void log_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct engine *e = ((struct recovery *)context)->engine;
+    if (e->config.on_progress)
+        e->config.on_progress(e->config.context, "replaying the log", done, total);
+}
+
+static void load_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct engine *e = ((struct recovery *)context)->engine;
+    if (e->config.on_progress)
+        e->config.on_progress(e->config.context, "loading the snapshot", done, total);
+}
+
+static void map_init(struct engine *e, const struct snapshot_load *load)
+{
+    for (uint32_t i = 0; i < DATABASES_MAX; i++)
+        e->db_ids[i] = UINT32_MAX;
+    e->db_next_id = 0;
+    if (load->found) {
+        memcpy(e->db_ids, load->map.ids, load->map.count * sizeof(*load->map.ids));
+        e->db_next_id = load->map.next_id;
+        return;
+    }
+    for (uint32_t i = 0; i < e->config.databases; i++)
+        e->db_ids[i] = i;
+    e->db_next_id = e->config.databases;
+}
+
+/* More databases than the map knows get fresh ids; fewer in the configuration hide none. */
+static void map_complete(struct engine *e)
+{
+    for (uint32_t i = 0; i < DATABASES_MAX; i++) {
+        if (e->db_ids[i] != UINT32_MAX && i >= e->config.databases)
+            e->config.databases = i + 1;
+    }
+    for (uint32_t i = 0; i < e->config.databases; i++) {
+        if (e->db_ids[i] == UINT32_MAX)
+            e->db_ids[i] = e->db_next_id++;
+    }
+}
+
+static void find_log(void *context, const char *name)
+{
+    if (strncmp(name, "log-", 4) == 0)
+        *(bool *)context = true;
+}
+
+static status recover(struct engine *e, struct log_start *start, char *detail, size_t size)
+{
+    bool has_log = false;
+    struct recovery r = {.engine = e, .threads = (int)e->config.workers < 2 ? 2 : (int)e->config.workers};
+    r.load = (struct snapshot_load){.dir = e->dir, .log_id = e->log_id, .store = e->store, .threads = r.threads,
+                                    .heaps = e->heaps, .progress = load_progress, .context = &r};
+    (void)OS.list_dir(e->dir, find_log, &has_log);
+    if (has_log && e->config.durability == DURABILITY_NONE) {
+        snprintf(detail, size, "%s holds a log, and a memory-only server would not continue it; start with --durability "
+                 "interval or commit, or choose another --dir", e->dir);
+        return HF_ERR_INVALID;
+    }
+    status s = snapshot_load(&r.load, detail, size);
+    if (s != HF_OK)
+        return s;
+    map_init(e, &r.load);
+    e->snapshot_number = r.load.number;
+    if (e->config.durability != DURABILITY_NONE) {
+        for (int i = 0; i < r.threads; i++) {
+            r.txns[i] = txn_new(e);
+            r.txns[i]->heap = e->heaps[i];
+            r.txns[i]->recovering = true;
+        }
+        struct log_recover how = {.dir = e->dir, .log_id = e->log_id, .from_lsn = r.load.from_lsn, .threads = r.threads,
+                                  .each = replay, .progress = log_progress, .context = &r};
+        s = log_recover(&how, start, detail, size);
+        for (int i = 0; i < r.threads; i++)
+            txn_free(r.txns[i]);
+    }
+    if (r.load.ranges)
+        snapshot_ranges_free(r.load.ranges);
+    map_complete(e);
+    databases_detach_unmapped(e);
+    return s;
+}
+
+static void log_moved(void *context)
+{
+    struct engine *e = context;
+    if (e->config.wake_workers)
+        e->config.wake_workers(e->config.context);
+}
+
+static status open_log(struct engine *e, const struct log_start *start)
+{
+    const struct engine_config *c = &e->config;
+    struct log_config config = {.dir = e->dir, .log_id = e->log_id, .mode = c->durability,
+                                .ring_size = c->ring_size ? c->ring_size : RING_DEFAULT,
+                                .segment_size = c->segment_size ? c->segment_size : SEGMENT_DEFAULT,
+                                .interval_ms = c->interval_ms ? c->interval_ms : 1000,
+                                .interval_bytes = c->interval_bytes ? c->interval_bytes : UINT64_C(64) << 20,
+                                .moved = log_moved, .context = e};
+    return log_open(&config, start, &e->log);
+}
+
+static void engine_release(struct engine *e)
+{
+    if (e->store) {
+        while (databases_free_slice(e, e->spare_heap)) {
+        }
+        store_free(e->store);
+    }
+    if (e->lock_file >= 0)
+        OS.close(e->lock_file);
+    pthread_mutex_destroy(&e->snapshot_lock);
+    pthread_cond_destroy(&e->snapshot_done);
+    mem_free(e->dir);
+    mem_free(e);
+}
+
+status engine_open(const struct engine_config *config, struct engine **out, char *detail, size_t size)
+{
+    struct engine *e = mem_alloc_aligned(64, sizeof(*e));
+    struct log_start start = {0};
+    uint64_t secret = 0, begun = OS.monotonic_us();
+    memset(e, 0, sizeof(*e));
+    e->config = *config;
+    e->lock_file = -1;
+    if (e->config.workers == 0 || e->config.workers > WORKERS_MAX)
+        e->config.workers = 1;
+    if (e->config.databases == 0 || e->config.databases > DATABASES_MAX)
+        e->config.databases = 16;
+    atomic_store(&e->maxmemory, config->maxmemory);
+    e->dir = mem_strdup(config->dir ? config->dir : ".");
+    pthread_mutex_init(&e->snapshot_lock, NULL);
+    pthread_cond_init(&e->snapshot_done, NULL);
+    if (size)
+        detail[0] = 0;
+    status s = lock_directory(e, detail, size);
+    if (s == HF_OK)
+        s = read_identity(e, &secret, detail, size);
+    if (s == HF_OK) {
+        e->store = store_new(secret);
+        for (unsigned i = 0; i < e->config.workers || i < 2; i++)
+            e->heaps[i] = slab_heap_new(e->store->slab);
+        e->spare_heap = slab_heap_new(e->store->slab);
+        s = recover(e, &start, detail, size);
+    }
+    atomic_store(&e->time_high, start.time_ms);
+    if (s == HF_OK && e->config.durability != DURABILITY_NONE)
+        s = open_log(e, &start);
+    if (s != HF_OK) {
+        if (size && !detail[0])
+            snprintf(detail, size, "%s: %s", e->dir, status_text(s));
+        engine_release(e);
+        return s;
+    }
+    e->snapshot_last_s = OS.wall_ms() / 1000;
+    e->recovery_ms = (OS.monotonic_us() - begun) / 1000;
+    snapshots_start_keeper(e);
+    *out = e;
+    return HF_OK;
+}
+
+void engine_close(struct engine *e)
+{
+    snapshots_stop_keeper(e);
+    if (e->log)
+        log_close(e->log);
+    e->log = NULL;
+    engine_release(e);
+}
+
+uint64_t engine_written(const struct engine *e) { return e->log ? log_written(e->log) : UINT64_MAX; }
+uint64_t engine_durable(const struct engine *e) { return e->log ? log_durable(e->log) : UINT64_MAX; }
+bool engine_logged(const struct engine *e) { return e->log != NULL; }
+struct log *engine_log(struct engine *e) { return e->log; }
+uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
+void engine_set_maxmemory(struct engine *e, uint64_t limit) { atomic_store(&e->maxmemory, limit); }
+
+void engine_db_counts(struct engine *e, uint32_t db, uint64_t *keys, uint64_t *with_deadline)
+{
+    *keys = *with_deadline = 0;
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        stripe_lock_wait(s);
+        struct table *table = stripe_table(s, e->db_ids[db]);
+        if (table) {
+            *keys += table->count;
+            *with_deadline += table->deadline_count;
+        }
+        stripe_unlock(s);
+    }
+}
+
+void engine_stats(struct engine *e, struct engine_stats *out)
+{
+    uint64_t held;
+    *out = (struct engine_stats){0};
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        stripe_lock_wait(s);
+        if (s->table) {
+            out->keys += s->table->count;
+            out->keys_with_deadline += s->table->deadline_count;
+            out->index_memory += table_index_memory(s->table);
+        }
+        for (uint32_t k = 0; k < s->other_count; k++)
+            out->index_memory += table_index_memory(s->others[k]);
+        stripe_unlock(s);
+    }
+    for (unsigned i = 0; i <= WORKERS_MAX; i++) {
+        out->hits += atomic_load_explicit(&e->workers[i].hits, memory_order_relaxed);
+        out->misses += atomic_load_explicit(&e->workers[i].misses, memory_order_relaxed);
+        out->expired_keys += atomic_load_explicit(&e->workers[i].expired, memory_order_relaxed);
+        out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
+    }
+    out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);
+    slab_stats(e->store->slab, &out->used_memory, &held);
+    out->used_memory += out->index_memory + mem_in_use();
+    if (out->used_memory > atomic_load(&e->used_peak))
+        atomic_store(&e->used_peak, out->used_memory);
+    out->used_memory_peak = atomic_load(&e->used_peak);
+    pthread_mutex_lock(&e->snapshot_lock);
+    out->snapshot_running = e->snapshot_running;
+    out->snapshot_last_failed = e->snapshot_failed;
+    out->snapshot_last_s = e->snapshot_last_s;
+    out->snapshot_last_duration_ms = e->snapshot_last_ms;
+    out->snapshot_last_bytes = e->snapshot_last_bytes;
+    pthread_mutex_unlock(&e->snapshot_lock);
+    uint64_t total = atomic_load(&e->snapshot_total_keys);
+    out->snapshot_progress = total ? (double)atomic_load(&e->snapshot_done_keys) / (double)total : 0;
+    out->recovery_ms = e->recovery_ms;
+    out->recovered_records = atomic_load(&e->recovered_records);
+}

@@ -1,0 +1,66 @@
+/* expire.c -- each worker removes what is due in its own stripes, in short slices. */
+#include "engine/internal.h"
+
+#define REMOVED_PER_HOLD 64
+
+static void remove_due(struct txn *t, struct stripe *s, struct table *table, struct entry **due, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct key k;
+        struct spot spot = {.stripe = s, .table = table, .db_id = table->db_id};
+        store_locate(t->engine->store, entry_key(due[i]), &k);
+        if (!table_find(table, k.name, k.hash, &spot.place))
+            continue;
+        k.name = arena_dup(&t->arena, k.name);
+        if (!t->slot_known) {
+            t->slot = k.slot;
+            t->slot_known = true;
+        }
+        txn_remove(t, &k, &spot, true, false);
+    }
+}
+
+static unsigned expire_table(struct txn *t, struct stripe *s, struct table *table)
+{
+    struct entry *due[BUCKET_ENTRIES];
+    unsigned count, removed = 0;
+    while (removed < REMOVED_PER_HOLD && t->record.size < RECORD_DIRECT_MAX / 2 && table_due(table, t->now_ms, due, &count)) {
+        remove_due(t, s, table, due, count);
+        removed += count;
+    }
+    return removed;
+}
+
+static void expire_stripe(struct engine *e, struct txn *t, struct stripe *s, uint64_t now_ms)
+{
+    size_t bound = RECORD_DIRECT_MAX + 1024;
+    if (e->log && !log_credit_take(e->log, bound))
+        return;
+    txn_reset(t, now_ms);
+    txn_lock_add(t, (uint16_t)s->number);
+    if (txn_lock_all(t) < 0) {
+        unsigned removed = s->table ? expire_table(t, s, s->table) : 0;
+        for (uint32_t i = 0; i < s->other_count && removed < REMOVED_PER_HOLD; i++)
+            removed += expire_table(t, s, s->others[i]);
+        stripe_deadline_update(s);
+        _Atomic uint64_t *expired = &t->slot_stats->expired;
+        atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + removed, memory_order_relaxed);
+        txn_commit_lsn(t);
+    }
+    if (e->log)
+        log_credit_return(e->log, bound);
+}
+
+uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned workers, uint64_t wall_ms)
+{
+    uint64_t earliest = UINT64_MAX;
+    unsigned holds = 0;
+    for (uint32_t i = worker; i < STRIPE_COUNT; i += workers) {
+        struct stripe *s = &e->store->stripes[i];
+        if (atomic_load_explicit(&s->deadline_next, memory_order_relaxed) <= wall_ms && holds++ < 16)
+            expire_stripe(e, t, s, wall_ms);
+        uint64_t next = atomic_load_explicit(&s->deadline_next, memory_order_relaxed);
+        earliest = next < earliest ? next : earliest;
+    }
+    return earliest;
+}

@@ -1,0 +1,185 @@
+/* internal.h -- the engine's own structs, shared by the files of this folder and the executor.
+ *
+ * Lock order: gate, stripes ascending, then nothing.
+ */
+#ifndef HF_ENGINE_INTERNAL_H
+#define HF_ENGINE_INTERNAL_H
+
+#include "durable/effect.h"
+#include "durable/log.h"
+#include "durable/snapshot.h"
+#include "engine/engine.h"
+#include "engine/txn.h"
+#include "store/entry_make.h"
+#include "store/store.h"
+
+#define DATABASES_MAX 1024u
+
+struct worker_slot {                /* one per worker, a cache line each */
+    _Alignas(64) _Atomic uint32_t in_batch;
+    _Atomic uint64_t hits, misses, expired, changes;
+};
+
+struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
+
+struct engine {
+    struct engine_config config;
+    char *dir;
+    int lock_file;
+    struct store *store;
+    struct log *log;                /* NULL: memory only */
+    struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
+    struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
+    struct spin spare_lock;
+
+    /* database number -> internal id. Changed under the gate and map_lock; read inside a batch. */
+    struct spin map_lock;
+    uint32_t db_ids[DATABASES_MAX];
+    uint32_t db_next_id;
+    _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
+    struct spin dropped_lock;
+    struct dropped *dropped;        /* guarded by dropped_lock */
+
+    /* gate: owner + 1, and who is inside a batch */
+    _Atomic uint32_t gate_owner;
+    struct worker_slot workers[WORKERS_MAX + 1]; /* last: everyone who is no worker */
+
+    _Atomic uint64_t time_high;     /* highest transaction time seen */
+    _Atomic bool over_memory;
+    _Atomic uint64_t maxmemory;
+
+    /* snapshots */
+    pthread_mutex_t snapshot_lock;
+    pthread_cond_t snapshot_done;
+    bool snapshot_running, snapshot_failed, snapshot_cancel;
+    uint64_t snapshot_number, snapshot_generation;
+    uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
+    _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
+    uint64_t log_id;
+    uint64_t log_at_snapshot;
+    pthread_t keeper;               /* starts snapshots when the log outgrows the data */
+    bool keeper_running;
+    _Atomic bool stopping;
+    struct parking keeper_parking;
+    uint64_t recovery_ms, recovered_keys;
+    _Atomic uint64_t recovered_records;
+    _Atomic uint64_t used_peak, changes_at_snapshot;
+};
+
+struct touched { struct table *table; uint64_t hash; };
+
+enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_FIELD, UNDO_MAP };
+
+struct undo {
+    struct undo *next;
+    enum undo_kind kind;
+    bool shallow_old, shallow_new;  /* the block shares its value with another one */
+    bool had_field;
+    struct stripe *stripe;
+    uint32_t db_id;
+    uint64_t hash;
+    bytes key;
+    struct entry *old;
+    uint64_t deadline_ms;
+    bytes field, value;
+    uint32_t *ids, next_id;
+};
+
+struct txn {
+    struct engine *engine;
+    struct slab_heap *heap;
+    struct worker_slot *slot_stats;
+    uint64_t now_ms;
+    bool may_change;    /* has log credit: observed expiry is removed and logged */
+    bool undoing;       /* keep undo */
+    bool map_changed;
+    bool recovering;    /* keys carry internal ids, nothing is logged, no deadline passes */
+    uint32_t *dropped_ids; /* databases emptied by this transaction: detached at commit */
+    size_t dropped_count;
+    uint16_t slot;
+    bool slot_known;
+    struct buf record;  /* RECORD_HEADER_SIZE, then effects; unused when memory only */
+    struct touched *touched;
+    size_t touched_count, touched_capacity;
+    uint64_t observed_lsn;
+    uint16_t *locked;   /* stripes held, ascending */
+    size_t locked_count, locked_capacity;
+    bool single;        /* exactly locked[0], kept out of the array path */
+    struct undo *undo;
+    struct arena arena;
+    uint64_t changes;
+};
+
+/* Where a key is. table NULL: the (stripe, database) has none. */
+struct spot {
+    struct stripe *stripe;
+    struct table *table;
+    struct place place;
+    uint32_t db_id;
+};
+
+/* txn.c */
+void txn_reset(struct txn *t, uint64_t now_ms);
+void txn_lock_add(struct txn *t, uint16_t stripe);          /* collects; any order, duplicates allowed */
+int txn_lock_all(struct txn *t);                            /* -1: all held; else the busy stripe, none held */
+void txn_lock_all_wait(struct txn *t);
+uint64_t txn_commit_lsn(struct txn *t);                     /* logs, stamps, unlocks; what the reply waits for */
+void txn_rollback_all(struct txn *t);
+void txn_unlock_all(struct txn *t);
+
+struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
+void txn_changed(struct txn *t, const struct key *k, struct spot *spot);       /* stamps and watches */
+bool txn_logs(const struct txn *t);
+/* Puts an entry for the key, replacing what is there; logs a PUT when `log`. */
+status txn_put(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image, void *object, bool log) HF_CHECK;
+/* Links a block made by the caller; shared: its value belongs to another block until that one is removed. Logs a PUT. */
+status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct entry *fresh, bool shared) HF_CHECK;
+void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log, bool shallow);
+struct undo *txn_undo_push(struct txn *t, enum undo_kind kind, const struct key *k, const struct spot *spot);
+/* A block that shares the value of the old one (deadline added or removed). */
+status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64_t deadline_ms) HF_CHECK;
+void txn_access(struct txn *t, struct entry *e);
+
+/* keyspace_hits and keyspace_misses: written by the slot's own worker only. */
+static inline void txn_count_lookup(struct txn *t, bool hit)
+{
+    _Atomic uint64_t *counter = hit ? &t->slot_stats->hits : &t->slot_stats->misses;
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+bytes string_view(const struct entry *e, char digits[24]);
+
+/* watch.c: registrations of WATCH, kept in stripes */
+struct watch {
+    struct watch *next, *previous;  /* in the stripe's list */
+    struct watch *sibling;          /* the session's next */
+    _Atomic bool *dirty;
+    uint32_t db;
+    uint16_t stripe;
+    uint64_t hash;
+    bool was_expired;
+    bytes key;                      /* memory of its own, behind the struct */
+};
+struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
+void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
+void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
+void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id); /* gate held */
+
+/* apply.c */
+/* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
+status apply_record(struct engine *e, int thread, int threads, struct txn *t, const struct snapshot_ranges *ranges,
+                    uint64_t map_lsn, const struct log_record *record);
+
+/* databases.c */
+void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
+void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
+bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */
+
+/* expire.c */
+uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned workers, uint64_t wall_ms);
+
+/* snapshots.c */
+void snapshots_start_keeper(struct engine *e);
+void snapshots_stop_keeper(struct engine *e);
+
+#endif

@@ -1,0 +1,264 @@
+/* strings.c -- strings: check, prepare, change, effect. */
+#include "engine/strings.h"
+
+#include "base/number.h"
+#include "base/memory.h"
+#include "engine/internal.h"
+
+#include <math.h>
+
+bytes string_view(const struct entry *e, char digits[24])
+{
+    switch (entry_encoding(e)) {
+    case ENC_INT:
+        return bytes_of(digits, number_format_int(digits, (int64_t)get_u64(entry_inline(e).data)));
+    case ENC_BLOB: {
+        const struct blob *b = entry_pointer(e);
+        return bytes_of(b->data, b->size);
+    }
+    default:
+        return entry_inline(e);
+    }
+}
+
+static status find_string(struct txn *t, const struct key *k, struct spot *spot, struct entry **found)
+{
+    struct entry *e = txn_find(t, k, spot);
+    if (e && entry_type(e) != TYPE_STRING)
+        return HF_ERR_WRONGTYPE;
+    *found = e;
+    return HF_OK;
+}
+
+static uint32_t clock_now(const struct txn *t)
+{
+    return ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24;
+}
+
+/* Values that read as a 64-bit integer are kept as one. */
+static void image_value(struct entry_image *image, bytes value, int64_t *number)
+{
+    image->encoding = ENC_BYTES;
+    image->value = value;
+    if (value.size && value.size <= 20 && (value.data[0] == '-' || (value.data[0] >= '0' && value.data[0] <= '9')) &&
+        number_parse_int(value, number)) {
+        image->encoding = ENC_INT;
+        image->value = bytes_of(number, sizeof(*number));
+    }
+}
+
+status string_get(struct txn *t, const struct key *k, struct text *out)
+{
+    struct spot spot;
+    struct entry *e;
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    out->found = e != NULL;
+    out->view = (bytes){0};
+    txn_count_lookup(t, e != NULL);
+    if (e) {
+        txn_access(t, e);
+        out->view = string_view(e, out->digits);
+    }
+    return HF_OK;
+}
+
+static status keep_old(struct txn *t, const struct entry *e, struct text *out)
+{
+    out->found = e != NULL;
+    out->view = (bytes){0};
+    if (!e)
+        return HF_OK;
+    if (entry_type(e) != TYPE_STRING)
+        return HF_ERR_WRONGTYPE;
+    out->view = arena_dup(&t->arena, string_view(e, out->digits));
+    return HF_OK;
+}
+
+status string_set(struct txn *t, const struct key *k, bytes value, const struct set_options *o, struct set_result *result)
+{
+    struct spot spot;
+    struct entry *e = txn_find(t, k, &spot);
+    result->done = false;
+    if (o->get_old) {
+        status s = keep_old(t, e, &result->old);
+        if (s != HF_OK)
+            return s;
+    }
+    if ((o->when == SET_IF_ABSENT && e) || (o->when == SET_IF_PRESENT && !e))
+        return HF_OK;
+    if (o->deadline_ms && o->deadline_ms <= t->now_ms) {
+        if (e)
+            txn_remove(t, k, &spot, true, false);
+        result->done = true;
+        return HF_OK;
+    }
+    int64_t number;
+    struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t), .deadline_ms = o->deadline_ms};
+    if (o->keep_deadline && e)
+        image.deadline_ms = entry_deadline(e);
+    image_value(&image, value, &number);
+    status s = txn_put(t, k, &spot, &image, NULL, true);
+    result->done = s == HF_OK;
+    return s;
+}
+
+/* Replaces the value and keeps every other field. */
+static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enum encoding encoding, bytes value, bool log)
+{
+    struct entry_image image = {.type = TYPE_STRING};
+    if (spot->place.entry)
+        image = entry_read(spot->place.entry);
+    image.key = k->name;
+    image.clock = clock_now(t);
+    image.encoding = encoding;
+    image.value = value;
+    return txn_put(t, k, spot, &image, NULL, log);
+}
+
+/* A blob of ours alone that may grow in place: NULL when there is none. */
+static struct blob *own_blob(const struct txn *t, const struct entry *e)
+{
+    if (!e || t->undoing || entry_encoding(e) != ENC_BLOB)
+        return NULL;
+    struct blob *b = entry_pointer(e);
+    return atomic_load_explicit(&b->count, memory_order_acquire) == 1 ? b : NULL;
+}
+
+static struct blob *blob_grown(struct entry *e, struct blob *b, size_t size)
+{
+    if (size > b->capacity) {
+        size_t capacity = size + size / 2 > STRING_SIZE_MAX ? STRING_SIZE_MAX : size + size / 2;
+        struct blob *moved = blob_new(b->size, capacity < size ? size : capacity);
+        if (!moved)
+            return NULL;
+        memcpy(moved->data, b->data, b->size);
+        blob_unref(b);
+        memcpy((void *)(uintptr_t)entry_inline(e).data, &moved, sizeof(moved));
+        b = moved;
+    }
+    if (size > b->size) {
+        memset(b->data + b->size, 0, size - b->size);
+        b->size = size;
+    }
+    return b;
+}
+
+/* Writes value at offset, zero-filling a gap; effect: log_append or log_range. */
+static status write_at(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value, size_t *size)
+{
+    struct entry *e = spot->place.entry;
+    char digits[24];
+    bytes old = e ? string_view(e, digits) : (bytes){0};
+    size_t end = offset + value.size, total = end > old.size ? end : old.size;
+    struct blob *blob = own_blob(t, e);
+    if (blob) {
+        blob = blob_grown(e, blob, total);
+        if (!blob)
+            return HF_ERR_NO_MEMORY;
+        memcpy(blob->data + offset, value.data, value.size);
+        txn_access(t, e);
+        txn_changed(t, k, spot);
+        *size = total;
+        return HF_OK;
+    }
+    uint8_t *joined = total <= ENTRY_INLINE_MAX ? arena_alloc(&t->arena, total) : mem_try_alloc(total);
+    if (!joined)
+        return HF_ERR_NO_MEMORY;
+    if (old.size)
+        memcpy(joined, old.data, old.size);
+    if (end > old.size)
+        memset(joined + old.size, 0, end - old.size);
+    memcpy(joined + offset, value.data, value.size);
+    status s = rewrite(t, k, spot, ENC_BYTES, bytes_of(joined, total), false);
+    if (total > ENTRY_INLINE_MAX)
+        mem_free(joined);
+    *size = total;
+    return s;
+}
+
+status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size)
+{
+    struct spot spot;
+    struct entry *e;
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    char digits[24];
+    size_t old = e ? string_view(e, digits).size : 0;
+    if (tail.size > STRING_SIZE_MAX || old + tail.size > STRING_SIZE_MAX)
+        return HF_ERR_STRING_TOO_LONG;
+    if (!e) {
+        int64_t number;
+        struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t)};
+        image_value(&image, tail, &number);
+        *size = tail.size;
+        return txn_put(t, k, &spot, &image, NULL, true);
+    }
+    s = write_at(t, k, &spot, old, tail, size);
+    if (s == HF_OK && txn_logs(t))
+        effect_append(&t->record, spot.db_id, k->name, tail);
+    return s;
+}
+
+status string_set_range(struct txn *t, const struct key *k, uint64_t offset, bytes value, size_t *size)
+{
+    struct spot spot;
+    struct entry *e;
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    char digits[24];
+    *size = e ? string_view(e, digits).size : 0;
+    if (value.size == 0)
+        return HF_OK;
+    if (offset > STRING_SIZE_MAX || offset + value.size > STRING_SIZE_MAX)
+        return HF_ERR_STRING_TOO_LONG;
+    s = write_at(t, k, &spot, offset, value, size);
+    if (s == HF_OK && txn_logs(t))
+        effect_range(&t->record, spot.db_id, k->name, offset, value);
+    return s;
+}
+
+status string_incr_by(struct txn *t, const struct key *k, int64_t delta, int64_t *result)
+{
+    struct spot spot;
+    struct entry *e;
+    int64_t value = 0;
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    if (e && entry_encoding(e) == ENC_INT)
+        value = (int64_t)get_u64(entry_inline(e).data);
+    else if (e && !number_parse_int(string_view(e, NULL), &value))
+        return HF_ERR_NOT_INTEGER;
+    if (__builtin_add_overflow(value, delta, &value))
+        return HF_ERR_OVERFLOW;
+    s = rewrite(t, k, &spot, ENC_INT, bytes_of(&value, sizeof(value)), true);
+    if (s == HF_OK)
+        *result = value;
+    return s;
+}
+
+status string_incr_float(struct txn *t, const struct key *k, long double delta, bytes *result)
+{
+    struct spot spot;
+    struct entry *e;
+    long double value = 0;
+    char digits[24];
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    if (e && !number_parse_float(string_view(e, digits), &value))
+        return HF_ERR_NOT_FLOAT;
+    value += delta;
+    if (isnan(value) || isinf(value))
+        return HF_ERR_NAN_OR_INF;
+    char *text = arena_alloc(&t->arena, NUMBER_FLOAT_MAX);
+    bytes formatted = bytes_of(text, number_format_float(text, value));
+    s = rewrite(t, k, &spot, ENC_BYTES, formatted, true);
+    if (s == HF_OK)
+        *result = formatted;
+    return s;
+}

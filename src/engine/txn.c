@@ -1,0 +1,384 @@
+/* txn.c -- locks, the record being built, undo, commit.
+ *
+ * A change is applied to memory at once and its effect appended to the record; commit
+ * places the record in the log before the first stripe is unlocked, so nobody sees a
+ * change that has no place in the log. Log credit was taken before the locks, so
+ * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
+ */
+#include "engine/internal.h"
+
+#include "base/memory.h"
+#include "types/hash.h"
+
+struct txn *txn_new(struct engine *engine)
+{
+    struct txn *t = mem_zalloc(sizeof(*t));
+    t->engine = engine;
+    t->heap = engine->spare_heap;
+    t->slot_stats = &engine->workers[WORKERS_MAX];
+    buf_init(&t->record, SIZE_MAX);
+    arena_init(&t->arena);
+    t->locked_capacity = 64;
+    t->locked = mem_alloc(t->locked_capacity * sizeof(*t->locked));
+    return t;
+}
+
+void txn_free(struct txn *t)
+{
+    hf_assert(t->locked_count == 0);
+    buf_release(&t->record);
+    arena_release(&t->arena);
+    mem_free(t->touched);
+    mem_free(t->locked);
+    mem_free(t);
+}
+
+void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key *key)
+{
+    store_locate(engine->store, name, key);
+    key->db = db;
+}
+
+uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
+struct arena *txn_arena(struct txn *t) { return &t->arena; }
+struct engine *txn_engine(struct txn *t) { return t->engine; }
+bool txn_logs(const struct txn *t) { return t->engine->log != NULL; }
+
+void txn_reset(struct txn *t, uint64_t now_ms)
+{
+    hf_assert(t->locked_count == 0 && !t->undo);
+    t->now_ms = now_ms;
+    t->may_change = true;
+    t->undoing = false;
+    t->map_changed = false;
+    t->dropped_count = 0;
+    t->slot_known = false;
+    t->touched_count = 0;
+    t->observed_lsn = 0;
+    t->changes = 0;
+    t->record.size = 0;
+    if (t->arena.current)
+        arena_reset(&t->arena);
+    if (t->engine->log) {
+        buf_reserve(&t->record, RECORD_HEADER_SIZE);
+        t->record.size = RECORD_HEADER_SIZE;
+        t->observed_lsn = atomic_load_explicit(&t->engine->map_lsn, memory_order_relaxed);
+    }
+}
+
+/* ---- locks ---- */
+
+void txn_lock_add(struct txn *t, uint16_t stripe)
+{
+    size_t at = t->locked_count;
+    while (at > 0 && t->locked[at - 1] > stripe)
+        at--;
+    if (at > 0 && t->locked[at - 1] == stripe)
+        return;
+    if (t->locked_count == t->locked_capacity) {
+        t->locked_capacity *= 2;
+        t->locked = mem_realloc(t->locked, t->locked_capacity * sizeof(*t->locked));
+    }
+    memmove(&t->locked[at + 1], &t->locked[at], (t->locked_count - at) * sizeof(*t->locked));
+    t->locked[at] = stripe;
+    t->locked_count++;
+}
+
+int txn_lock_all(struct txn *t)
+{
+    struct stripe *stripes = t->engine->store->stripes;
+    for (size_t i = 0; i < t->locked_count; i++) {
+        if (HF_LIKELY(stripe_try_lock(&stripes[t->locked[i]])))
+            continue;
+        int busy = t->locked[i];
+        while (i-- > 0)
+            stripe_unlock(&stripes[t->locked[i]]);
+        t->locked_count = 0;
+        return busy;
+    }
+    return -1;
+}
+
+void txn_lock_all_wait(struct txn *t)
+{
+    for (size_t i = 0; i < t->locked_count; i++)
+        stripe_lock_wait(&t->engine->store->stripes[t->locked[i]]);
+}
+
+void txn_unlock_all(struct txn *t)
+{
+    for (size_t i = t->locked_count; i-- > 0;)
+        stripe_unlock(&t->engine->store->stripes[t->locked[i]]);
+    t->locked_count = 0;
+}
+
+/* ---- entries ---- */
+
+void txn_access(struct txn *t, struct entry *e)
+{
+    uint32_t seconds = (uint32_t)(t->now_ms / 1000) & 0xffffff;
+    if ((e->clock & 0xffffff) != seconds)
+        e->clock = (e->clock & 0xff000000) | seconds;
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
+{
+    struct engine *e = t->engine;
+    spot->stripe = &e->store->stripes[k->stripe];
+    spot->db_id = t->recovering ? k->db : e->db_ids[k->db];
+    spot->table = stripe_table(spot->stripe, spot->db_id);
+    spot->place.entry = NULL;
+    if (!t->slot_known) {
+        t->slot = k->slot;
+        t->slot_known = true;
+    }
+    if (!spot->table)
+        return NULL;
+    bool found = table_find(spot->table, k->name, k->hash, &spot->place);
+    if (e->log) {
+        uint64_t lsn = table_stamp_lsn(spot->table, k->hash, log_tail(e->log));
+        if (lsn > t->observed_lsn)
+            t->observed_lsn = lsn;
+    }
+    if (!found)
+        return NULL;
+    uint64_t deadline = entry_deadline(spot->place.entry);
+    if (HF_UNLIKELY(deadline && deadline <= t->now_ms)) {
+        if (!t->may_change) {
+            spot->place.entry = NULL;
+            return NULL;
+        }
+        txn_remove(t, k, spot, true, false);
+        count(&t->slot_stats->expired, 1);
+        return NULL;
+    }
+    return spot->place.entry;
+}
+
+void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
+{
+    t->changes++;
+    if (HF_UNLIKELY(spot->stripe->watches != NULL))
+        watch_touch_locked(t->engine, spot->stripe, spot->db_id, k->name);
+    if (!t->engine->log)
+        return;
+    if (t->touched_count == t->touched_capacity) {
+        t->touched_capacity = t->touched_capacity ? t->touched_capacity * 2 : 16;
+        t->touched = mem_realloc(t->touched, t->touched_capacity * sizeof(*t->touched));
+    }
+    t->touched[t->touched_count++] = (struct touched){spot->table, k->hash};
+}
+
+struct undo *txn_undo_push(struct txn *t, enum undo_kind kind, const struct key *k, const struct spot *spot)
+{
+    struct undo *u = arena_alloc(&t->arena, sizeof(*u));
+    *u = (struct undo){.next = t->undo, .kind = kind};
+    if (k) {
+        u->stripe = spot->stripe;
+        u->db_id = spot->db_id;
+        u->hash = k->hash;
+        u->key = arena_dup(&t->arena, k->name);
+    }
+    t->undo = u;
+    return u;
+}
+
+/* The old block is out of the index: free it, or keep it for undo. */
+static void retire(struct txn *t, const struct key *k, const struct spot *spot, struct entry *old, bool shallow_old,
+                   bool shallow_new)
+{
+    if (t->undoing) {
+        struct undo *u = txn_undo_push(t, UNDO_ENTRY, k, spot);
+        u->old = old;
+        u->shallow_old = shallow_old;
+        u->shallow_new = shallow_new;
+    } else if (old && shallow_old) {
+        slab_release(t->heap, old);
+    } else if (old) {
+        entry_free(t->heap, old);
+    }
+}
+
+static void link_entry(struct txn *t, const struct key *k, struct spot *spot, struct entry *fresh)
+{
+    uint64_t tail = t->engine->log ? log_tail(t->engine->log) : 0;
+    if (spot->place.entry) {
+        table_replace(spot->table, &spot->place, fresh);
+    } else {
+        if (!spot->table)
+            spot->table = stripe_table_make(t->engine->store, spot->stripe, spot->db_id);
+        table_insert(spot->table, k->hash, fresh, tail);
+    }
+    uint64_t deadline = entry_deadline(fresh);
+    if (deadline && deadline < atomic_load_explicit(&spot->stripe->deadline_next, memory_order_relaxed))
+        atomic_store_explicit(&spot->stripe->deadline_next, deadline, memory_order_relaxed);
+}
+
+/* True when the new image can be written over the old block. */
+static bool fits_in_place(const struct entry *old, const struct entry_image *image)
+{
+    size_t size = entry_image_size(image);
+    return entry_encoding(old) <= ENC_INT && image->encoding <= ENC_INT && image->value.size <= UINT8_MAX && size <= 256 &&
+           (entry_size(old) + 7) / 8 == (size + 7) / 8 &&
+           (image->deadline_ms != 0) == ((old->fields & FIELD_DEADLINE) != 0);
+}
+
+status txn_put(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image, void *object, bool log)
+{
+    struct entry *old = spot->place.entry, *fresh;
+    if (old && !t->undoing && fits_in_place(old, image) && image->deadline_ms == entry_deadline(old)) {
+        entry_write(old, image);
+        fresh = old;
+    } else {
+        fresh = entry_make(t->heap, image, object);
+        if (!fresh)
+            return HF_ERR_NO_MEMORY;
+        link_entry(t, k, spot, fresh);
+        retire(t, k, spot, old, false, false);
+        spot->place.entry = fresh;
+    }
+    if (log && t->engine->log)
+        effect_put(&t->record, spot->db_id, fresh);
+    txn_changed(t, k, spot);
+    return HF_OK;
+}
+
+status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct entry *fresh, bool shared)
+{
+    struct entry *old = spot->place.entry;
+    link_entry(t, k, spot, fresh);
+    retire(t, k, spot, old, false, shared);
+    spot->place.entry = fresh;
+    if (t->engine->log)
+        effect_put(&t->record, spot->db_id, fresh);
+    txn_changed(t, k, spot);
+    return HF_OK;
+}
+
+void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log, bool shallow)
+{
+    struct entry *old = spot->place.entry;
+    table_remove(spot->table, &spot->place, k->hash, t->engine->log ? log_tail(t->engine->log) : 0);
+    spot->place.entry = NULL;
+    if (log && t->engine->log)
+        effect_remove(&t->record, spot->db_id, k->name);
+    txn_changed(t, k, spot);
+    retire(t, k, spot, old, shallow, false);
+}
+
+status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64_t deadline_ms)
+{
+    struct entry *old = spot->place.entry;
+    struct entry_image image = entry_read(old);
+    image.deadline_ms = deadline_ms;
+    struct entry *fresh = slab_alloc(t->heap, entry_image_size(&image));
+    if (!fresh)
+        return HF_ERR_NO_MEMORY;
+    entry_write(fresh, &image);
+    link_entry(t, k, spot, fresh);
+    spot->place.entry = fresh;
+    retire(t, k, spot, old, true, true);
+    return HF_OK;
+}
+
+/* ---- ends ---- */
+
+static void undo_release(struct txn *t)
+{
+    for (struct undo *u = t->undo; u; u = u->next) {
+        if (u->kind == UNDO_ENTRY && u->old) {
+            if (u->shallow_old)
+                slab_release(t->heap, u->old);
+            else
+                entry_free(t->heap, u->old);
+        }
+    }
+    t->undo = NULL;
+}
+
+uint64_t txn_commit_lsn(struct txn *t)
+{
+    struct engine *e = t->engine;
+    uint64_t lsn = t->observed_lsn;
+    if (e->log && t->record.size > RECORD_HEADER_SIZE) {
+        if (t->map_changed)
+            spin_lock(&e->map_lock);
+        lsn = log_append(e->log, RECORD_EFFECTS, t->slot, t->now_ms, t->record.data, t->record.size);
+        for (size_t i = 0; i < t->touched_count; i++)
+            table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
+        if (t->map_changed) {
+            atomic_store(&e->map_lsn, lsn);
+            spin_unlock(&e->map_lock);
+        }
+    }
+    txn_unlock_all(t);
+    for (size_t i = 0; i < t->dropped_count; i++)
+        databases_detach(e, t->dropped_ids[i]);
+    if (t->undo)
+        undo_release(t);
+    if (t->changes)
+        count(&t->slot_stats->changes, t->changes);
+    if (HF_UNLIKELY(t->record.capacity > 1 << 20))
+        buf_release(&t->record);
+    return lsn;
+}
+
+static void undo_entry(struct txn *t, const struct undo *u)
+{
+    struct table *table = stripe_table_make(t->engine->store, u->stripe, u->db_id);
+    struct place p;
+    struct entry *current = table_find(table, u->key, u->hash, &p) ? p.entry : NULL;
+    if (current && u->old)
+        table_replace(table, &p, u->old);
+    else if (current)
+        table_remove(table, &p, u->hash, 0);
+    else if (u->old)
+        table_insert(table, u->hash, u->old, 0);
+    if (current && u->shallow_new)
+        slab_release(t->heap, current);
+    else if (current)
+        entry_free(t->heap, current);
+    uint64_t deadline = u->old ? entry_deadline(u->old) : 0;
+    if (deadline && deadline < atomic_load(&u->stripe->deadline_next))
+        atomic_store(&u->stripe->deadline_next, deadline);
+}
+
+static void undo_value(struct txn *t, const struct undo *u)
+{
+    struct table *table = stripe_table(u->stripe, u->db_id);
+    struct place p;
+    bool found = table && table_find(table, u->key, u->hash, &p);
+    hf_assert(found);
+    (void)t;
+    if (u->kind == UNDO_DEADLINE) {
+        entry_set_deadline(p.entry, u->deadline_ms);
+        table_enrol(table, u->key, u->hash, u->deadline_ms);
+    } else if (u->had_field) {
+        hash_set(entry_pointer(p.entry), u->field, u->value);
+    } else {
+        hash_remove(entry_pointer(p.entry), u->field);
+    }
+}
+
+void txn_rollback_all(struct txn *t)
+{
+    struct engine *e = t->engine;
+    for (struct undo *u = t->undo; u; u = u->next) {
+        if (u->kind == UNDO_ENTRY) {
+            undo_entry(t, u);
+        } else if (u->kind == UNDO_MAP) {
+            memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
+        } else {
+            undo_value(t, u);
+        }
+    }
+    t->undo = NULL;
+    t->touched_count = 0;
+    t->record.size = 0;
+    txn_unlock_all(t);
+}

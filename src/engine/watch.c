@@ -1,0 +1,60 @@
+/* watch.c -- WATCH without versions: a dirty flag per watcher, listed in the stripe.
+ *
+ * A writer looks only when its stripe's list is not empty. This also catches absent,
+ * created, deleted again. Lists are guarded by the stripe's lock.
+ */
+#include "engine/internal.h"
+
+#include "base/memory.h"
+
+struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty)
+{
+    struct stripe *s = &e->store->stripes[k->stripe];
+    struct watch *w = mem_alloc(sizeof(*w) + k->name.size);
+    *w = (struct watch){.next = s->watches, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
+    if (k->name.size)
+        memcpy(w + 1, k->name.data, k->name.size);
+    w->key = bytes_of(w + 1, k->name.size);
+    if (w->next)
+        w->next->previous = w;
+    s->watches = w;
+    return w;
+}
+
+void watch_remove_locked(struct engine *e, struct watch *w)
+{
+    if (w->previous)
+        w->previous->next = w->next;
+    else
+        e->store->stripes[w->stripe].watches = w->next;
+    if (w->next)
+        w->next->previous = w->previous;
+    mem_free(w);
+}
+
+void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key)
+{
+    for (struct watch *w = s->watches; w; w = w->next) {
+        if (e->db_ids[w->db] == db_id && bytes_equal(w->key, key))
+            atomic_store(w->dirty, true);
+    }
+}
+
+static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w)
+{
+    struct table *table = stripe_table(s, db_id);
+    struct place p;
+    return table && table_find(table, w->key, w->hash, &p);
+}
+
+void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id)
+{
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        for (struct watch *w = s->watches; w; w = w->next) {
+            uint32_t id = e->db_ids[w->db];
+            if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
+                atomic_store(w->dirty, true);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+/* clients.c -- registries, CLIENT LIST lines, kills and pauses. */
+#include "net/worker.h"
+
+#include "base/memory.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void registry_add(struct worker *w, struct conn *c)
+{
+    struct registry *r = &w->registry;
+    spin_lock(&r->lock);
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity ? r->capacity * 2 : 64;
+        r->items = mem_realloc(r->items, r->capacity * sizeof(struct conn *));
+    }
+    c->index = r->count;
+    r->items[r->count++] = c;
+    spin_unlock(&r->lock);
+}
+
+void registry_remove(struct worker *w, struct conn *c)
+{
+    struct registry *r = &w->registry;
+    spin_lock(&r->lock);
+    struct conn *last = r->items[--r->count];
+    r->items[c->index] = last;
+    last->index = c->index;
+    spin_unlock(&r->lock);
+}
+
+#define PUT(field, value) atomic_store_explicit(&r->field, (value), memory_order_relaxed)
+#define GET(field) atomic_load_explicit(&r->field, memory_order_relaxed)
+
+static bool texts_differ(const struct client_record *r, const struct session *s)
+{
+    return strcmp(r->name, s->name) != 0 || strcmp(r->lib_name, s->lib_name) != 0 ||
+           strcmp(r->lib_version, s->lib_version) != 0 || strcmp(r->user, s->user) != 0;
+}
+
+void client_record_refresh(struct conn *c)
+{
+    struct client_record *r = &c->record;
+    const struct session *s = &c->session;
+    const char *command = s->last_command;
+    PUT(active_us, c->active_us);
+    PUT(db, s->db);
+    PUT(multi, s->in_multi ? (int32_t)s->queue_count : -1);
+    PUT(resp, (uint32_t)s->reply.version);
+    PUT(multi_memory, s->queue_bytes);
+    PUT(query, c->input.size - c->input_at);
+    PUT(query_free, c->input.capacity - c->input.size);
+    PUT(output, c->output.size - c->sent);
+    PUT(output_memory, c->output.capacity);
+    PUT(command, command);
+    uint8_t flags = GET(flags) & RECORD_UNIX;
+    flags |= (c->blocked & BLOCKED_PARKED ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
+             (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0);
+    PUT(flags, flags);
+    /* Only CLIENT, HELLO, AUTH and RESET change the texts. */
+    if (command && command[0] != 'c' && command[0] != 'h' && command[0] != 'a' && command[0] != 'r')
+        return;
+    if (!texts_differ(r, s))
+        return;
+    struct spin *lock = &c->worker->registry.lock;
+    spin_lock(lock);
+    memcpy(r->name, s->name, sizeof(r->name));
+    memcpy(r->lib_name, s->lib_name, sizeof(r->lib_name));
+    memcpy(r->lib_version, s->lib_version, sizeof(r->lib_version));
+    memcpy(r->user, s->user, sizeof(r->user));
+    spin_unlock(lock);
+}
+
+/* One line in the order of Redis 7.2. Caller holds the registry's lock, or owns the connection. */
+static void put_line(const struct client_record *r, uint64_t now_us, struct buf *out)
+{
+    uint64_t active = GET(active_us);
+    unsigned flags = GET(flags);
+    int multi = GET(multi);
+    char letters[10];
+    size_t n = 0;
+    if (flags & RECORD_BLOCKED)
+        letters[n++] = 'b';
+    if (multi >= 0)
+        letters[n++] = 'x';
+    if (flags & RECORD_CLOSING)
+        letters[n++] = 'c';
+    if (flags & RECORD_UNIX)
+        letters[n++] = 'U';
+    if (flags & RECORD_NO_EVICT)
+        letters[n++] = 'e';
+    if (flags & RECORD_NO_TOUCH)
+        letters[n++] = 'T';
+    if (n == 0)
+        letters[n++] = 'N';
+    letters[n] = '\0';
+    const char *command = GET(command);
+    uint64_t query = GET(query), query_free = GET(query_free), output = GET(output), output_memory = GET(output_memory);
+    uint64_t multi_memory = GET(multi_memory);
+    unsigned long long total = sizeof(struct conn) + query + query_free + output_memory + multi_memory;
+    buf_printf(out,
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d "
+               "qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=%llu rbs=%llu rbp=%llu obl=%llu oll=0 omem=0 tot-mem=%llu "
+               "events=%s cmd=%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+               (unsigned long long)r->id, r->address, r->local, r->fd, r->name,
+               (unsigned long long)((now_us - r->created_us) / 1000000),
+               (unsigned long long)(now_us > active ? (now_us - active) / 1000000 : 0), letters, GET(db), multi,
+               (unsigned long long)query, (unsigned long long)query_free, (unsigned long long)multi_memory,
+               (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, total,
+               output ? "rw" : "r", command ? command : "NULL", r->user, GET(resp), r->lib_name, r->lib_version);
+}
+
+void net_client_info(const struct session *s, struct buf *out)
+{
+    struct conn *c = s->connection;
+    client_record_refresh(c);
+    put_line(&c->record, OS.monotonic_us(), out);
+}
+
+static bool wanted(uint64_t id, const uint64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] == id)
+            return true;
+    }
+    return count == 0;
+}
+
+/* The caller's own line should show the command that asks. */
+static void refresh_own(const struct net *n)
+{
+    for (unsigned i = 0; i < n->worker_count; i++) {
+        struct worker *w = n->workers[i];
+        if (worker_is_current(w) && w->serving)
+            client_record_refresh(w->serving);
+    }
+}
+
+void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type)
+{
+    struct net *n = net_running();
+    if (!n || type > 1) /* masters, replicas, subscribers: none yet */
+        return;
+    uint64_t now_us = OS.monotonic_us();
+    refresh_own(n);
+    for (unsigned i = 0; i < n->worker_count; i++) {
+        struct registry *r = &n->workers[i]->registry;
+        spin_lock(&r->lock);
+        for (size_t k = 0; k < r->count; k++) {
+            if (wanted(r->items[k]->record.id, ids, id_count))
+                put_line(&r->items[k]->record, now_us, out);
+        }
+        spin_unlock(&r->lock);
+    }
+}
+
+static bool matches(const struct client_record *r, const struct kill_filter *f, uint64_t now_us)
+{
+    if ((f->id && r->id != f->id) || (f->address && strcmp(r->address, f->address) != 0) ||
+        (f->local_address && strcmp(r->local, f->local_address) != 0) || (f->user && strcmp(r->user, f->user) != 0))
+        return false;
+    if (f->type > 1 || (f->max_age_s && (now_us - r->created_us) / 1000000 < f->max_age_s))
+        return false;
+    return !(f->skip_me && r->id == f->my_id);
+}
+
+size_t net_client_kill(const struct kill_filter *f)
+{
+    struct net *n = net_running();
+    size_t killed = 0;
+    uint64_t now_us = OS.monotonic_us();
+    for (unsigned i = 0; n && i < n->worker_count; i++) {
+        struct worker *w = n->workers[i];
+        struct registry *r = &w->registry;
+        bool asked = false;
+        spin_lock(&r->lock);
+        for (size_t k = 0; k < r->count; k++) {
+            struct conn *c = r->items[k];
+            if (!matches(&c->record, f, now_us))
+                continue;
+            killed++;
+            if (c->record.id == f->my_id && worker_is_current(w)) {
+                c->session.close_after_reply = true; /* its own end comes after its answer */
+            } else {
+                atomic_store(&c->record.kill, true);
+                asked = true;
+            }
+        }
+        spin_unlock(&r->lock);
+        if (asked) {
+            atomic_store(&w->kill_asked, true);
+            wakefd_signal(w->inbox.wakefd);
+        }
+    }
+    return killed;
+}
+
+size_t net_client_count(void)
+{
+    struct net *n = net_running();
+    return n ? (size_t)atomic_load(&n->connections) : 0;
+}
+
+void net_client_pause(uint64_t until_ms, bool writes_only)
+{
+    struct net *n = net_running();
+    if (!n)
+        return;
+    /* As Redis: a second pause can make the first longer and stricter, not weaker. */
+    uint64_t old = atomic_load(&n->pause_until_ms);
+    bool active = old > OS.wall_ms();
+    if (until_ms == 0 || !active) {
+        atomic_store(&n->pause_writes_only, writes_only);
+        atomic_store(&n->pause_until_ms, until_ms);
+    } else {
+        if (!writes_only)
+            atomic_store(&n->pause_writes_only, false);
+        if (until_ms > old)
+            atomic_store(&n->pause_until_ms, until_ms);
+    }
+    for (unsigned i = 0; i < n->worker_count; i++)
+        wakefd_signal(n->workers[i]->inbox.wakefd);
+}

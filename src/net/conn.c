@@ -1,0 +1,345 @@
+/* conn.c -- a connection's life, its reads and its sends. */
+#include "net/worker.h"
+
+#include "base/memory.h"
+#include "engine/engine.h"
+#include "os/os.h"
+#include "proto/resp/resp_reply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define UNAUTHENTICATED_QUERY_MAX (16u << 10)
+#define SEND_COMPACT (64u << 10)
+#define OUTPUT_KEPT (16u << 10) /* a busy connection keeps this much, an idle one nothing */
+#define INPUT_STEP_MAX (1u << 20)
+#define BUFFER_MAX ((size_t)1 << 40) /* the limits are the settings; this is only buf's own */
+
+static const char protected_text[] =
+    "-DENIED holdfast is running in protected mode because protected mode is enabled and no password is set for the "
+    "default user. In this mode connections are only accepted from the loopback interface. If you want to connect from "
+    "external computers, do one of these: 1) connect from the same host and send CONFIG SET protected-mode no, making "
+    "sure that the server is not reachable from the internet; 2) set protected-mode to no in the configuration file, or "
+    "start with --protected-mode no; 3) set a password (requirepass) for the default user.\r\n";
+
+static void turn_away(struct worker *w, int fd, const char *text, size_t size)
+{
+    struct iovec part = {(void *)text, size};
+    OS.send(fd, &part, 1); /* best effort: the socket is new and its buffer empty */
+    OS.close(fd);
+    stat_add(&w->stats.rejected, 1);
+    atomic_fetch_sub(&w->net->connections, 1);
+}
+
+static void park_wake(struct park_node *node)
+{
+    struct conn *c = LIST_OF(node, struct conn, park);
+    inbox_push(&c->worker->inbox, &c->wake);
+}
+
+struct conn *conn_open(struct worker *w, int fd, bool is_unix)
+{
+    const struct net_limits *limits = w->net->limits;
+    struct conn *c = mem_zalloc(sizeof(*c));
+    struct peer peer;
+    socket_prepare(fd, is_unix, atomic_load(&limits->tcp_keepalive_s), &peer);
+    stat_add(&w->stats.received, 1);
+    bool open_to_all = !host || !host->password_required || !host->password_required();
+    if (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode)) {
+        turn_away(w, fd, protected_text, sizeof(protected_text) - 1);
+        mem_free(c);
+        return NULL;
+    }
+    c->worker = w;
+    c->fd = fd;
+    c->writable = true;
+    buf_init(&c->input, BUFFER_MAX);
+    buf_init(&c->output, BUFFER_MAX);
+    resp_parser_init(&c->parser);
+    uint64_t id = atomic_fetch_add(&w->net->next_id, 1) + 1;
+    session_init(&c->session, id, &resp_reply_ops, &c->output);
+    c->session.durability = w->net->default_durability;
+    c->session.connection = c;
+    c->park.wake = park_wake;
+    c->wake.kind = INBOX_WAKE;
+    c->created_us = c->active_us = w->now_us;
+    c->record.id = id;
+    c->record.fd = fd;
+    c->record.created_us = w->now_us;
+    c->record.flags = is_unix ? RECORD_UNIX : 0;
+    memcpy(c->record.address, peer.address, PEER_TEXT_MAX);
+    memcpy(c->record.local, peer.local, PEER_TEXT_MAX);
+    client_record_refresh(c);
+    registry_add(w, c);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+        net_log(w->net, 3, "epoll_ctl: %s", strerror(errno));
+        conn_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+void conn_close(struct conn *c)
+{
+    struct worker *w = c->worker;
+    if (c->dead)
+        return;
+    c->dead = true;
+    registry_remove(w, c);
+    OS.close(c->fd); /* leaves the epoll set by itself */
+    list_remove(&c->ready);
+    list_remove(&c->flush);
+    list_remove(&c->sleeping);
+    if (list_has(&c->gated))
+        stat_add(&w->stats.gated_now, (uint64_t)-1);
+    list_remove(&c->gated);
+    if (c->blocked & BLOCKED_PARKED)
+        stat_add(&w->stats.parked_now, (uint64_t)-1);
+    list_append(&w->graveyard, &c->graveyard);
+    atomic_fetch_sub(&w->net->connections, 1);
+}
+
+bool conn_bury(struct conn *c)
+{
+    if (c->wake_due && !exec_unpark(c->worker->exec, &c->park))
+        return false;
+    session_release(&c->session);
+    resp_parser_release(&c->parser);
+    buf_release(&c->input);
+    buf_release(&c->output);
+    mem_free(c->marks);
+    mem_free(c);
+    return true;
+}
+
+void conn_schedule(struct conn *c)
+{
+    if (!c->dead && !c->blocked && !c->closing && (c->more || (c->readable && !c->worker->draining)))
+        list_append(&c->worker->ready, &c->ready);
+}
+
+void conn_unblock(struct conn *c, enum conn_blocked why)
+{
+    if (!(c->blocked & why))
+        return;
+    if (why == BLOCKED_PARKED)
+        stat_add(&c->worker->stats.parked_now, (uint64_t)-1);
+    c->blocked &= ~(unsigned)why;
+    if (c->worker->draining && !c->blocked && !c->more) {
+        c->closing = true;
+        list_append(&c->worker->flush, &c->flush);
+    }
+    conn_schedule(c);
+}
+
+static size_t input_left(const struct conn *c) { return c->input.size - c->input_at; }
+
+/* The own input, from where the parser stands. */
+static void run_input(struct conn *c)
+{
+    c->input_at += conn_run(c, c->input.data + c->input_at, input_left(c));
+    if (!c->dead && c->input_at == c->input.size) {
+        buf_reset(&c->input);
+        c->input_at = 0;
+    }
+}
+
+static void refuse_query(struct conn *c)
+{
+    struct worker *w = c->worker;
+    stat_add(&w->stats.query_closed, 1);
+    net_log(w->net, 3, "client id=%llu addr=%s closed: its query buffer limit was reached (%zu bytes)",
+            (unsigned long long)c->session.id, c->record.address, input_left(c));
+    conn_close(c);
+}
+
+/* Where the next bytes go: the worker's shared buffer, or behind an incomplete command. */
+static uint8_t *read_room(struct conn *c, size_t *size)
+{
+    if (c->input.size == 0) {
+        *size = READ_SHARED;
+        return c->worker->shared;
+    }
+    if (c->input_at) {
+        buf_consume(&c->input, c->input_at);
+        c->input_at = 0;
+    }
+    size_t needs = resp_parser_needs(&c->parser), step = needs > c->input.size ? needs - c->input.size : 0;
+    step = step < READ_MIN ? READ_MIN : step > INPUT_STEP_MAX ? INPUT_STEP_MAX : step;
+    if (!buf_try_reserve(&c->input, step))
+        return NULL;
+    *size = c->input.capacity - c->input.size;
+    if (*size > INPUT_STEP_MAX)
+        *size = INPUT_STEP_MAX;
+    return c->input.data + c->input.size;
+}
+
+static void received(struct conn *c, const uint8_t *data, size_t size)
+{
+    struct worker *w = c->worker;
+    stat_add(&w->stats.bytes_in, size);
+    c->active_us = w->now_us;
+    if (data != w->shared) {
+        c->input.size += size;
+        run_input(c);
+        return;
+    }
+    size_t used = conn_run(c, data, size);
+    if (!c->dead && !c->closing && used < size) {
+        if (buf_try_reserve(&c->input, size - used))
+            buf_append(&c->input, data + used, size - used);
+        else
+            refuse_query(c);
+    }
+}
+
+static void read_socket(struct conn *c)
+{
+    size_t size = 0;
+    uint8_t *data = read_room(c, &size);
+    if (!data) {
+        refuse_query(c);
+        return;
+    }
+    int64_t got = OS.recv(c->fd, data, size);
+    if (got > 0) {
+        if ((size_t)got < size && !c->hung_up)
+            c->readable = false; /* a short read emptied the socket; more makes a new edge */
+        received(c, data, (size_t)got);
+        uint64_t most = atomic_load_explicit(&c->worker->net->limits->query_buffer_max, memory_order_relaxed);
+        if (!c->dead && (input_left(c) > most || (!c->session.authenticated && input_left(c) > UNAUTHENTICATED_QUERY_MAX)))
+            refuse_query(c);
+    } else if (got == -EAGAIN) {
+        c->readable = false;
+    } else if (got == 0) { /* half closed: what it asked is still answered */
+        c->readable = false;
+        c->closing = true;
+    } else {
+        conn_close(c);
+    }
+}
+
+void conn_serve(struct conn *c)
+{
+    struct worker *w = c->worker;
+    w->serving = c;
+    if (c->more)
+        run_input(c);
+    if (!c->dead && !c->blocked && !c->closing && c->readable && !w->draining)
+        read_socket(c);
+    w->serving = NULL;
+    if (c->dead)
+        return;
+    if (w->draining && !c->blocked && !c->more)
+        c->closing = true;
+    client_record_refresh(c);
+    if (c->output.size || c->closing)
+        list_append(&w->flush, &c->flush);
+    conn_schedule(c);
+}
+
+/* Drops the marks that the log has passed; moves open_end. */
+static void open_gate(struct conn *c)
+{
+    struct worker *w = c->worker;
+    while (c->mark_count) {
+        const struct mark *m = &c->marks[c->mark_first];
+        if (m->lsn > (m->commit ? w->durable : w->written))
+            break;
+        c->open_end = m->end;
+        c->mark_first = (c->mark_first + 1) & (c->mark_capacity - 1);
+        c->mark_count--;
+    }
+    if (c->mark_count == 0) {
+        c->open_end = c->output_base + c->output.size;
+        if (list_has(&c->gated)) {
+            list_remove(&c->gated);
+            stat_add(&w->stats.gated_now, (uint64_t)-1);
+        }
+    } else if (!list_has(&c->gated)) {
+        list_append(&w->gated, &c->gated);
+        stat_add(&w->stats.gated_now, 1);
+    }
+}
+
+static void sent_all(struct conn *c)
+{
+    c->output_base += c->output.size;
+    c->sent = 0;
+    buf_reset(&c->output);
+    buf_shrink(&c->output, OUTPUT_KEPT);
+}
+
+void conn_flush(struct conn *c)
+{
+    open_gate(c);
+    size_t open = (size_t)(c->open_end > c->output_base ? c->open_end - c->output_base : 0);
+    if (open > c->sent && c->writable) {
+        struct iovec part = {c->output.data + c->sent, open - c->sent};
+        int64_t put = OS.send(c->fd, &part, 1);
+        if (put < 0 && put != -EAGAIN) {
+            conn_close(c);
+            return;
+        }
+        if (put < (int64_t)part.iov_len)
+            c->writable = false; /* the next edge says when */
+        if (put > 0) {
+            c->sent += (size_t)put;
+            stat_add(&c->worker->stats.bytes_out, (uint64_t)put);
+        }
+    }
+    if (c->sent == c->output.size) {
+        sent_all(c);
+        if (c->closing) {
+            if (c->readable) /* unread bytes at close would reset the connection under our last words */
+                OS.recv(c->fd, c->worker->shared, READ_SHARED);
+            conn_close(c);
+            return;
+        }
+    } else if (c->sent > SEND_COMPACT && c->sent > c->output.size / 2) {
+        buf_consume(&c->output, c->sent);
+        c->output_base += c->sent;
+        c->sent = 0;
+    }
+    if (c->blocked & BLOCKED_OUTPUT &&
+        conn_unsent(c) <= atomic_load_explicit(&c->worker->net->limits->held_max, memory_order_relaxed) / 2)
+        conn_unblock(c, BLOCKED_OUTPUT);
+}
+
+void conn_tend(struct conn *c)
+{
+    struct worker *w = c->worker;
+    const struct net_limits *limits = w->net->limits;
+    uint64_t idle_us = w->now_us - c->active_us;
+    uint64_t timeout_us = (uint64_t)atomic_load(&limits->timeout_s) * 1000000;
+    uint64_t login_us = (uint64_t)atomic_load(&limits->unauthenticated_s) * 1000000;
+    bool late = !c->session.authenticated && login_us && w->now_us - c->created_us > login_us;
+    if ((timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0) || late) {
+        stat_add(&w->stats.idle_closed, 1);
+        net_log(w->net, 1, "client id=%llu addr=%s closed: %s", (unsigned long long)c->session.id, c->record.address,
+                late ? "it did not authenticate in time" : "idle");
+        conn_close(c);
+        return;
+    }
+    uint64_t soft = atomic_load(&limits->output_soft);
+    size_t open = c->open_end > c->output_base + c->sent ? (size_t)(c->open_end - c->output_base - c->sent) : 0;
+    if (soft == 0 || open <= soft) {
+        c->soft_since_us = 0;
+    } else if (c->soft_since_us == 0) {
+        c->soft_since_us = w->now_us;
+    } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&limits->output_soft_s) * 1000000) {
+        stat_add(&w->stats.output_closed, 1);
+        net_log(w->net, 3, "client id=%llu addr=%s closed: above its soft output limit for too long",
+                (unsigned long long)c->session.id, c->record.address);
+        conn_close(c);
+        return;
+    }
+    if (idle_us > 1000000) {
+        buf_shrink(&c->output, 0);
+        buf_shrink(&c->input, 0);
+    }
+}

@@ -1,0 +1,222 @@
+/* conn_run.c -- from the bytes of a connection to replies and marks.
+ *
+ * Commands are parsed up to RUN_CHUNK at a time, prefetched together, run in order. A
+ * chunk may stop early (parked, asleep, too much output): the bytes of the rest stay
+ * and are parsed again later, so nothing has to keep views alive. Parsing twice is
+ * rare and costs tens of nanoseconds a command.
+ */
+#include "net/worker.h"
+
+#include "base/memory.h"
+#include "engine/engine.h"
+#include "os/os.h"
+#include "proto/resp/resp_reply.h"
+
+#include <stdio.h>
+
+#define UNAUTHENTICATED_OUTPUT_MAX 4096
+
+static struct mark *mark_at(const struct conn *c, size_t i)
+{
+    return &c->marks[(c->mark_first + i) & (c->mark_capacity - 1)];
+}
+
+static void mark_push(struct conn *c, struct mark m)
+{
+    if (c->mark_count == c->mark_capacity) {
+        size_t capacity = c->mark_capacity ? c->mark_capacity * 2 : 8;
+        struct mark *fresh = mem_alloc(capacity * sizeof(*fresh));
+        for (size_t i = 0; i < c->mark_count; i++)
+            fresh[i] = *mark_at(c, i);
+        mem_free(c->marks);
+        c->marks = fresh;
+        c->mark_first = 0;
+        c->mark_capacity = capacity;
+    }
+    *mark_at(c, c->mark_count++) = m;
+}
+
+/* A reply ends at the end of the output and waits for lsn (0: only for those before it). */
+static void mark_reply(struct conn *c, uint64_t lsn)
+{
+    struct worker *w = c->worker;
+    bool commit = c->session.durability == DURABILITY_COMMIT;
+    bool waits = lsn > (commit ? w->durable : w->written);
+    uint64_t end = c->output_base + c->output.size;
+    if (c->mark_count) {
+        struct mark *last = mark_at(c, c->mark_count - 1);
+        bool same = !waits || (lsn <= last->lsn && last->commit == commit) ||
+                    (c->mark_chunk == w->chunk && last->commit == commit);
+        if (same) {
+            last->replies += last->end != end;
+            last->end = end;
+            last->lsn = lsn > last->lsn && waits ? lsn : last->lsn;
+            return;
+        }
+        lsn = lsn > last->lsn ? lsn : last->lsn;
+    } else if (!waits) {
+        return;
+    }
+    c->mark_chunk = w->chunk;
+    mark_push(c, (struct mark){end, lsn, 1, commit});
+}
+
+/* Output limits, and whether to stop here for now. */
+static bool stop_after(struct conn *c)
+{
+    struct worker *w = c->worker;
+    struct session *s = &c->session;
+    const struct net_limits *limits = w->net->limits;
+    size_t unsent = conn_unsent(c);
+    if (HF_UNLIKELY(s->close_after_reply)) {
+        c->closing = true;
+        return true;
+    }
+    if (HF_UNLIKELY(s->sleep_until_us > w->now_us)) {
+        c->blocked |= BLOCKED_ASLEEP;
+        list_append(&w->sleeping, &c->sleeping);
+    }
+    if (HF_UNLIKELY(unsent > UNAUTHENTICATED_OUTPUT_MAX)) {
+        uint64_t hard = atomic_load_explicit(&limits->output_hard, memory_order_relaxed);
+        uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
+        bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
+        if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
+            stat_add(&w->stats.output_closed, 1);
+            net_log(w->net, 3, "client id=%llu addr=%s closed: its output limit was reached (%zu bytes)",
+                    (unsigned long long)s->id, c->record.address, unsent);
+            conn_close(c);
+            return true;
+        }
+        if (unsent > atomic_load_explicit(&limits->held_max, memory_order_relaxed))
+            c->blocked |= BLOCKED_OUTPUT;
+    }
+    return c->blocked != 0;
+}
+
+static bool paused(const struct conn *c, const struct parsed_command *p)
+{
+    if (bytes_is_word(p->argv[0], "CLIENT"))
+        return false;
+    if (c->worker->pause == PAUSE_ALL)
+        return true;
+    const struct command *row = p->command;
+    return row ? (row->flags & CMD_WRITE && !c->session.in_multi) ||
+                     (c->session.in_multi && bytes_is_word(p->argv[0], "EXEC"))
+               : false;
+}
+
+static void protocol_error(struct conn *c)
+{
+    struct worker *w = c->worker;
+    stat_add(&w->stats.protocol_errors, 1);
+    if (!c->parser.error[0]) {
+        net_log(w->net, 3, "Possible SECURITY ATTACK detected: POST or Host: came from %s, as from a browser. Connection dropped.",
+                c->record.address);
+        conn_close(c);
+        return;
+    }
+    net_log(w->net, 1, "%s from client id=%llu addr=%s", c->parser.error, (unsigned long long)c->session.id, c->record.address);
+    char line[128];
+    snprintf(line, sizeof(line), "ERR %s", c->parser.error);
+    reply_error_line(&c->session.reply, line);
+    mark_reply(c, 0);
+    c->closing = true;
+}
+
+struct chunk {
+    size_t count, at;            /* commands; where the bytes after them begin */
+    enum parse_result last;
+    size_t end[RUN_CHUNK];       /* of each command's bytes */
+};
+
+static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t at, struct chunk *k)
+{
+    struct worker *w = c->worker;
+    struct resp_limits limits = {
+        .bulk_max = atomic_load_explicit(&w->net->limits->bulk_max, memory_order_relaxed),
+        .args_max = RESP_ARGS_MAX,
+        .authenticated = c->session.authenticated,
+    };
+    size_t most = limits.authenticated ? RUN_CHUNK : 1; /* AUTH changes the limits of what follows */
+    size_t first[RUN_CHUNK];
+    w->words.count = 0;
+    k->count = 0;
+    k->last = PARSE_DONE;
+    while (k->count < most && at < size) {
+        size_t used, before = w->words.count;
+        k->last = resp_parse(&c->parser, &limits, bytes_of(data + at, size - at), &w->words, &used);
+        if (k->last != PARSE_DONE)
+            break;
+        at += used;
+        if (w->words.count == before)
+            continue;
+        first[k->count] = before;
+        k->end[k->count] = at;
+        w->batch[k->count++] = (struct parsed_command){.argc = w->words.count - before};
+    }
+    k->at = at;
+    for (size_t i = 0; i < k->count; i++)
+        w->batch[i].argv = w->words.items + first[i];
+}
+
+/* Runs the chunk; returns how many of its commands are done. */
+static size_t run_chunk(struct conn *c, const struct chunk *k)
+{
+    struct worker *w = c->worker;
+    w->chunk++;
+    exec_prefetch(w->exec, &c->session, w->batch, k->count);
+    for (size_t i = 0; i < k->count; i++) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && paused(c, &w->batch[i])) {
+            c->blocked |= BLOCKED_PAUSED;
+            list_append(&w->sleeping, &c->sleeping);
+            return i;
+        }
+        uint64_t lsn = 0;
+        size_t before = c->output.size;
+        c->wake_due = true;
+        if (exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn) == EXEC_PARKED) {
+            c->blocked |= BLOCKED_PARKED;
+            stat_add(&w->stats.parks, 1);
+            stat_add(&w->stats.parked_now, 1);
+            return i;
+        }
+        c->wake_due = false;
+        if (c->output.size != before && (lsn || c->mark_count))
+            mark_reply(c, lsn);
+        if (HF_UNLIKELY(stop_after(c)))
+            return i + 1;
+    }
+    return k->count;
+}
+
+size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
+{
+    struct worker *w = c->worker;
+    size_t at = 0;
+    c->more = false;
+    while (at < size && !c->blocked && !c->closing) {
+        struct chunk k;
+        parse_chunk(c, data, size, at, &k);
+        size_t done = k.count ? run_chunk(c, &k) : 0;
+        stat_add(&w->stats.commands, done);
+        if (w->text.current)
+            arena_reset(&w->text);
+        if (c->dead)
+            return size;
+        if (done < k.count || c->blocked || c->closing) {
+            size_t stopped = done < k.count ? (done ? k.end[done - 1] : at) : k.at;
+            if (stopped != k.at || k.last == PARSE_BAD)
+                resp_parser_reset(&c->parser);
+            c->more = stopped < size && (stopped != k.at || k.last != PARSE_MORE);
+            return stopped;
+        }
+        at = k.at;
+        if (k.last == PARSE_BAD) {
+            protocol_error(c);
+            return size;
+        }
+        if (k.last == PARSE_MORE)
+            break;
+    }
+    return at;
+}

@@ -1,0 +1,196 @@
+/* listener.c -- getaddrinfo, bind, listen, accept4. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static void set_option(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static status add(struct listeners *l, int fd, bool is_unix)
+{
+    if (l->count == LISTENERS_MAX) {
+        close(fd);
+        return HF_ERR_INVALID;
+    }
+    l->items[l->count++] = (struct listener){fd, is_unix};
+    return HF_OK;
+}
+
+/* Binds one resolved address; -errno on failure. */
+static int bind_address(const struct addrinfo *a, int backlog)
+{
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (a->ai_family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, backlog) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static status open_tcp(struct listeners *l, const struct net_config *config, const char *address, bool optional,
+                       char *detail, size_t detail_size)
+{
+    bool any4 = strcmp(address, "*") == 0, any6 = strcmp(address, "::*") == 0;
+    struct addrinfo how = {.ai_family = any4 ? AF_INET : any6 ? AF_INET6 : AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+                           .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+    char port[8];
+    snprintf(port, sizeof(port), "%u", config->port);
+    int result = getaddrinfo(any4 || any6 ? NULL : address, port, &how, &found);
+    if (result != 0) {
+        snprintf(detail, detail_size, "cannot resolve the bind address %s: %s", address, gai_strerror(result));
+        return optional ? HF_OK : HF_ERR_IO;
+    }
+    status s = HF_OK;
+    for (struct addrinfo *a = found; a && s == HF_OK; a = a->ai_next) {
+        int fd = bind_address(a, config->backlog);
+        if (fd >= 0) {
+            s = add(l, fd, false);
+            continue;
+        }
+        bool missing = fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT || fd == -EPROTONOSUPPORT;
+        if (optional && missing)
+            continue;
+        snprintf(detail, detail_size, "cannot listen on %s port %u: %s", address, config->port, strerror(-fd));
+        s = HF_ERR_IO;
+    }
+    freeaddrinfo(found);
+    return s;
+}
+
+/* The mode is right before the first connection can be made: set between bind and listen. */
+static status open_unix(struct listeners *l, const struct net_config *config, char *detail, size_t detail_size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = config->unix_path;
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        snprintf(detail, detail_size, "the unix socket path is longer than %zu bytes: %s", sizeof(address.sun_path) - 1, path);
+        return HF_ERR_INVALID;
+    }
+    strcpy(address.sun_path, path);
+    struct stat old;
+    if (lstat(path, &old) == 0 && S_ISSOCK(old.st_mode))
+        unlink(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool made = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    if (!made || (config->unix_mode && chmod(path, config->unix_mode) < 0) || listen(fd, config->backlog) < 0) {
+        snprintf(detail, detail_size, "cannot listen on %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        if (made)
+            unlink(path);
+        return HF_ERR_IO;
+    }
+    strcpy(l->unix_path, path);
+    return add(l, fd, true);
+}
+
+status listeners_open(struct listeners *l, const struct net_config *config, char *detail, size_t detail_size)
+{
+    static const char *const everywhere[] = {"*", "-::*"};
+    const char *const *binds = config->bind_count ? config->binds : everywhere;
+    size_t count = config->bind_count ? config->bind_count : 2;
+    *l = (struct listeners){0};
+    status s = HF_OK;
+    for (size_t i = 0; config->port && i < count && s == HF_OK; i++) {
+        bool optional = binds[i][0] == '-';
+        s = open_tcp(l, config, binds[i] + optional, optional, detail, detail_size);
+    }
+    if (s == HF_OK && config->unix_path && config->unix_path[0])
+        s = open_unix(l, config, detail, detail_size);
+    if (s == HF_OK && l->count == 0) {
+        snprintf(detail, detail_size, "nothing to listen on: no port, no unix socket");
+        s = HF_ERR_INVALID;
+    }
+    if (s != HF_OK)
+        listeners_close(l);
+    return s;
+}
+
+void listeners_close(struct listeners *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        close(l->items[i].fd);
+    l->count = 0;
+    if (l->unix_path[0])
+        unlink(l->unix_path);
+    l->unix_path[0] = '\0';
+}
+
+int listener_accept(const struct listener *l)
+{
+    int fd;
+    do
+        fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+    return fd < 0 ? -errno : fd;
+}
+
+static void address_text(const struct sockaddr_storage *a, char out[PEER_TEXT_MAX], bool *loopback)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+        snprintf(out, PEER_TEXT_MAX, "%s:%u", host, ntohs(v4->sin_port));
+        *loopback = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    } else if (a->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)a;
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+        snprintf(out, PEER_TEXT_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
+        *loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+                    (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
+    } else {
+        snprintf(out, PEER_TEXT_MAX, "?:0");
+        *loopback = false;
+    }
+}
+
+void socket_prepare(int fd, bool is_unix, unsigned keepalive_s, struct peer *peer)
+{
+    struct sockaddr_storage there = {0}, here = {0};
+    socklen_t size = sizeof(here);
+    if (is_unix) {
+        struct sockaddr_un *path = (void *)&here;
+        if (getsockname(fd, (struct sockaddr *)&here, &size) < 0)
+            path->sun_path[0] = '\0';
+        snprintf(peer->address, PEER_TEXT_MAX, "%.*s:0", PEER_TEXT_MAX - 3, path->sun_path);
+        memcpy(peer->local, peer->address, PEER_TEXT_MAX);
+        peer->loopback = true;
+        return;
+    }
+    bool ignored;
+    getsockname(fd, (struct sockaddr *)&here, &size);
+    address_text(&here, peer->local, &ignored);
+    size = sizeof(there);
+    getpeername(fd, (struct sockaddr *)&there, &size);
+    address_text(&there, peer->address, &peer->loopback);
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (keepalive_s) { /* dead peers are noticed within about twice keepalive_s, as in Redis */
+        int third = (int)keepalive_s / 3;
+        set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)keepalive_s);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, third ? third : 1);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    }
+}

@@ -1,0 +1,21 @@
+/* stats.h -- the counters of the network layer, for INFO. Any thread. */
+#ifndef HF_NET_STATS_H
+#define HF_NET_STATS_H
+
+#include <stdint.h>
+
+struct net_stats {
+    uint64_t connections_received, connections_rejected, connections_now;
+    uint64_t commands, bytes_in, bytes_out;
+    uint64_t parks;                 /* commands that waited for a lock or for credit */
+    uint64_t protocol_errors;
+    uint64_t query_limit_closed, output_limit_closed, idle_closed;
+    uint64_t accept_errors;
+    uint64_t parked_now, gated_now; /* connections waiting: for a lock; for the log with a reply */
+    uint64_t commands_per_second, bytes_in_per_second, bytes_out_per_second; /* of the last second */
+};
+
+void net_stats(struct net_stats *out);
+void net_stats_reset(void); /* CONFIG RESETSTAT: totals count from zero */
+
+#endif

@@ -1,0 +1,414 @@
+/* worker.c -- the event loop.
+ *
+ * Lost wake-ups: a worker with gated replies or a shut gate sets wants_wake, looks
+ * again, and only then sleeps; net_wake_workers moves its positions first, then looks
+ * at the flag (both sides with a full fence). An awake worker is never signalled: it
+ * reads the positions in every step.
+ */
+#include "net/worker.h"
+
+#include "base/memory.h"
+#include "engine/engine.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS 256
+#define ACCEPTS 64           /* per listener and step */
+#define ACCEPT_REST_US 100000 /* after "too many open files" and the like */
+#define GATE_RETRY_MS 5      /* in case the gate opens without a wake */
+#define WAIT_MAX_US 60000000
+#define TEND_SLOW_US 1000000
+#define TEND_FAST_US 100000
+#define TEND_SLOW_COUNT 256  /* above: a tenth of the connections ten times a second */
+
+/* The low bits of an event's pointer say what it points to. */
+enum { TAG_CONN = 0, TAG_LISTENER = 1, TAG_WAKE = 2, TAG_MASK = 3 };
+
+static _Thread_local const struct worker *current_worker;
+
+bool worker_is_current(const struct worker *w) { return current_worker == w; }
+
+/* ---- life ---- */
+
+static void listen_start(struct worker *w)
+{
+    struct listeners *l = &w->net->listeners;
+    for (size_t i = 0; i < l->count; i++) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                    .data.u64 = (uint64_t)(uintptr_t)&l->items[i] | TAG_LISTENER};
+        if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, l->items[i].fd, &event) < 0)
+            net_log(w->net, 3, "cannot watch a listening socket: %s", strerror(errno));
+    }
+    w->listening = true;
+}
+
+static void listen_stop(struct worker *w)
+{
+    struct listeners *l = &w->net->listeners;
+    for (size_t i = 0; w->listening && i < l->count; i++)
+        epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->items[i].fd, NULL);
+    w->listening = false;
+}
+
+status worker_new(struct net *n, unsigned number, struct worker **out)
+{
+    struct worker *w = mem_alloc_aligned(64, sizeof(*w));
+    memset(w, 0, sizeof(*w));
+    w->net = n;
+    w->number = number;
+    w->inbox.wakefd = wakefd_open();
+    w->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_WAKE};
+    if (w->inbox.wakefd < 0 || w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->inbox.wakefd, &event) < 0) {
+        if (w->inbox.wakefd >= 0)
+            close(w->inbox.wakefd);
+        if (w->epoll >= 0)
+            close(w->epoll);
+        mem_free(w);
+        return HF_ERR_IO;
+    }
+    list_init(&w->ready);
+    list_init(&w->flush);
+    list_init(&w->gated);
+    list_init(&w->sleeping);
+    list_init(&w->graveyard);
+    arena_init(&w->text);
+    w->words.text = &w->text;
+    w->shared = mem_alloc_aligned(64, READ_SHARED);
+    w->exec = exec_new(n->engine, number);
+    w->now_us = OS.monotonic_us();
+    listen_start(w);
+    *out = w;
+    return HF_OK;
+}
+
+void worker_free(struct worker *w)
+{
+    hf_assert(w->registry.count == 0 && list_empty(&w->graveyard));
+    exec_free(w->exec);
+    close(w->epoll);
+    close(w->inbox.wakefd);
+    resp_words_release(&w->words);
+    arena_release(&w->text);
+    mem_free(w->shared);
+    mem_free(w->registry.items);
+    mem_free(w);
+}
+
+/* ---- new connections ---- */
+
+struct arrival { /* an accepted socket on its way to another worker */
+    struct inbox_node node;
+    int fd;
+    bool is_unix;
+};
+
+static void adopt(struct worker *w, int fd, bool is_unix)
+{
+    if (w->draining) {
+        OS.close(fd);
+        atomic_fetch_sub(&w->net->connections, 1);
+        return;
+    }
+    conn_open(w, fd, is_unix);
+}
+
+/* Round robin over the workers, whoever accepted. */
+static void place(struct worker *w, int fd, bool is_unix)
+{
+    struct net *n = w->net;
+    static const char full[] = "-ERR max number of clients reached\r\n";
+    if (atomic_fetch_add(&n->connections, 1) >= atomic_load(&n->limits->maxclients)) {
+        struct iovec part = {(void *)full, sizeof(full) - 1};
+        OS.send(fd, &part, 1);
+        OS.close(fd);
+        atomic_fetch_sub(&n->connections, 1);
+        stat_add(&w->stats.rejected, 1);
+        return;
+    }
+    unsigned number = atomic_fetch_add_explicit(&n->next_worker, 1, memory_order_relaxed) % n->worker_count;
+    if (number == w->number) {
+        adopt(w, fd, is_unix);
+        return;
+    }
+    struct arrival *a = mem_alloc(sizeof(*a));
+    *a = (struct arrival){{NULL, INBOX_SOCKET}, fd, is_unix};
+    inbox_push(&n->workers[number]->inbox, &a->node);
+}
+
+static void accept_some(struct worker *w, const struct listener *l)
+{
+    for (int i = 0; i < ACCEPTS; i++) {
+        int fd = listener_accept(l);
+        if (fd == -EAGAIN)
+            return;
+        if (fd < 0) { /* no descriptors, no memory: rest, or the level-triggered listener spins */
+            stat_add(&w->stats.accept_errors, 1);
+            net_log(w->net, 3, "accepting a connection: %s", strerror(-fd));
+            listen_stop(w);
+            w->accept_again_us = w->now_us + ACCEPT_REST_US;
+            return;
+        }
+        place(w, fd, l->is_unix);
+    }
+}
+
+/* ---- what came in ---- */
+
+static void conn_event(struct conn *c, uint32_t events)
+{
+    if (c->dead)
+        return;
+    /* Also after a reset or a full close: read to the end first, what was asked still counts. */
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        c->hung_up = true;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        c->readable = true;
+    if (events & EPOLLOUT && !c->writable) {
+        c->writable = true;
+        list_append(&c->worker->flush, &c->flush);
+    }
+    conn_schedule(c);
+}
+
+static void take_inbox(struct worker *w)
+{
+    struct inbox_node *node = inbox_take(&w->inbox);
+    while (node) {
+        struct inbox_node *next = node->next;
+        if (node->kind == INBOX_SOCKET) {
+            struct arrival *a = LIST_OF(node, struct arrival, node);
+            adopt(w, a->fd, a->is_unix);
+            mem_free(a);
+        } else {
+            struct conn *c = LIST_OF(node, struct conn, wake);
+            c->wake_due = false;
+            if (c->dead) {
+                w->ghosts--;
+                list_append(&w->graveyard, &c->graveyard);
+            } else {
+                c->more = true;
+                conn_unblock(c, BLOCKED_PARKED);
+            }
+        }
+        node = next;
+    }
+}
+
+static void take_kills(struct worker *w)
+{
+    if (!atomic_exchange(&w->kill_asked, false))
+        return;
+    for (size_t i = w->registry.count; i-- > 0;) {
+        struct conn *c = w->registry.items[i];
+        if (atomic_load(&c->record.kill))
+            conn_close(c); /* moves the last one here: walk backwards */
+    }
+}
+
+static void update_pause(struct worker *w)
+{
+    struct net *n = w->net;
+    uint64_t until = atomic_load_explicit(&n->pause_until_ms, memory_order_relaxed);
+    if (HF_LIKELY(until == 0) || w->draining) {
+        w->pause = PAUSE_NONE;
+        return;
+    }
+    bool over = OS.wall_ms() >= until;
+    w->pause = over ? PAUSE_NONE : atomic_load(&n->pause_writes_only) ? PAUSE_WRITES : PAUSE_ALL;
+    if (over)
+        atomic_compare_exchange_strong(&n->pause_until_ms, &until, 0);
+}
+
+static void wake_sleepers(struct worker *w)
+{
+    for (struct link *at = w->sleeping.next, *next; at != &w->sleeping; at = next) {
+        struct conn *c = LIST_OF(at, struct conn, sleeping);
+        next = at->next;
+        if (c->blocked & BLOCKED_ASLEEP && (c->session.sleep_until_us <= w->now_us || w->draining))
+            conn_unblock(c, BLOCKED_ASLEEP);
+        if (c->blocked & BLOCKED_PAUSED && (w->pause == PAUSE_NONE || w->draining))
+            conn_unblock(c, BLOCKED_PAUSED);
+        if (!(c->blocked & (BLOCKED_ASLEEP | BLOCKED_PAUSED)))
+            list_remove(&c->sleeping);
+    }
+}
+
+/* ---- the batch ---- */
+
+static void run_ready(struct worker *w)
+{
+    w->gate_shut = false;
+    if (list_empty(&w->ready))
+        return;
+    if (!exec_batch_begin(w->exec)) {
+        atomic_store(&w->wants_wake, true); /* from here on its opening wakes us; it may have opened just before */
+        if (!exec_batch_begin(w->exec)) {
+            w->gate_shut = true;
+            return;
+        }
+    }
+    struct link now;
+    list_move(&w->ready, &now);
+    while (!list_empty(&now)) {
+        struct conn *c = LIST_OF(now.next, struct conn, ready);
+        list_remove(&c->ready);
+        conn_serve(c);
+    }
+    exec_batch_end(w->exec);
+}
+
+/* True: the log moved since the last look. */
+static bool look_at_log(struct worker *w)
+{
+    uint64_t written = engine_written(w->net->engine), durable = engine_durable(w->net->engine);
+    bool moved = written != w->written || durable != w->durable;
+    w->written = written;
+    w->durable = durable;
+    return moved;
+}
+
+static void flush_all(struct worker *w, bool moved)
+{
+    if (moved) {
+        for (struct link *at = w->gated.next; at != &w->gated; at = at->next)
+            list_append(&w->flush, &LIST_OF(at, struct conn, gated)->flush);
+    }
+    while (!list_empty(&w->flush)) {
+        struct conn *c = LIST_OF(w->flush.next, struct conn, flush);
+        list_remove(&c->flush);
+        conn_flush(c);
+    }
+}
+
+/* ---- housekeeping ---- */
+
+static void tend(struct worker *w)
+{
+    if (w->now_us < w->tend_us)
+        return;
+    size_t count = w->registry.count, share = count > TEND_SLOW_COUNT ? count / 10 + 1 : count;
+    w->tend_us = w->now_us + (count > TEND_SLOW_COUNT ? TEND_FAST_US : TEND_SLOW_US);
+    for (; share > 0 && w->registry.count; share--) {
+        w->tend_at = w->tend_at < w->registry.count ? w->tend_at : 0;
+        size_t before = w->registry.count;
+        conn_tend(w->registry.items[w->tend_at]);
+        w->tend_at += w->registry.count == before; /* a closed one has been replaced by the last */
+    }
+    if (w->number == 0)
+        net_sample(w->net, w->now_us);
+}
+
+static void bury(struct worker *w)
+{
+    while (!list_empty(&w->graveyard)) {
+        struct conn *c = LIST_OF(w->graveyard.next, struct conn, graveyard);
+        list_remove(&c->graveyard);
+        if (!conn_bury(c))
+            w->ghosts++;
+    }
+}
+
+static void drain(struct worker *w)
+{
+    struct net *n = w->net;
+    if (!atomic_load_explicit(&n->stopping, memory_order_relaxed))
+        return;
+    bool first = !w->draining, late = w->now_us >= atomic_load(&n->stop_at_us);
+    w->draining = true;
+    if (first)
+        listen_stop(w);
+    for (size_t i = w->registry.count; (first || late) && i-- > 0;) {
+        struct conn *c = w->registry.items[i];
+        if (late) {
+            conn_close(c);
+        } else if (!c->blocked && !c->more) {
+            list_remove(&c->ready);
+            c->closing = true;
+            list_append(&w->flush, &c->flush);
+        }
+    }
+    w->drained = w->registry.count == 0 && list_empty(&w->graveyard) && w->ghosts == 0;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* How long epoll may wait; announces a sleep that a log movement must end. */
+static int prepare_wait(struct worker *w, int timeout_ms)
+{
+    if (!list_empty(&w->flush) || !list_empty(&w->graveyard) || (!list_empty(&w->ready) && !w->gate_shut))
+        return 0;
+    uint64_t until = w->housekeeping_us;
+    if (w->registry.count || w->number == 0)
+        until = sooner(until, w->tend_us);
+    if (w->accept_again_us)
+        until = sooner(until, w->accept_again_us);
+    for (struct link *at = w->sleeping.next; at != &w->sleeping; at = at->next) {
+        const struct conn *c = LIST_OF(at, struct conn, sleeping);
+        uint64_t wake_us = c->blocked & BLOCKED_ASLEEP ? c->session.sleep_until_us : w->now_us + 10000;
+        until = sooner(until, wake_us);
+    }
+    if (w->draining)
+        until = sooner(until, w->now_us + 10000);
+    uint64_t wait_us = until > w->now_us ? until - w->now_us : 0;
+    int wait_ms = wait_us < WAIT_MAX_US ? (int)((wait_us + 999) / 1000) : WAIT_MAX_US / 1000;
+    if (w->gate_shut && wait_ms > GATE_RETRY_MS)
+        wait_ms = GATE_RETRY_MS;
+    if (timeout_ms >= 0 && wait_ms > timeout_ms)
+        wait_ms = timeout_ms;
+    if (wait_ms > 0 && !list_empty(&w->gated)) {
+        atomic_store(&w->wants_wake, true);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (engine_written(w->net->engine) != w->written || engine_durable(w->net->engine) != w->durable)
+            return 0;
+    }
+    return wait_ms;
+}
+
+void worker_step(struct worker *w, int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    current_worker = w;
+    int count = epoll_wait(w->epoll, events, EVENTS, prepare_wait(w, timeout_ms));
+    if (atomic_load_explicit(&w->wants_wake, memory_order_relaxed))
+        atomic_store_explicit(&w->wants_wake, false, memory_order_relaxed);
+    w->now_us = OS.monotonic_us();
+    for (int i = 0; i < count; i++) {
+        void *target = (void *)(uintptr_t)(events[i].data.u64 & ~(uint64_t)TAG_MASK);
+        switch (events[i].data.u64 & TAG_MASK) {
+        case TAG_CONN: conn_event(target, events[i].events); break;
+        case TAG_LISTENER: accept_some(w, target); break;
+        case TAG_WAKE: wakefd_drain(w->inbox.wakefd); break;
+        }
+    }
+    if (w->accept_again_us && w->now_us >= w->accept_again_us && !w->draining) {
+        w->accept_again_us = 0;
+        listen_start(w);
+    }
+    take_inbox(w);
+    take_kills(w);
+    update_pause(w);
+    if (!list_empty(&w->sleeping))
+        wake_sleepers(w);
+    bool moved = look_at_log(w);
+    run_ready(w);
+    drain(w);
+    moved |= look_at_log(w);
+    flush_all(w, moved);
+    bury(w);
+    tend(w);
+    if (w->now_us >= w->housekeeping_us)
+        w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
+}
+
+void *worker_main(void *worker)
+{
+    struct worker *w = worker;
+    while (!w->drained)
+        worker_step(w, -1);
+    return NULL;
+}

@@ -1,0 +1,99 @@
+/* worker.h -- one event loop: sockets, inbox, timers, a batch of commands, flushes.
+ *
+ * A step: wait (at most as told) -> events, inbox, timers fill the ready list -> one
+ * batch runs it -> flush -> housekeeping. Between steps nothing of a command is in the
+ * worker, so one thread can step many workers in turn.
+ *
+ * Sockets are edge-triggered for both directions: a connection that must not be read
+ * (parked, held replies) is simply not read, without a system call.
+ */
+#ifndef HF_NET_WORKER_H
+#define HF_NET_WORKER_H
+
+#include "net/conn.h"
+#include "net/net.h"
+
+#define RUN_CHUNK 64              /* commands parsed, prefetched and run together */
+#define READ_SHARED (64u << 10)   /* one per worker: idle connections hold no input memory */
+#define READ_MIN (16u << 10)
+
+struct worker_stats { /* written by the owner only */
+    _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
+    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now;
+};
+
+/* One writer: a plain addition that others may read. */
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+enum pause_mode { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
+
+struct worker {
+    struct net *net;
+    unsigned number;
+    struct exec *exec;
+    int epoll;
+    struct inbox inbox;
+    _Atomic bool wants_wake; /* set before a sleep with gated replies or a shut gate (net_wake_workers) */
+    _Atomic bool kill_asked;
+    bool draining, drained;
+
+    uint64_t now_us;         /* monotonic, of this step */
+    uint64_t written, durable;
+    uint64_t housekeeping_us, tend_us, accept_again_us;
+    uint64_t chunk;          /* counts chunks of commands, for merging marks */
+    enum pause_mode pause;
+    bool gate_shut, listening;
+
+    struct link ready, flush, gated, sleeping, graveyard;
+    struct registry registry;
+    size_t tend_at;
+    struct conn *serving;
+    size_t ghosts;           /* dead connections whose wake-up is on its way */
+
+    uint8_t *shared;         /* READ_SHARED bytes */
+    struct resp_words words;
+    struct arena text;
+    struct parsed_command batch[RUN_CHUNK];
+
+    _Alignas(64) struct worker_stats stats;
+};
+
+struct net {
+    struct net_limits *limits;
+    struct engine *engine;
+    int default_durability;
+    void (*on_log_line)(void *context, int level, const char *line);
+    void *context;
+    struct listeners listeners;
+    unsigned worker_count;
+    struct worker *workers[64];
+    pthread_t threads[64];
+    _Atomic bool stopping;
+    _Atomic uint64_t stop_at_us;
+    _Atomic uint64_t next_id;
+    _Atomic uint32_t next_worker;
+    _Atomic uint64_t connections;
+    _Atomic uint64_t pause_until_ms;
+    _Atomic bool pause_writes_only;
+    /* sampled once a second by worker 0 */
+    uint64_t sample_us, sample_commands, sample_in, sample_out;
+    _Atomic uint64_t commands_per_second, in_per_second, out_per_second;
+    struct net_stats zero; /* what CONFIG RESETSTAT forgot */
+};
+
+status worker_new(struct net *n, unsigned number, struct worker **out) HF_CHECK;
+void worker_free(struct worker *w);
+/* One iteration; waits only in epoll_wait, at most timeout_ms (-1: as long as nothing is due). */
+void worker_step(struct worker *w, int timeout_ms);
+void *worker_main(void *worker);
+bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
+
+struct net *net_running(void); /* NULL: none */
+void net_sum(const struct net *n, struct net_stats *out);
+void net_sample(struct net *n, uint64_t now_us);
+void net_log(const struct net *n, int level, const char *format, ...) HF_PRINTF(3, 4);
+
+#endif

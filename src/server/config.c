@@ -1,0 +1,487 @@
+/* config.c -- the table of values, and the checks that every source shares.
+ *
+ * A value is a number, a text, or both: numbers are atomics that any thread reads; texts
+ * are owned strings under one lock. CONFIG SET checks all pairs first and stores then,
+ * so it does all or nothing.
+ */
+#include "server/config_private.h"
+
+#include "base/glob.h"
+#include "base/memory.h"
+#include "base/number.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct setting_row setting_rows[SETTING_COUNT] = {
+#define SETTING(id, name, kind, initial, min, max, flags, words, help) \
+    [SETTING_##id] = {name, kind, initial, min, max, flags, words, help},
+#include "server/config.def"
+#undef SETTING
+};
+
+struct value {
+    _Atomic int64_t number; /* TEXT and LIST: the length */
+    char *text;             /* TEXT and LIST; else NULL */
+    enum setting_source source;
+};
+
+static struct value values[SETTING_COUNT];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char file_path[CONFIG_TEXT_MAX];
+static void (*on_change)(enum setting id);
+
+static const char *const durability_words[] = {"none", "interval", "commit"};
+
+/* -- names -- */
+
+static int setting_by_id_name(const char *id_name)
+{
+    static const char *const ids[SETTING_COUNT] = {
+#define SETTING(id, ...) [SETTING_##id] = #id,
+#include "server/config.def"
+#undef SETTING
+    };
+    for (int id = 0; id < SETTING_COUNT; id++)
+        if (strcmp(ids[id], id_name) == 0)
+            return id;
+    return -1;
+}
+
+static int resolve(int id)
+{
+    return setting_rows[id].flags & ALIAS ? setting_by_id_name(setting_rows[id].help) : id;
+}
+
+int config_find(bytes name)
+{
+    for (int id = 0; id < SETTING_COUNT; id++)
+        if (bytes_is_word(name, setting_rows[id].name))
+            return resolve(id);
+    return -1;
+}
+
+#define DISTANCE_NAME_MAX 48
+
+/* Levenshtein's distance with two rows; names beyond the maximum are far from everything. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t a_size = strlen(a), b_size = strlen(b);
+    if (a_size > DISTANCE_NAME_MAX || b_size > DISTANCE_NAME_MAX)
+        return SIZE_MAX;
+    size_t row[DISTANCE_NAME_MAX + 1];
+    for (size_t j = 0; j <= b_size; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < best ? change : best;
+        }
+    }
+    return row[b_size];
+}
+
+const char *config_nearest(const char *name)
+{
+    const char *nearest = NULL;
+    size_t best = strlen(name) / 3 + 2;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        size_t away = distance(name, setting_rows[id].name);
+        if (away < best) {
+            best = away;
+            nearest = setting_rows[id].name;
+        }
+    }
+    return nearest;
+}
+
+/* -- client-output-buffer-limit: the one setting with an inner shape -- */
+
+static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
+
+static int limit_class(const char *word)
+{
+    if (bytes_is_word(bytes_str(word), "replica"))
+        word = "slave";
+    for (int i = 0; i < 3; i++)
+        if (bytes_is_word(bytes_str(word), limit_classes[i]))
+            return i;
+    return -1;
+}
+
+/* Merges "class hard soft seconds ..." into limits; false: not of that shape. */
+static bool limits_parse(const char *text, struct output_limit limits[3])
+{
+    char copy[CONFIG_TEXT_MAX], *rest = NULL;
+    snprintf(copy, sizeof(copy), "%s", text);
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        int class = limit_class(word);
+        const char *hard = strtok_r(NULL, " ", &rest), *soft = strtok_r(NULL, " ", &rest),
+                   *seconds = strtok_r(NULL, " ", &rest);
+        struct output_limit l;
+        if (class < 0 || !hard || !soft || !seconds || !number_parse_memory(bytes_str(hard), &l.hard) ||
+            !number_parse_memory(bytes_str(soft), &l.soft) || !number_parse_uint(bytes_str(seconds), &l.soft_s) ||
+            l.soft_s > INT32_MAX)
+            return false;
+        limits[class] = l;
+    }
+    return true;
+}
+
+static void limits_word(const struct output_limit limits[3], char out[CONFIG_TEXT_MAX])
+{
+    size_t used = 0;
+    for (int i = 0; i < 3; i++)
+        used += (size_t)snprintf(out + used, CONFIG_TEXT_MAX - used, "%s%s %llu %llu %llu", i ? " " : "", limit_classes[i],
+                                 (unsigned long long)limits[i].hard, (unsigned long long)limits[i].soft,
+                                 (unsigned long long)limits[i].soft_s);
+}
+
+/* -- values -- */
+
+struct parsed {
+    int64_t number;
+    char text[CONFIG_TEXT_MAX];
+};
+
+static bool say(char *reason, size_t size, const char *text)
+{
+    snprintf(reason, size, "%s", text);
+    return false;
+}
+
+static int enum_index(const struct setting_row *row, const char *value)
+{
+    int index = 0;
+    size_t size = strlen(value);
+    for (const char *word = row->words; word; index++) {
+        const char *end = strchr(word, '|');
+        size_t word_size = end ? (size_t)(end - word) : strlen(word);
+        char text[64];
+        snprintf(text, sizeof(text), "%.*s", (int)word_size, word);
+        if (size == word_size && bytes_is_word(bytes_str(value), text))
+            return index;
+        word = end ? end + 1 : NULL;
+    }
+    return -1;
+}
+
+static bool say_words(const struct setting_row *row, char *reason, size_t size)
+{
+    size_t used = (size_t)snprintf(reason, size, "argument(s) must be one of the following: ");
+    for (const char *c = row->words; *c && used + 3 < size; c++) {
+        if (*c == '|')
+            reason[used++] = ',';
+        reason[used++] = *c == '|' ? ' ' : *c;
+    }
+    reason[used] = 0;
+    return false;
+}
+
+static bool parse_number(const struct setting_row *row, const char *value, int64_t *number, char *reason, size_t size)
+{
+    if (row->kind == MEMORY) {
+        uint64_t bytes_wanted;
+        if (!number_parse_memory(bytes_str(value), &bytes_wanted) || bytes_wanted > INT64_MAX)
+            return say(reason, size, "argument must be a memory value");
+        *number = (int64_t)bytes_wanted;
+    } else if (row->kind == OCTAL) {
+        char *end;
+        *number = strtol(value, &end, 8);
+        if (!*value || *end)
+            return say(reason, size, "argument couldn't be parsed as an octal number");
+    } else if (!number_parse_int(bytes_str(value), number)) {
+        return say(reason, size, "argument couldn't be parsed into an integer");
+    }
+    if (*number >= row->min && *number <= row->max)
+        return true;
+    snprintf(reason, size, "argument must be between %lld and %lld inclusive", (long long)row->min, (long long)row->max);
+    return false;
+}
+
+/* Checks beyond the kind. */
+static bool parse_special(enum setting id, struct parsed *p, char *reason, size_t size)
+{
+    if (id == SETTING_OUTPUT_LIMIT) {
+        struct output_limit limits[3] = {{0}};
+        if ((values[id].text && !limits_parse(values[id].text, limits)) || !limits_parse(p->text, limits))
+            return say(reason, size, "Invalid client class or limits: class hard soft seconds, for normal, replica or pubsub");
+        limits_word(limits, p->text);
+    }
+    if (id == SETTING_REQUIREPASS && strlen(p->text) > (size_t)setting_rows[id].max)
+        return say(reason, size, "the password is longer than 512 bytes");
+    if (id == SETTING_REPLICAOF && p->text[0] && !bytes_is_word(bytes_str(p->text), "no one"))
+        return say(reason, size, "there is no replication yet");
+    if (id == SETTING_ACLFILE && p->text[0])
+        return say(reason, size, "there are no ACL files yet, only the default user's requirepass");
+    if (id == SETTING_CLUSTER_ENABLED && p->number)
+        return say(reason, size, "there is no cluster mode yet");
+    if (id == SETTING_DIR && !p->text[0])
+        return say(reason, size, "a directory is needed");
+    return true;
+}
+
+static bool parse(enum setting id, const char *value, struct parsed *p, char *reason, size_t size)
+{
+    const struct setting_row *row = &setting_rows[id];
+    p->text[0] = 0;
+    if (strlen(value) >= CONFIG_TEXT_MAX)
+        return say(reason, size, "argument is too long");
+    switch (row->kind) {
+    case BOOL:
+        p->number = bytes_is_word(bytes_str(value), "yes");
+        if (!p->number && !bytes_is_word(bytes_str(value), "no"))
+            return say(reason, size, "argument must be 'yes' or 'no'");
+        break;
+    case ENUM:
+        p->number = enum_index(row, value);
+        if (p->number < 0)
+            return say_words(row, reason, size);
+        break;
+    case TEXT:
+    case LIST:
+        snprintf(p->text, sizeof(p->text), "%s", value);
+        break;
+    default:
+        if (!parse_number(row, value, &p->number, reason, size))
+            return false;
+    }
+    if (!parse_special(id, p, reason, size))
+        return false;
+    if (row->kind == TEXT || row->kind == LIST)
+        p->number = (int64_t)strlen(p->text);
+    return true;
+}
+
+static void store(enum setting id, const struct parsed *p, enum setting_source source)
+{
+    struct value *v = &values[id];
+    if (setting_rows[id].kind == TEXT || setting_rows[id].kind == LIST) {
+        mem_free(v->text);
+        v->text = mem_strdup(p->text);
+    }
+    atomic_store(&v->number, p->number);
+    v->source = source;
+    if (id == SETTING_APPENDFSYNC && source != SOURCE_DEFAULT) { /* always: commit; no, everysec: interval */
+        atomic_store(&values[SETTING_DURABILITY].number, p->number == 2 ? 2 : 1);
+        values[SETTING_DURABILITY].source = source;
+    }
+}
+
+void config_defaults(void)
+{
+    char reason[CONFIG_ERROR_SIZE];
+    struct parsed p;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        bool good = parse((enum setting)id, setting_rows[id].initial, &p, reason, sizeof(reason));
+        hf_assert(good);
+        hf_assert(!(setting_rows[id].flags & ALIAS) || resolve(id) >= 0);
+        store((enum setting)id, &p, SOURCE_DEFAULT);
+    }
+}
+
+bool config_assign(enum setting id, char *const *words, size_t count, enum setting_source source, char *reason,
+                   size_t reason_size)
+{
+    char joined[CONFIG_TEXT_MAX];
+    size_t used = 0;
+    joined[0] = 0;
+    if (count != 1 && setting_rows[id].kind != LIST)
+        return say(reason, reason_size, count ? "takes one value" : "needs a value");
+    for (size_t i = 0; i < count && used < sizeof(joined); i++)
+        used += (size_t)snprintf(joined + used, sizeof(joined) - used, "%s%s", i && words[i - 1][0] ? " " : "", words[i]);
+    if (used >= sizeof(joined))
+        return say(reason, reason_size, "the value is too long");
+    struct parsed p;
+    if (!parse(id, joined, &p, reason, reason_size))
+        return false;
+    store(id, &p, source);
+    return true;
+}
+
+enum setting_source config_source(enum setting id)
+{
+    return values[id].source;
+}
+
+void config_set_file(const char *path)
+{
+    snprintf(file_path, sizeof(file_path), "%s", path);
+}
+
+void config_replace_text(enum setting id, const char *text)
+{
+    mem_free(values[id].text);
+    values[id].text = mem_strdup(text);
+    atomic_store(&values[id].number, (int64_t)strlen(text));
+}
+
+/* -- reading -- */
+
+int64_t config_number(enum setting id)
+{
+    return atomic_load_explicit(&values[id].number, memory_order_relaxed);
+}
+
+const char *config_text(enum setting id)
+{
+    hf_assert(values[id].text && !(setting_rows[id].flags & LIVE));
+    return values[id].text;
+}
+
+const char *config_file(void)
+{
+    return file_path;
+}
+
+static void enum_word(enum setting id, int64_t index, char *out, size_t size)
+{
+    const char *word = setting_rows[id].words;
+    while (index-- > 0)
+        word = strchr(word, '|') + 1;
+    snprintf(out, size, "%.*s", (int)strcspn(word, "|"), word);
+}
+
+static size_t copy_locked(enum setting id, char out[CONFIG_TEXT_MAX])
+{
+    int64_t number = config_number(id), durability = config_number(SETTING_DURABILITY);
+    if (id == SETTING_APPENDFSYNC)
+        number = durability;
+    if (id == SETTING_APPENDONLY)
+        number = durability != 0;
+    switch (setting_rows[id].kind) {
+    case BOOL: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%s", number ? "yes" : "no");
+    case ENUM: enum_word(id, number, out, CONFIG_TEXT_MAX); return strlen(out);
+    case OCTAL: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%llo", (unsigned long long)number);
+    case TEXT:
+    case LIST: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%s", values[id].text);
+    default: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%lld", (long long)number);
+    }
+}
+
+size_t config_copy(enum setting id, char out[CONFIG_TEXT_MAX])
+{
+    pthread_mutex_lock(&lock);
+    size_t size = copy_locked((enum setting)resolve((int)id), out);
+    pthread_mutex_unlock(&lock);
+    return size;
+}
+
+const char *config_word(enum setting id)
+{
+    if (id == SETTING_DURABILITY)
+        return durability_words[config_number(id)];
+    static _Thread_local char word[64];
+    enum_word(id, config_number(id), word, sizeof(word));
+    return word;
+}
+
+struct output_limit config_output_limit(const char *class_name)
+{
+    struct output_limit limits[3] = {{0}};
+    char text[CONFIG_TEXT_MAX];
+    config_copy(SETTING_OUTPUT_LIMIT, text);
+    bool good = limits_parse(text, limits);
+    int class = limit_class(class_name);
+    hf_assert(good && class >= 0);
+    return limits[class];
+}
+
+size_t config_inert_given(char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (int id = 0; id < SETTING_COUNT; id++)
+        if (setting_rows[id].flags & INERT && values[id].source != SOURCE_DEFAULT && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", setting_rows[id].name);
+    return used;
+}
+
+/* -- CONFIG GET and SET -- */
+
+void config_on_change(void (*changed)(enum setting id))
+{
+    on_change = changed;
+}
+
+void config_get_matching(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        if (!glob_match(pattern, bytes_str(setting_rows[id].name), true))
+            continue;
+        char text[CONFIG_TEXT_MAX];
+        size_t size = config_copy((enum setting)id, text);
+        each(context, setting_rows[id].name, bytes_of(text, size));
+    }
+}
+
+#define SET_PAIRS_MAX SETTING_COUNT
+
+struct change { enum setting id; struct parsed parsed; };
+
+static bool refuse(char *error, size_t size, bytes name, const char *reason)
+{
+    snprintf(error, size, "CONFIG SET failed (possibly related to argument '%.*s') - %s",
+             (int)(name.size < 200 ? name.size : 200), (const char *)name.data, reason);
+    return false;
+}
+
+static bool check_pair(bytes name, bytes value, struct change *c, char *error, size_t error_size)
+{
+    char reason[CONFIG_ERROR_SIZE / 2], text[CONFIG_TEXT_MAX];
+    if (setting_rows[c->id].flags & ALIAS)
+        c->id = (enum setting)resolve((int)c->id);
+    if (!(setting_rows[c->id].flags & LIVE))
+        return refuse(error, error_size, name, "can't set immutable config");
+    if (value.size >= sizeof(text) || memchr(value.data, 0, value.size))
+        return refuse(error, error_size, name, "argument is too long or holds a NUL byte");
+    memcpy(text, value.data, value.size);
+    text[value.size] = 0;
+    if (!parse(c->id, text, &c->parsed, reason, sizeof(reason)))
+        return refuse(error, error_size, name, reason);
+    return true;
+}
+
+static bool check_all(const bytes *names, const bytes *new_values, size_t count, struct change *changes, char *error,
+                      size_t error_size)
+{
+    for (size_t i = 0; i < count; i++) {
+        int id = config_find(names[i]);
+        if (id < 0) {
+            snprintf(error, error_size, "Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                     (int)(names[i].size < 200 ? names[i].size : 200), (const char *)names[i].data);
+            return false;
+        }
+        changes[i].id = (enum setting)id;
+        for (size_t j = 0; j < i; j++)
+            if (changes[j].id == changes[i].id)
+                return refuse(error, error_size, names[i], "duplicate parameter");
+        if (!check_pair(names[i], new_values[i], &changes[i], error, error_size))
+            return false;
+    }
+    return true;
+}
+
+bool config_set_all(const bytes *names, const bytes *new_values, size_t count, char *error, size_t error_size)
+{
+    if (count > SET_PAIRS_MAX) {
+        snprintf(error, error_size, "CONFIG SET failed - duplicate parameter");
+        return false;
+    }
+    struct change *changes = mem_alloc(count * sizeof(*changes));
+    pthread_mutex_lock(&lock);
+    bool good = check_all(names, new_values, count, changes, error, error_size);
+    for (size_t i = 0; good && i < count; i++)
+        store(changes[i].id, &changes[i].parsed, SOURCE_RUNTIME);
+    pthread_mutex_unlock(&lock);
+    for (size_t i = 0; good && on_change && i < count; i++)
+        on_change(changes[i].id);
+    mem_free(changes);
+    return good;
+}

@@ -1,0 +1,33 @@
+/* config_private.h -- the rows, between config.c, config_source.c and config_rewrite.c. */
+#ifndef HF_SERVER_CONFIG_PRIVATE_H
+#define HF_SERVER_CONFIG_PRIVATE_H
+
+#include "server/config.h"
+
+enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, TEXT, LIST };
+enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8 };
+enum setting_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG, SOURCE_RUNTIME };
+
+struct setting_row {
+    const char *name;
+    enum setting_kind kind;
+    const char *initial;
+    int64_t min, max;
+    unsigned flags;
+    const char *words; /* ENUM: "a|b|c" */
+    const char *help;
+};
+
+extern const struct setting_row setting_rows[SETTING_COUNT];
+
+void config_defaults(void);
+int config_find(bytes name);                 /* aliases resolved; -1: unknown */
+const char *config_nearest(const char *name); /* NULL: nothing is near */
+/* Checks and stores one setting; false: `reason` says what is wrong with the value. */
+bool config_assign(enum setting id, char *const *words, size_t count, enum setting_source source, char *reason,
+                   size_t reason_size);
+enum setting_source config_source(enum setting id);
+void config_set_file(const char *path);
+void config_replace_text(enum setting id, const char *text); /* start only: dir made absolute */
+
+#endif

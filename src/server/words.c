@@ -1,0 +1,123 @@
+/* words.c -- one pass over the bytes, one copy per word. */
+#include "server/words.h"
+
+#include "base/memory.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static char escaped(uint8_t c)
+{
+    switch (c) {
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    case 'b': return '\b';
+    case 'a': return '\a';
+    default: return (char)c;
+    }
+}
+
+/* Takes one word from *at on into out (room for the whole line); its size, or -1. */
+static long take_word(bytes line, size_t *at, char *out)
+{
+    size_t i = *at;
+    long size = 0;
+    while (i < line.size && !isspace(line.data[i])) {
+        uint8_t c = line.data[i];
+        if (c == 0)
+            return -1;
+        if (c != '"' && c != '\'') {
+            out[size++] = (char)c;
+            i++;
+            continue;
+        }
+        uint8_t quote = c;
+        for (i++;; i++) {
+            if (i >= line.size || line.data[i] == 0)
+                return -1;
+            c = line.data[i];
+            if (c == quote)
+                break;
+            uint8_t next = i + 1 < line.size ? line.data[i + 1] : 0;
+            if (c == '\\' && quote == '"' && next == 'x' && i + 3 < line.size && hex_value(line.data[i + 2]) >= 0 &&
+                hex_value(line.data[i + 3]) >= 0) {
+                out[size] = (char)(hex_value(line.data[i + 2]) << 4 | hex_value(line.data[i + 3]));
+                if (out[size++] == 0)
+                    return -1;
+                i += 3;
+            } else if (c == '\\' && next && (quote == '"' || next == '\'')) {
+                out[size++] = quote == '"' ? escaped(next) : '\'';
+                i++;
+            } else {
+                out[size++] = (char)c;
+            }
+        }
+        i++; /* the closing quote; a blank or the end must follow */
+        if (i < line.size && !isspace(line.data[i]))
+            return -1;
+    }
+    *at = i;
+    return size;
+}
+
+bool words_split(struct words *w, bytes line)
+{
+    w->count = 0;
+    char *scratch = mem_alloc(line.size + 1);
+    bool good = true;
+    for (size_t at = 0; good;) {
+        while (at < line.size && isspace(line.data[at]))
+            at++;
+        if (at >= line.size)
+            break;
+        long size = w->count < WORDS_MAX ? take_word(line, &at, scratch) : -1;
+        good = size >= 0;
+        if (good) {
+            scratch[size] = 0;
+            w->items[w->count++] = mem_strdup(scratch);
+        }
+    }
+    mem_free(scratch);
+    if (!good)
+        words_release(w);
+    return good;
+}
+
+void words_release(struct words *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        mem_free(w->items[i]);
+    w->count = 0;
+}
+
+size_t word_quote(const char *value, char *out, size_t size)
+{
+    bool plain = *value != 0 && *value != '#';
+    for (const char *c = value; *c; c++)
+        plain = plain && isgraph((unsigned char)*c) && *c != '"' && *c != '\'' && *c != '\\';
+    if (plain)
+        return (size_t)snprintf(out, size, "%s", value);
+    size_t used = 0;
+#define PUT(...) (used += (size_t)snprintf(out + (used < size ? used : size), used < size ? size - used : 0, __VA_ARGS__))
+    PUT("\"");
+    for (const char *c = value; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            PUT("\\%c", *c);
+        else if (isprint((unsigned char)*c))
+            PUT("%c", *c);
+        else
+            PUT("\\x%02x", (unsigned char)*c);
+    }
+    PUT("\"");
+#undef PUT
+    return used;
+}

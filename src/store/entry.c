@@ -1,0 +1,96 @@
+/* entry.c -- writing and reading entry blocks; counted blobs. */
+#include "store/entry.h"
+
+#include "base/memory.h"
+
+#include <stdatomic.h>
+
+static uint8_t image_fields(const struct entry_image *image)
+{
+    bool wide = image->key.size > UINT8_MAX || image->value.size > UINT8_MAX;
+    return (uint8_t)((image->deadline_ms ? FIELD_DEADLINE : 0) | (image->has_version ? FIELD_VERSION : 0) |
+                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0));
+}
+
+size_t entry_image_size(const struct entry_image *image)
+{
+    return sizeof(struct entry) + entry_fields_size(image_fields(image)) + image->key.size + image->value.size;
+}
+
+void entry_write(struct entry *block, const struct entry_image *image)
+{
+    uint8_t fields = image_fields(image);
+    uint8_t *p = (uint8_t *)(block + 1);
+    *block = (struct entry){.kind = (uint8_t)(image->type | image->encoding << 4), .fields = fields, .clock = image->clock};
+    if (fields & FIELD_WIDE) {
+        put_u32(p, (uint32_t)image->key.size);
+        put_u32(p + 4, (uint32_t)image->value.size);
+        p += 8;
+    } else {
+        block->key_size = (uint8_t)image->key.size;
+        block->value_size = (uint8_t)image->value.size;
+    }
+    if (fields & FIELD_DEADLINE) {
+        memcpy(p, &image->deadline_ms, 6);
+        p += 6;
+    }
+    if (fields & FIELD_VERSION) {
+        put_u64(p, image->version);
+        p += 8;
+    }
+    if (fields & FIELD_FLAGS) {
+        put_u32(p, image->flags);
+        p += 4;
+    }
+    if (image->key.size)
+        memcpy(p, image->key.data, image->key.size);
+    if (image->value.size)
+        memcpy(p + image->key.size, image->value.data, image->value.size);
+}
+
+struct entry_image entry_read(const struct entry *e)
+{
+    struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
+                                .clock = e->clock, .key = entry_key(e), .value = entry_inline(e)};
+    const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? 6 : 0);
+    if (e->fields & FIELD_VERSION) {
+        image.has_version = true;
+        image.version = get_u64(p);
+        p += 8;
+    }
+    if (e->fields & FIELD_FLAGS) {
+        image.has_flags = true;
+        image.flags = get_u32(p);
+    }
+    return image;
+}
+
+void entry_set_deadline(struct entry *e, uint64_t ms)
+{
+    hf_assert(e->fields & FIELD_DEADLINE && ms > 0);
+    memcpy((uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0), &ms, 6);
+}
+
+struct blob *blob_new(size_t size, size_t capacity)
+{
+    struct blob *b = mem_try_alloc(sizeof(*b) + capacity);
+    if (!b)
+        return NULL;
+    atomic_init(&b->count, 1);
+    b->unused = 0;
+    b->size = size;
+    b->capacity = capacity;
+    return b;
+}
+
+struct blob *blob_ref(struct blob *b)
+{
+    atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
+    return b;
+}
+
+void blob_unref(struct blob *b)
+{
+    if (atomic_fetch_sub_explicit(&b->count, 1, memory_order_acq_rel) == 1)
+        mem_free(b);
+}

@@ -1,0 +1,28 @@
+/* entry_make.c -- choosing the form of a value in its block. */
+#include "store/entry_make.h"
+
+struct entry *entry_from_image(struct slab_heap *heap, struct entry_image *image, void *object)
+{
+    struct entry_image made = *image;
+    struct blob *blob = NULL;
+    if (made.encoding == ENC_OBJECT) {
+        made.value = bytes_of(&object, sizeof(object));
+    } else if (made.encoding == ENC_BYTES && made.value.size > ENTRY_INLINE_MAX) {
+        blob = blob_new(made.value.size, made.value.size);
+        if (!blob)
+            return NULL;
+        memcpy(blob->data, made.value.data, made.value.size);
+        made.encoding = ENC_BLOB;
+        made.value = bytes_of(&blob, sizeof(blob));
+    }
+    struct entry *e = slab_alloc(heap, entry_image_size(&made));
+    if (!e) {
+        if (blob)
+            blob_unref(blob);
+        return NULL;
+    }
+    entry_write(e, &made);
+    image->encoding = made.encoding;
+    image->value = entry_inline(e);
+    return e;
+}

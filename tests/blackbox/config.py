@@ -1,0 +1,183 @@
+"""config.py -- how the server takes its settings, and what it refuses at start.
+
+Goal:   a wrong setting is named with its place and the nearest right one, and the three classic
+        accidents (two servers on one directory, a public port without a password, a typo that is
+        ignored) end at start with a message.
+Method: runs the binary with short-lived arguments and looks at exit status and text. Each check is
+        a function named after what it proves; all are run, and failures counted.
+Usage:  config.py [name ...]
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+from harness import Server, free_port, holdfast_path, temp_dir
+
+RUN_SECONDS = 10
+
+
+class Result:
+    def __init__(self, status, text):
+        self.status, self.text = status, text
+
+
+def run(*arguments):
+    """Runs the server to its end; a server that starts and stays is 'running' after RUN_SECONDS."""
+    try:
+        done = subprocess.run([holdfast_path()] + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=RUN_SECONDS, cwd=temp_dir())
+        return Result(done.returncode, done.stdout.decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired as late:
+        return Result("running", (late.stdout or b"").decode("utf-8", "replace"))
+
+
+def config_file(text):
+    path = os.path.join(temp_dir(), "holdfast.conf")
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def expect(condition, result):
+    if not condition:
+        raise AssertionError("exit status %s, text:\n%s" % (result.status, result.text[:1500]))
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+def help_names_the_options():
+    result = run("--help")
+    expect(result.status == 0, result)
+    expect(all(name in result.text for name in ("--port", "--dir", "--durability", "--workers", "--bind")), result)
+
+
+def version_is_one_line():
+    result = run("--version")
+    expect(result.status == 0 and result.text.count("\n") == 1, result)
+    expect(re.search(r"holdfast.*\d+\.\d+\.\d+", result.text), result)
+
+
+def unknown_option_names_the_nearest():
+    result = run("--prot", str(free_port()))
+    expect(result.status not in (0, "running"), result)
+    expect("prot" in result.text and re.search(r"\bport\b", result.text), result)
+
+
+def unknown_setting_in_a_file_names_line_and_nearest():
+    path = config_file("# a comment\nport %d\n\nmaxmemroy 100mb\n" % free_port())
+    result = run(path)
+    expect(result.status not in (0, "running"), result)
+    expect(re.search(r"(:4\b|line 4)", result.text) and "maxmemroy" in result.text, result)
+    expect(re.search(r"\bmaxmemory\b", result.text), result)
+
+
+def bad_value_is_refused_with_its_line():
+    result = run(config_file("port notanumber\n"))
+    expect(result.status not in (0, "running"), result)
+    expect(re.search(r"(:1\b|line 1)", result.text) and "notanumber" in result.text, result)
+
+
+def check_config_accepts_a_good_file():
+    path = config_file("port %d\ndurability commit\ndir %s\n" % (free_port(), temp_dir()))
+    result = run("--check-config", path)
+    expect(result.status == 0, result)
+
+
+def check_config_refuses_a_bad_file_and_starts_nothing():
+    result = run("--check-config", config_file("durability sometimes\n"))
+    expect(result.status not in (0, "running"), result)
+    expect("sometimes" in result.text, result)
+
+
+def second_server_on_a_directory_is_refused():
+    with Server("holdfast", durability="commit") as first:
+        result = run("--port", str(free_port()), "--bind", "127.0.0.1", "--dir", first.directory, "--durability", "commit")
+        expect(result.status not in (0, "running"), result)
+        expect(first.directory in result.text, result)
+        client = first.client()
+        assert client.call("PING") == b"PONG", "the first server must not notice"
+        client.close()
+
+
+def directory_is_free_again_after_kill9():
+    directory = temp_dir()
+    first = Server("holdfast", directory, durability="commit")
+    first.start()
+    first.kill9()
+    second = Server("holdfast", directory, durability="commit")
+    second.start()
+    second.stop()
+
+
+def public_bind_without_password_is_refused():
+    result = run("--port", str(free_port()), "--bind", "0.0.0.0", "--dir", temp_dir())
+    expect(result.status not in (0, "running"), result)
+    expect(re.search(r"password|requirepass", result.text), result)
+
+
+def public_bind_with_password_starts():
+    server = Server("holdfast", extra=["--bind", "0.0.0.0", "--requirepass", "secret"])
+    server._wait_ready = lambda deadline: _answers_noauth(server, deadline)
+    server.start()
+    client = server.client()
+    assert client.call("AUTH", "secret") == b"OK"
+    client.close()
+    server.stop()
+
+
+def _answers_noauth(server, deadline):
+    """Ready means here: PING is refused for want of the password."""
+    while time.monotonic() < deadline and server.alive():
+        try:
+            client = server.client(timeout=5)
+            reply = client.wire("PING")
+            client.close()
+            return reply[0] == "-" and reply[1].startswith(b"NOAUTH")
+        except OSError:
+            time.sleep(0.01)
+    return False
+
+
+def missing_directory_is_named():
+    result = run("--port", str(free_port()), "--dir", "/nonexistent/holdfast")
+    expect(result.status not in (0, "running") and "/nonexistent/holdfast" in result.text, result)
+
+
+def taken_port_is_named():
+    with Server("holdfast") as first:
+        result = run("--port", str(first.port), "--bind", "127.0.0.1", "--dir", temp_dir())
+        expect(result.status not in (0, "running") and str(first.port) in result.text, result)
+
+
+def sigterm_ends_with_status_0():
+    server = Server("holdfast", durability="commit")
+    server.start()
+    status = server.stop()
+    assert status == 0, "exit status %s" % status
+
+
+CHECKS = [help_names_the_options, version_is_one_line, unknown_option_names_the_nearest,
+          unknown_setting_in_a_file_names_line_and_nearest, bad_value_is_refused_with_its_line,
+          check_config_accepts_a_good_file, check_config_refuses_a_bad_file_and_starts_nothing,
+          second_server_on_a_directory_is_refused, directory_is_free_again_after_kill9,
+          public_bind_without_password_is_refused, public_bind_with_password_starts, missing_directory_is_named,
+          taken_port_is_named, sigterm_ends_with_status_0]
+
+
+def main():
+    failed = 0
+    chosen = [check for check in CHECKS if not sys.argv[1:] or check.__name__ in sys.argv[1:]]
+    for check in chosen:
+        try:
+            check()
+        except Exception as error:
+            failed += 1
+            print("config: %s: FAILED: %s\nrepeat: tests/blackbox/config.py %s" % (check.__name__, error, check.__name__))
+    print("config: %d checks, %d failed" % (len(chosen), failed))
+    return 1 if failed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

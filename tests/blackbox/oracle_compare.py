@@ -1,0 +1,152 @@
+"""oracle_compare.py -- when are two replies the same?
+
+Goal:   everything is compared, except what Redis itself leaves open.
+Method: replies are wire pairs (type, value). A command may have a rule that brings a reply into a
+        comparable form: unordered elements sorted, clocks with a tolerance, random choices
+        checked for membership instead. EXEC applies the rule of each queued command.
+        SOLO commands need further questions to judge (SCAN is iterated to its end, RANDOMKEY is
+        looked up, DBSIZE may count keys that expired but are not collected yet, until SCAN has
+        passed by), so they are sent alone and run_solo() answers for them; in MULTI they are
+        compared by type only.
+"""
+from harness import plain
+
+# Intended differences: never sent. Grow this list only with a reason.
+#   INFO, COMMAND, CONFIG, DEBUG, LATENCY, MEMORY: the server describes itself.
+#   CLIENT LIST/INFO, OBJECT REFCOUNT/IDLETIME/FREQ values, HELLO version: see the rules below.
+DIFFERENCES = {b"INFO", b"COMMAND", b"CONFIG", b"DEBUG", b"LATENCY", b"MEMORY"}
+
+SOLO = {b"SCAN", b"HSCAN", b"RANDOMKEY", b"HRANDFIELD", b"DBSIZE"}
+
+TOLERANCE = {b"TTL": 3, b"EXPIRETIME": 3, b"PTTL": 3000, b"PEXPIRETIME": 3000}
+SCAN_CALLS_MAX = 100000
+
+
+def _shape(reply):
+    """Types without values: what must still agree when the value is free."""
+    kind, value = reply
+    return kind, value is None, value if kind == "-" else None
+
+
+def _sorted_elements(reply):
+    kind, value = reply
+    return (kind, sorted(value)) if isinstance(value, list) else reply
+
+
+def _sorted_pairs(reply):
+    kind, value = reply
+    return (kind, sorted(zip(value[::2], value[1::2]))) if isinstance(value, list) else reply
+
+
+def _hello(reply):
+    kind, value = reply
+    if not isinstance(value, list):
+        return reply
+    pairs = [(value[i][1], value[i + 1]) for i in range(0, len(value), 2)]
+    return kind, [(name, _shape(v) if name in (b"server", b"version", b"id") else v) for name, v in pairs]
+
+
+RULES = {
+    b"KEYS": _sorted_elements, b"HKEYS": _sorted_elements, b"HVALS": _sorted_elements, b"HGETALL": _sorted_pairs,
+    b"HELLO": _hello, b"SCAN": _shape, b"HSCAN": _shape, b"RANDOMKEY": _shape, b"HRANDFIELD": _shape,
+    b"DBSIZE": _shape,
+}
+FREE_SUBCOMMANDS = {(b"OBJECT", b"REFCOUNT"), (b"OBJECT", b"IDLETIME"), (b"CLIENT", b"ID")}
+
+
+def _rule(words):
+    name = words[0].upper()
+    if len(words) > 1 and (name, words[1].upper()) in FREE_SUBCOMMANDS:
+        return _shape
+    return RULES.get(name)
+
+
+def same_reply(words, a, b):
+    """Whether one command's replies agree."""
+    if a == b:
+        return a[0] != "dead"
+    tolerance = TOLERANCE.get(words[0].upper())
+    if tolerance and a[0] == b[0] == ":":
+        return a[1] > 0 and b[1] > 0 and abs(a[1] - b[1]) <= tolerance
+    rule = _rule(words)
+    return rule is not None and a[0] == b[0] != "dead" and rule(a) == rule(b)
+
+
+class Comparer:
+    """One session: remembers what MULTI has queued, as told by the replies."""
+
+    def __init__(self):
+        self.queue = []
+        self.in_multi = False
+
+    def same(self, words, a, b):
+        name = words[0].upper()
+        if name == b"EXEC" and a[0] == b[0] == "*" and a[1] is not None and b[1] is not None:
+            queue, self.queue, self.in_multi = self.queue, [], False
+            return len(a[1]) == len(b[1]) == len(queue) \
+                and all(same_reply(w, x, y) for w, x, y in zip(queue, a[1], b[1]))
+        if a == ("+", b"QUEUED"):
+            self.queue.append(words)
+        elif name == b"MULTI" and a == ("+", b"OK"):
+            self.in_multi = True
+        elif name in (b"EXEC", b"DISCARD") and (len(words) == 1 or a[1][:9] == b"EXECABORT"):
+            self.queue, self.in_multi = [], False
+        return same_reply(words, a, b)
+
+    @staticmethod
+    def same_solo(words, a, b):
+        return a == b and a[0] != "dead"
+
+
+# --- commands that need more than one question ---------------------------------------------------
+
+def run_solo(client, words):
+    """Runs a SOLO command outside MULTI and returns a form that must be equal on both servers."""
+    reply = client.wire(*words)
+    if reply[0] in "-" or reply[1] is None:
+        return reply
+    name = words[0].upper()
+    if name == b"DBSIZE":
+        _scan_to_end(client, [b"SCAN", b"0"], client.wire("SCAN", "0"))
+        return client.wire(*words)
+    if name == b"SCAN" or name == b"HSCAN":
+        return _scan_to_end(client, words, reply)
+    if name == b"RANDOMKEY":
+        return reply[0], "exists %d" % client.call("EXISTS", reply[1])
+    return _random_fields(client, words, reply)
+
+
+def _scan_to_end(client, words, reply):
+    """All elements over the whole iteration, as a set: Redis may return one twice."""
+    at = 1 if words[0].upper() == b"SCAN" else 2
+    words, seen, shape = list(words), set(), None
+    for _ in range(SCAN_CALLS_MAX):
+        cursor, elements = reply[1]
+        shape = reply[0], cursor[0], elements[0]
+        items = elements[1]
+        seen.update(zip(items[::2], items[1::2]) if at == 2 else items)
+        if cursor[1] == b"0":
+            return shape, sorted(seen)
+        words[at] = cursor[1]
+        reply = client.wire(*words)
+        if not isinstance(reply[1], list):
+            return ("scan broke off", reply)
+    return ("scan does not end", len(seen))
+
+
+def _random_fields(client, words, reply):
+    """The free choice becomes: type, how many, all of them members, all different when count > 0."""
+    content = client.call("HGETALL", words[1])
+    content = content if isinstance(content, dict) else dict(zip(content[::2], content[1::2]))
+    if reply[0] == "$":
+        return reply[0], reply[1] in content
+    items = plain(reply)
+    if len(words) == 4:
+        pairs = [tuple(p) for p in items] if items and isinstance(items[0], list) else list(zip(items[::2], items[1::2]))
+        members = all(content.get(f) == v for f, v in pairs)
+        fields = [f for f, _ in pairs]
+    else:
+        fields = items
+        members = all(f in content for f in fields)
+    nested = [item[0] for item in reply[1][:1]]
+    return reply[0], nested, len(items), members, int(words[2]) < 0 or len(set(fields)) == len(fields)

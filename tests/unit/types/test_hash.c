@@ -1,0 +1,313 @@
+/* test_hash.c -- goal: struct hash is the map it says it is, in both forms.
+ *
+ * Method: random operations against a naive twin (an array searched in order), compared
+ * after each step or round; encode and decode, also of damaged bytes; scans with changes between their steps.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "types/hash.h"
+
+#define TWIN_MAX 4096
+
+struct twin {
+    size_t count;
+    struct twin_row { uint32_t field, value; uint16_t value_size; } rows[TWIN_MAX];
+};
+
+static uint64_t random_state;
+
+static uint64_t next_random(void)
+{
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t v = random_state;
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
+    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
+    return v ^ v >> 31;
+}
+
+static bytes field_of(uint32_t number, char out[16])
+{
+    return bytes_of(out, (size_t)snprintf(out, 16, "f%u", number));
+}
+
+/* A value of any size, known by its number. */
+static bytes value_of(uint32_t number, uint16_t size, uint8_t out[1024])
+{
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(number + i * 7);
+    return bytes_of(out, size);
+}
+
+static struct twin_row *twin_find(struct twin *t, uint32_t field)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->rows[i].field == field)
+            return &t->rows[i];
+    return NULL;
+}
+
+static void compare(const struct hash *h, struct twin *t)
+{
+    hash_ops.check(h);
+    assert_int_equal(hash_count(h), t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        char name[16];
+        uint8_t scratch[1024];
+        bytes value;
+        assert_true(hash_get(h, field_of(t->rows[i].field, name), &value));
+        assert_true(bytes_equal(value, value_of(t->rows[i].value, t->rows[i].value_size, scratch)));
+    }
+    uint64_t position = 0;
+    size_t walked = 0;
+    bytes field, value;
+    while (hash_next(h, &position, &field, &value))
+        walked++;
+    assert_int_equal(walked, t->count);
+}
+
+static void step(struct hash *h, struct twin *t, uint32_t field_max, uint16_t value_max, unsigned set_percent)
+{
+    char name[16];
+    uint8_t scratch[1024];
+    uint32_t number = (uint32_t)(next_random() % field_max);
+    bytes field = field_of(number, name);
+    struct twin_row *row = twin_find(t, number);
+    if (next_random() % 100 < set_percent) {
+        struct twin_row wanted = {number, (uint32_t)next_random(), (uint16_t)(next_random() % (value_max + 1u))};
+        bool is_new = hash_set(h, field, value_of(wanted.value, wanted.value_size, scratch));
+        assert_int_equal(is_new, row == NULL);
+        if (!row)
+            row = &t->rows[t->count++];
+        *row = wanted;
+    } else {
+        assert_int_equal(hash_remove(h, field), row != NULL);
+        if (row)
+            *row = t->rows[--t->count];
+    }
+}
+
+static void round_trip(const struct hash *h, struct twin *t)
+{
+    struct buf out;
+    buf_init(&out, 64u << 20);
+    hash_ops.encode(h, &out);
+    void *copy = NULL;
+    assert_int_equal(hash_ops.decode(buf_view(&out), &copy), HF_OK);
+    compare(copy, t);
+    hash_free(copy);
+    buf_release(&out);
+}
+
+static void run_model(uint32_t field_max, uint16_t value_max, int rounds)
+{
+    struct twin *t = mem_zalloc(sizeof(*t));
+    struct hash *h = hash_new();
+    for (int round = 0; round < rounds; round++) {
+        unsigned set_percent = (round / 3) % 2 ? 20 : 80; /* grows, then shrinks */
+        for (uint32_t i = 0; i < field_max; i++)
+            step(h, t, field_max, value_max, set_percent);
+        compare(h, t);
+        if (t->count > 0)
+            round_trip(h, t);
+    }
+    hash_free(h);
+    mem_free(t);
+}
+
+static void packed_is_the_twin(void **state)
+{
+    (void)state;
+    random_state = 1;
+    run_model(100, 64, 200);
+}
+
+static void dict_is_the_twin(void **state)
+{
+    (void)state;
+    random_state = 2;
+    run_model(3000, 200, 18);
+}
+
+static void form_follows_the_limits(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    char name[16];
+    uint8_t scratch[1024];
+    for (uint32_t i = 0; i < 128; i++)
+        hash_set(h, field_of(i, name), value_of(i, 64, scratch));
+    assert_string_equal(hash_ops.encoding(h), "listpack");
+    hash_set(h, field_of(128, name), value_of(1, 1, scratch));
+    assert_string_equal(hash_ops.encoding(h), "hashtable");
+    for (uint32_t i = 0; i < 128; i++)
+        assert_true(hash_remove(h, field_of(i, name)));
+    assert_string_equal(hash_ops.encoding(h), "hashtable");
+    hash_ops.check(h);
+    hash_free(h);
+
+    h = hash_new();
+    hash_set(h, BYTES("f"), value_of(0, 64, scratch));
+    assert_string_equal(hash_ops.encoding(h), "listpack");
+    hash_set(h, BYTES("f"), value_of(0, 65, scratch));
+    assert_string_equal(hash_ops.encoding(h), "hashtable");
+    assert_int_equal(hash_count(h), 1);
+    hash_free(h);
+}
+
+static void empty_words_and_nul_bytes_are_fields(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    bytes value;
+    assert_true(hash_set(h, BYTES(""), BYTES("")));
+    assert_true(hash_set(h, BYTES("\0"), BYTES("\0x")));
+    assert_false(hash_set(h, BYTES(""), BYTES("v")));
+    assert_true(hash_get(h, BYTES(""), &value) && bytes_equal(value, BYTES("v")));
+    assert_true(hash_get(h, BYTES("\0"), &value) && bytes_equal(value, BYTES("\0x")));
+    assert_false(hash_get(h, BYTES("\0\0"), &value));
+    hash_ops.check(h);
+    hash_free(h);
+}
+
+/* -- scan: fields present throughout appear, while others come and go between steps -- */
+
+static unsigned seen[20000];
+
+static void mark(void *context, bytes field, bytes value)
+{
+    (void)value;
+    char text[16] = {0};
+    assert_true(field.size > 1 && field.size < sizeof(text));
+    memcpy(text, field.data, field.size);
+    unsigned long number = strtoul(text + 1, NULL, 10);
+    assert_true(number < sizeof(seen) / sizeof(seen[0]));
+    seen[number]++;
+    ++*(size_t *)context;
+}
+
+static void scan_shows_what_stays(void **state)
+{
+    (void)state;
+    random_state = 3;
+    for (int round = 0; round < 40; round++) {
+        struct hash *h = hash_new();
+        char name[16];
+        uint32_t stay = 200, others = (uint32_t)(next_random() % 15000);
+        bool grows = round % 2;
+        for (uint32_t i = 0; i < stay; i++)
+            hash_set(h, field_of(i, name), BYTES("v"));
+        for (uint32_t i = 0; !grows && i < others; i++)
+            hash_set(h, field_of(stay + i, name), BYTES("v"));
+        memset(seen, 0, sizeof(seen));
+        uint64_t cursor = 0;
+        size_t shown = 0;
+        uint32_t changed = 0;
+        do {
+            cursor = hash_scan(h, cursor, 1 + next_random() % 40, mark, &shown);
+            for (uint32_t i = 0; i < 500 && changed < others; i++, changed++) {
+                bytes field = field_of(stay + changed, name);
+                if (grows)
+                    hash_set(h, field, BYTES("v"));
+                else
+                    hash_remove(h, field);
+            }
+        } while (cursor != 0);
+        for (uint32_t i = 0; i < stay; i++)
+            assert_int_equal(seen[i], 1);
+        hash_ops.check(h);
+        hash_free(h);
+    }
+}
+
+static void scan_of_packed_is_one_step(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    char name[16];
+    size_t shown = 0;
+    for (uint32_t i = 0; i < 100; i++)
+        hash_set(h, field_of(i, name), BYTES("v"));
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(hash_scan(h, 0, 10, mark, &shown), 0);
+    assert_int_equal(shown, 100);
+    hash_free(h);
+}
+
+/* -- hostile bytes -- */
+
+static void every_damaged_length_is_refused(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    hash_set(h, BYTES("one"), BYTES("1"));
+    hash_set(h, BYTES("two"), BYTES("22"));
+    struct buf out;
+    buf_init(&out, 1024);
+    hash_ops.encode(h, &out);
+    void *object;
+    for (size_t size = 0; size < out.size; size++)
+        assert_int_equal(hash_ops.decode(bytes_of(out.data, size), &object), HF_ERR_CORRUPT);
+    for (size_t at = 0; at < out.size; at++) { /* any result, but only HF_OK or CORRUPT, and no misstep */
+        for (int bit = 0; bit < 8; bit++) {
+            out.data[at] ^= (uint8_t)(1 << bit);
+            status s = hash_ops.decode(buf_view(&out), &object);
+            assert_true(s == HF_OK || s == HF_ERR_CORRUPT);
+            if (s == HF_OK) {
+                hash_ops.check(object);
+                hash_ops.free(object);
+            }
+            out.data[at] ^= (uint8_t)(1 << bit);
+        }
+    }
+    assert_int_equal(hash_ops.decode(BYTES("\2\1a\1x\1a\1y"), &object), HF_ERR_CORRUPT);       /* twice */
+    assert_int_equal(hash_ops.decode(BYTES("\1\1a\1x!"), &object), HF_ERR_CORRUPT);            /* rest */
+    assert_int_equal(hash_ops.decode(BYTES("\0"), &object), HF_ERR_CORRUPT);                   /* empty */
+    assert_int_equal(hash_ops.decode(BYTES("\x81\x00\1a\1x"), &object), HF_ERR_CORRUPT);       /* overlong */
+    assert_int_equal(hash_ops.decode(BYTES("\xff\xff\xff\xff\x0f\1a\1x"), &object), HF_ERR_CORRUPT);
+    hash_free(h);
+    buf_release(&out);
+}
+
+static void random_fields_are_fair(void **state)
+{
+    (void)state;
+    random_state = 4;
+    for (uint32_t count = 10; count <= 1000; count *= 10) {
+        struct hash *h = hash_new();
+        char name[16];
+        size_t shown = 0;
+        for (uint32_t i = 0; i < count; i++)
+            hash_set(h, field_of(i, name), BYTES("v"));
+        memset(seen, 0, sizeof(seen));
+        for (uint32_t i = 0; i < count * 100; i++) {
+            bytes field, value;
+            assert_true(hash_random(h, next_random(), &field, &value));
+            mark(&shown, field, value);
+        }
+        for (uint32_t i = 0; i < count; i++)
+            assert_in_range(seen[i], 40, 180); /* 100 expected, six standard deviations */
+        hash_free(h);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packed_is_the_twin),
+        cmocka_unit_test(dict_is_the_twin),
+        cmocka_unit_test(form_follows_the_limits),
+        cmocka_unit_test(empty_words_and_nul_bytes_are_fields),
+        cmocka_unit_test(scan_shows_what_stays),
+        cmocka_unit_test(scan_of_packed_is_one_step),
+        cmocka_unit_test(every_damaged_length_is_refused),
+        cmocka_unit_test(random_fields_are_fair),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
