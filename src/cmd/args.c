@@ -17,7 +17,7 @@ bool arg_int(struct call *c, size_t index, int64_t *value)
 
 static void reply_range_error(struct call *c, int64_t low, int64_t high)
 {
-    reply_errorf(c->reply, "value is out of range, value must between %" PRId64 " and %" PRId64, low, high);
+    reply_errorf(c->reply, "ERR value is out of range, value must between %" PRId64 " and %" PRId64, low, high);
 }
 
 bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value)
@@ -52,7 +52,7 @@ bool arg_db(struct call *c, size_t index, uint32_t *db)
 
 void arg_wrong_count(struct call *c)
 {
-    reply_errorf(c->reply, "wrong number of arguments for '%s' command", c->command->full_name);
+    reply_errorf(c->reply, "ERR wrong number of arguments for '%s' command", c->command->full_name);
 }
 
 bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms)
@@ -63,7 +63,7 @@ bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t 
     int64_t scale = unit == EXPIRE_EX || unit == EXPIRE_EXAT ? 1000 : 1;
     int64_t base = unit == EXPIRE_EX || unit == EXPIRE_PX ? (int64_t)txn_now_ms(c->txn) : 0;
     if (value <= 0 || __builtin_mul_overflow(value, scale, &when) || __builtin_add_overflow(when, base, &when)) {
-        reply_errorf(c->reply, "invalid expire time in '%s' command", c->command->full_name);
+        reply_errorf(c->reply, "ERR invalid expire time in '%s' command", c->command->full_name);
         return false;
     }
     *deadline_ms = (uint64_t)when < DEADLINE_MS_MAX ? (uint64_t)when : DEADLINE_MS_MAX;

@@ -38,9 +38,9 @@ bool client_name_fits(struct call *c, bytes name)
 {
     size_t size_max = sizeof(c->session->name) - 1;
     if (!is_plain(name))
-        reply_errorf(c->reply, "Client names cannot contain spaces, newlines or special characters.");
+        reply_errorf(c->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
     else if (name.size > size_max)
-        reply_errorf(c->reply, "Client names cannot be longer than %zu bytes.", size_max);
+        reply_errorf(c->reply, "ERR Client names cannot be longer than %zu bytes.", size_max);
     else
         return true;
     return false;
@@ -75,11 +75,11 @@ void cmd_client_setinfo(struct call *c)
     size_t size_max = sizeof(s->lib_name) - 1;
     _Static_assert(sizeof(s->lib_name) == sizeof(s->lib_version), "one limit for both");
     if (!is_version && !bytes_is_word(c->argv[2], "LIB-NAME")) {
-        reply_errorf(c->reply, "Unrecognized option '" WORD_FORMAT "'", WORD(c->argv[2]));
+        reply_errorf(c->reply, "ERR Unrecognized option '" WORD_FORMAT "'", WORD(c->argv[2]));
     } else if (!is_plain(c->argv[3])) {
-        reply_errorf(c->reply, WORD_FORMAT " cannot contain spaces, newlines or special characters.", WORD(c->argv[2]));
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot contain spaces, newlines or special characters.", WORD(c->argv[2]));
     } else if (c->argv[3].size > size_max) {
-        reply_errorf(c->reply, WORD_FORMAT " cannot be longer than %zu bytes.", WORD(c->argv[2]), size_max);
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot be longer than %zu bytes.", WORD(c->argv[2]), size_max);
     } else {
         set_text(is_version ? s->lib_version : s->lib_name, c->argv[3]);
         reply_ok(c->reply);
@@ -169,7 +169,7 @@ static int take_client_type(struct call *c, bytes word)
         if (bytes_is_word(word, types[i].word))
             return types[i].type;
     }
-    reply_errorf(c->reply, "Unknown client type '" WORD_FORMAT "'", WORD(word));
+    reply_errorf(c->reply, "ERR Unknown client type '" WORD_FORMAT "'", WORD(word));
     return 0;
 }
 
@@ -195,7 +195,7 @@ static void reply_clients_by_id(struct call *c)
     if (parsed)
         reply_client_list(c, ids, count, 0);
     else
-        reply_errorf(c->reply, "Invalid client ID");
+        reply_errorf(c->reply, "ERR Invalid client ID");
     mem_free(ids);
 }
 
@@ -227,7 +227,7 @@ static bool take_kill_number(struct call *c, bytes word, const char *what, uint6
 {
     int64_t number;
     if (!number_parse_int(word, &number) || number <= 0) {
-        reply_errorf(c->reply, "%s should be greater than 0", what);
+        reply_errorf(c->reply, "ERR %s should be greater than 0", what);
         return false;
     }
     *value = (uint64_t)number;
@@ -252,7 +252,7 @@ static bool take_kill_filter(struct call *c, bytes name, bytes value, struct kil
     }
     if (bytes_is_word(name, "USER")) {
         if (!bytes_equal(value, BYTES("default"))) {
-            reply_errorf(c->reply, "No such user '" WORD_FORMAT "'", WORD(value));
+            reply_errorf(c->reply, "ERR No such user '" WORD_FORMAT "'", WORD(value));
             return false;
         }
         w->filter.user = "default";
@@ -276,7 +276,7 @@ void cmd_client_kill(struct call *c)
         if (w.address[0] && host->client_kill(&w.filter) > 0)
             reply_ok(c->reply);
         else
-            reply_errorf(c->reply, "No such client");
+            reply_errorf(c->reply, "ERR No such client");
         return;
     }
     for (size_t i = 2; i < c->argc; i += 2) {
@@ -295,14 +295,14 @@ void cmd_client_pause(struct call *c)
     int64_t timeout_ms;
     bool writes_only = c->argc > 3 && bytes_is_word(c->argv[3], "WRITE");
     if (c->argc > 4)
-        reply_errorf(c->reply, "unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try CLIENT HELP.",
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try CLIENT HELP.",
                      WORD(c->argv[1]));
     else if (c->argc == 4 && !writes_only && !bytes_is_word(c->argv[3], "ALL"))
-        reply_errorf(c->reply, "CLIENT PAUSE mode must be WRITE or ALL");
+        reply_errorf(c->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
     else if (!number_parse_int(c->argv[2], &timeout_ms))
-        reply_errorf(c->reply, "timeout is not an integer or out of range");
+        reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
     else if (timeout_ms < 0)
-        reply_errorf(c->reply, "timeout is negative");
+        reply_errorf(c->reply, "ERR timeout is negative");
     else {
         host->client_pause(OS.monotonic_us() / 1000 + (uint64_t)timeout_ms, writes_only);
         reply_ok(c->reply);

@@ -189,7 +189,7 @@ static void reply_unknown(const bytes *argv, size_t argc, struct reply *r)
         size += (size_t)shown;
         arguments += (size_t)shown;
     }
-    reply_errorf(r, "%s", line);
+    reply_errorf(r, "ERR %s", line);
 }
 
 const struct command *command_resolve(const bytes *argv, size_t argc, struct reply *r)
@@ -202,14 +202,14 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     if (HF_UNLIKELY(row->subcommands != NULL) && argc > 1) {
         const struct command *sub = command_find_sub(row, argv[1]);
         if (!sub) {
-            reply_errorf(r, "unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]), row->name);
+            reply_errorf(r, "ERR unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]), row->name);
             return NULL;
         }
         row = sub;
     }
     if (HF_LIKELY(command_arity_fits(row, argc)))
         return row;
-    reply_errorf(r, "wrong number of arguments for '%s' command", row->full_name);
+    reply_errorf(r, "ERR wrong number of arguments for '%s' command", row->full_name);
     return NULL;
 }
 

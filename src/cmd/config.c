@@ -57,7 +57,7 @@ static bool refuse_duplicates(struct call *c)
         for (size_t j = 2; j < i; j += 2) {
             if (!same_word(c->argv[i], c->argv[j]))
                 continue;
-            reply_errorf(c->reply, "CONFIG SET failed (possibly related to argument '" WORD_FORMAT "') - duplicate parameter",
+            reply_errorf(c->reply, "ERR CONFIG SET failed (possibly related to argument '" WORD_FORMAT "') - duplicate parameter",
                          WORD(c->argv[i]));
             return true;
         }
@@ -86,7 +86,7 @@ void cmd_config_set(struct call *c)
     if (host->config_set(names, values, count, error, sizeof(error)))
         reply_ok(c->reply);
     else
-        reply_errorf(c->reply, "%s", error);
+        reply_errorf(c->reply, "ERR %s", error);
     arena_release(&arena);
 }
 
@@ -95,7 +95,7 @@ void cmd_config_rewrite(struct call *c)
     char error[CONFIG_ERROR_MAX] = "";
     status s = host->config_rewrite(error, sizeof(error));
     if (s != HF_OK && error[0])
-        reply_errorf(c->reply, "%s", error);
+        reply_errorf(c->reply, "ERR %s", error);
     else if (!arg_refused(c, s))
         reply_ok(c->reply);
 }

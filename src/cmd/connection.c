@@ -60,7 +60,7 @@ void cmd_auth(struct call *c)
     if (c->argc > 3)
         reply_status(c->reply, HF_ERR_SYNTAX);
     else if (c->argc == 2 && !host->password_required())
-        reply_errorf(c->reply, "AUTH <password> called without any password configured for the default user. "
+        reply_errorf(c->reply, "ERR AUTH <password> called without any password configured for the default user. "
                                "Are you sure your configuration is correct?");
     else if (authenticate(c, c->argc == 3 ? c->argv[1] : BYTES("default"), c->argv[c->argc - 1]))
         reply_ok(c->reply);
@@ -72,7 +72,7 @@ static bool take_hello_version(struct call *c, struct hello *h)
 {
     int64_t version;
     if (!number_parse_int(c->argv[1], &version)) {
-        reply_errorf(c->reply, "Protocol version is not an integer or out of range");
+        reply_errorf(c->reply, "ERR Protocol version is not an integer or out of range");
         return false;
     }
     if (version != 2 && version != 3) {
@@ -97,7 +97,7 @@ static bool take_hello_options(struct call *c, struct hello *h)
             if (!client_name_fits(c, h->name))
                 return false;
         } else {
-            reply_errorf(c->reply, "Syntax error in HELLO option '" WORD_FORMAT "'", WORD(c->argv[i]));
+            reply_errorf(c->reply, "ERR Syntax error in HELLO option '" WORD_FORMAT "'", WORD(c->argv[i]));
             return false;
         }
     }

@@ -16,16 +16,16 @@ static bool take_conditions(struct call *c, unsigned *conditions)
         else if (bytes_is_word(c->argv[i], "LT"))
             *conditions |= DEADLINE_LT;
         else {
-            reply_errorf(c->reply, "Unsupported option " WORD_FORMAT, WORD(c->argv[i]));
+            reply_errorf(c->reply, "ERR Unsupported option " WORD_FORMAT, WORD(c->argv[i]));
             return false;
         }
     }
     if ((*conditions & DEADLINE_NX) && (*conditions & ~(unsigned)DEADLINE_NX)) {
-        reply_errorf(c->reply, "NX and XX, GT or LT options at the same time are not compatible");
+        reply_errorf(c->reply, "ERR NX and XX, GT or LT options at the same time are not compatible");
         return false;
     }
     if ((*conditions & DEADLINE_GT) && (*conditions & DEADLINE_LT)) {
-        reply_errorf(c->reply, "GT and LT options at the same time are not compatible");
+        reply_errorf(c->reply, "ERR GT and LT options at the same time are not compatible");
         return false;
     }
     return true;
@@ -40,7 +40,7 @@ static void expire(struct call *c, int64_t scale, bool relative)
         return;
     if (__builtin_mul_overflow(when, scale, &when) ||
         __builtin_add_overflow(when, relative ? (int64_t)txn_now_ms(c->txn) : 0, &when)) {
-        reply_errorf(c->reply, "invalid expire time in '%s' command", c->command->full_name);
+        reply_errorf(c->reply, "ERR invalid expire time in '%s' command", c->command->full_name);
         return;
     }
     uint64_t deadline_ms = when > 0 ? (uint64_t)when : 1; /* 0 would say: none */

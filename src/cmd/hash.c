@@ -96,7 +96,7 @@ void cmd_hincrbyfloat(struct call *c)
     if (!number_parse_float(c->argv[3], &delta))
         reply_status(c->reply, HF_ERR_NOT_FLOAT);
     else if (isinf(delta))
-        reply_errorf(c->reply, "value is NaN or Infinity");
+        reply_errorf(c->reply, "ERR value is NaN or Infinity");
     else if (!arg_refused(c, hashes_incr_float(c->txn, call_key(c, 0), c->argv[2], delta, &result)))
         reply_bulk(c->reply, result);
 }
@@ -314,7 +314,7 @@ static bool take_random_count(struct call *c, int64_t *count, bool *with_values)
         return false;
     }
     if (*count < -HRANDFIELD_REPEATED_MAX || (*with_values && *count > INT64_MAX / 2)) {
-        reply_errorf(c->reply, "value is out of range");
+        reply_errorf(c->reply, "ERR value is out of range");
         return false;
     }
     return true;

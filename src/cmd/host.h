@@ -23,7 +23,7 @@ struct kill_filter { /* unset: NULL or 0 */
 struct host {
     /* settings (server/config): names are matched as Redis does, case-insensitive */
     void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
-    /* all or nothing; on refusal *error_name is the name and the text says why */
+    /* all or nothing; on refusal error is the whole text after "ERR ", as Redis words it */
     bool (*config_set)(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
     status (*config_rewrite)(char *error, size_t error_size);
     bool (*password_matches)(bytes user, bytes password); /* constant time */

@@ -342,11 +342,11 @@ static const struct command *find_described(struct call *c, uint32_t *positions,
     if (row && row->subcommands)
         row = command_find_sub(row, argv[1]);
     if (!row)
-        reply_errorf(c->reply, "Invalid command specified");
+        reply_errorf(c->reply, "ERR Invalid command specified");
     else if (row->keys.first == 0)
-        reply_errorf(c->reply, "The command has no key arguments");
+        reply_errorf(c->reply, "ERR The command has no key arguments");
     else if (!command_arity_fits(row, argc))
-        reply_errorf(c->reply, "Invalid number of arguments specified for command");
+        reply_errorf(c->reply, "ERR Invalid number of arguments specified for command");
     else {
         *count = command_key_positions(row, argv, argc, positions);
         return row;

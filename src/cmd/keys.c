@@ -153,7 +153,7 @@ void cmd_object_freq(struct call *c)
     if (policy_is_lfu())
         reply_int(c->reply, info.frequency);
     else
-        reply_errorf(c->reply, "An LFU maxmemory policy is not selected, access frequency not tracked." POLICY_ADVICE);
+        reply_errorf(c->reply, "ERR An LFU maxmemory policy is not selected, access frequency not tracked." POLICY_ADVICE);
 }
 
 void cmd_object_idletime(struct call *c)
@@ -162,7 +162,7 @@ void cmd_object_idletime(struct call *c)
     if (!look_at_key(c, &info))
         return;
     if (policy_is_lfu())
-        reply_errorf(c->reply, "An LFU maxmemory policy is selected, idle time not tracked." POLICY_ADVICE);
+        reply_errorf(c->reply, "ERR An LFU maxmemory policy is selected, idle time not tracked." POLICY_ADVICE);
     else
         reply_int(c->reply, info.idle_seconds);
 }
@@ -263,9 +263,9 @@ void cmd_swapdb(struct call *c)
     int64_t a, b;
     uint32_t databases = engine_databases(txn_engine(c->txn));
     if (!number_parse_int(c->argv[1], &a) || a != (int32_t)a) {
-        reply_errorf(c->reply, "invalid first DB index");
+        reply_errorf(c->reply, "ERR invalid first DB index");
     } else if (!number_parse_int(c->argv[2], &b) || b != (int32_t)b) {
-        reply_errorf(c->reply, "invalid second DB index");
+        reply_errorf(c->reply, "ERR invalid second DB index");
     } else if (a < 0 || b < 0 || a >= databases || b >= databases) {
         reply_status(c->reply, HF_ERR_DB_INDEX);
     } else {
@@ -281,9 +281,9 @@ void cmd_wait(struct call *c)
     if (!arg_int(c, 1, &replicas))
         return;
     if (!number_parse_int(c->argv[2], &timeout))
-        reply_errorf(c->reply, "timeout is not an integer or out of range");
+        reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
     else if (timeout < 0)
-        reply_errorf(c->reply, "timeout is negative");
+        reply_errorf(c->reply, "ERR timeout is negative");
     else
         reply_int(c->reply, 0);
 }

@@ -8,10 +8,10 @@
 
 void reply_errorf(struct reply *r, const char *format, ...)
 {
-    char line[ERROR_LINE_MAX] = "ERR ";
+    char line[ERROR_LINE_MAX];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line + 4, sizeof(line) - 4, format, arguments);
+    vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
     reply_error_line(r, line);
 }

@@ -46,7 +46,7 @@ bool scan_take_cursor(struct call *c, size_t index, uint64_t *cursor)
             return true;
         }
     }
-    reply_errorf(c->reply, "invalid cursor");
+    reply_errorf(c->reply, "ERR invalid cursor");
     return false;
 }
 

@@ -49,7 +49,7 @@ void cmd_help(struct call *c)
 static void reply_snapshot(struct call *c, status s, const char *done)
 {
     if (s == HF_ERR_EXISTS)
-        reply_errorf(c->reply, "Background save already in progress");
+        reply_errorf(c->reply, "ERR Background save already in progress");
     else if (!arg_refused(c, s))
         reply_simple(c->reply, done);
 }
@@ -105,11 +105,11 @@ void cmd_shutdown(struct call *c)
     if (w.abort && done)
         reply_ok(c->reply);
     else if (w.abort)
-        reply_errorf(c->reply, "No shutdown in progress.");
+        reply_errorf(c->reply, "ERR No shutdown in progress.");
     else if (done)
         c->session->close_after_reply = true;
     else
-        reply_errorf(c->reply, "Errors trying to SHUTDOWN. Check logs.");
+        reply_errorf(c->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
 }
 
 /* ---- small things ---- */
@@ -141,7 +141,7 @@ void cmd_replicaof(struct call *c)
     if (bytes_is_word(c->argv[1], "NO") && bytes_is_word(c->argv[2], "ONE"))
         reply_ok(c->reply);
     else
-        reply_errorf(c->reply, "holdfast does not replicate yet; only NO ONE is accepted");
+        reply_errorf(c->reply, "ERR holdfast does not replicate yet; only NO ONE is accepted");
 }
 
 /* A holdfast: what keeps kelp on its rock. */

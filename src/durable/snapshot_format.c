@@ -104,21 +104,22 @@ void snapshot_range_encode(uint8_t out[SNAPSHOT_RANGE_HEADER], const struct snap
     put_u64(out + 16, r->lsn);
     put_u64(out + 24, r->size);
     put_u32(out + 32, r->entries);
-    put_u32(out + 36, 0);
+    put_u32(out + 36, r->table_entries);
 }
 
 bool snapshot_range_take(bytes *in, struct snapshot_range *r, bytes *entries)
 {
     const uint8_t *p = in->data;
-    if (in->size < SNAPSHOT_RANGE_HEADER || get_u32(p + 36) != 0)
+    if (in->size < SNAPSHOT_RANGE_HEADER)
         return false;
     *r = (struct snapshot_range){.stripe = get_u16(p), .kind = (enum snapshot_range_kind)get_u16(p + 2),
                                  .db_id = get_u32(p + 4), .first = get_u32(p + 8), .last = get_u32(p + 12),
-                                 .lsn = get_u64(p + 16), .size = get_u64(p + 24), .entries = get_u32(p + 32)};
+                                 .lsn = get_u64(p + 16), .size = get_u64(p + 24), .entries = get_u32(p + 32),
+                                 .table_entries = get_u32(p + 36)};
     bool rest = r->kind == SNAPSHOT_REST;
     if ((!rest && r->kind != SNAPSHOT_RANGE) || r->stripe >= STRIPE_COUNT || r->first > r->last ||
         r->size > in->size - SNAPSHOT_RANGE_HEADER || (r->entries == 0) != (r->size == 0) ||
-        (rest && (r->db_id | r->first | r->last | r->size)))
+        (rest && (r->db_id | r->first | r->last | r->size | r->table_entries)))
         return false;
     *entries = bytes_of(p + SNAPSHOT_RANGE_HEADER, r->size);
     *in = bytes_of(p + SNAPSHOT_RANGE_HEADER + r->size, in->size - SNAPSHOT_RANGE_HEADER - r->size);

@@ -44,6 +44,7 @@ struct snapshot_range {
     uint32_t db_id, first, last;      /* high hash halves, both included */
     uint64_t lsn, size;               /* capture; bytes of entries that follow */
     uint32_t entries;
+    uint32_t table_entries;           /* of the whole table at capture: how much room to make */
 };
 
 struct snapshot_footer {

@@ -138,7 +138,7 @@ static status damaged_block(struct loader *x, uint64_t block, const char *what)
                          (unsigned long long)f->offsets[block], what);
 }
 
-static status load_entry(struct loader *x, const struct snapshot_range *r, struct table **t, bytes *in, uint64_t block)
+static status load_entry(struct loader *x, const struct snapshot_range *r, struct table *t, bytes *in, uint64_t block)
 {
     struct store *store = x->loading->load->store;
     struct slab_heap *heap = x->loading->load->heaps[x->number];
@@ -161,20 +161,24 @@ static status load_entry(struct loader *x, const struct snapshot_range *r, struc
             type_ops_of((int)image.type)->free(object);
         return snapshot_fail(HF_ERR_NO_MEMORY, x->detail, DETAIL_SIZE, "no memory for the entries of the snapshot");
     }
-    if (!*t)
-        *t = stripe_table_make(store, &store->stripes[r->stripe], r->db_id);
-    table_insert(*t, hash, e, 0);
+    table_insert(t, hash, e, 0);
     return HF_OK;
 }
 
 static status load_range(struct loader *x, const struct snapshot_range *r, bytes entries, uint64_t block)
 {
-    struct table *t = NULL; /* of the range; empty ones leave no table behind */
+    struct store *store = x->loading->load->store;
+    uint64_t keys_max = x->loading->file.footer.entries, room = r->table_entries;
     if (!note_range(&x->loading->ranges->stripes[r->stripe], r))
         return damaged_block(x, block, "a range overlaps another");
     x->ranges_seen++;
+    if (r->entries == 0)
+        return HF_OK; /* empty tables are not made */
+    struct table *t = stripe_table_make(store, &store->stripes[r->stripe], r->db_id);
+    if (t->count == 0)
+        table_reserve(t, room < keys_max ? room : keys_max);
     for (uint32_t i = 0; i < r->entries; i++) {
-        status s = load_entry(x, r, &t, &entries, block);
+        status s = load_entry(x, r, t, &entries, block);
         if (s != HF_OK)
             return s;
     }

@@ -148,9 +148,10 @@ static void capture_range(struct writer *x, struct table *t)
     struct capture *c = &x->capture;
     uint64_t end = UINT64_C(1) << 32, first = x->from;
     c->has_range = true;
-    if (!t) { /* dropped since the last hold: all of its effects are in the log below lsn */
+    if (!t) /* dropped since the last hold: all of its effects stand in the log below lsn */
         x->from = end;
-    }
+    else
+        c->range.table_entries = t->count < UINT32_MAX ? (uint32_t)t->count : UINT32_MAX;
     while (x->from < end && c->range.entries < HOLD_ENTRIES && c->bytes.size < HOLD_BYTES)
         x->from = table_walk(t, x->from, WALK_ENTRIES, capture_entry, c);
     c->range.kind = SNAPSHOT_RANGE;

@@ -235,7 +235,8 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
         entry_write(old, image);
         fresh = old;
     } else {
-        fresh = entry_make(t->heap, image, object);
+        struct entry_image made = *image;
+        fresh = entry_from_image(t->heap, &made, object);
         if (!fresh)
             return HF_ERR_NO_MEMORY;
         link_entry(t, k, spot, fresh);

@@ -292,6 +292,7 @@ void conn_flush(struct conn *c)
             stat_add(&c->worker->stats.bytes_out, (uint64_t)put);
         }
     }
+    atomic_store_explicit(&c->record.output, conn_unsent(c), memory_order_relaxed);
     if (c->sent == c->output.size) {
         sent_all(c);
         if (c->closing) {

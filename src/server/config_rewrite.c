@@ -19,12 +19,14 @@
 
 static void append_setting(struct buf *out, enum setting id)
 {
-    char value[CONFIG_TEXT_MAX], quoted[CONFIG_TEXT_MAX * 4 + 3];
+    char value[CONFIG_TEXT_MAX];
     config_copy(id, value);
-    bool as_words = setting_rows[id].kind == LIST && value[0];
-    if (!as_words)
-        word_quote(value, quoted, sizeof(quoted));
-    buf_printf(out, "%s %s\n", setting_rows[id].name, as_words ? value : quoted);
+    buf_printf(out, "%s ", setting_rows[id].name);
+    if (setting_rows[id].kind == LIST && value[0])
+        buf_append_bytes(out, bytes_str(value));
+    else
+        word_quote(value, out);
+    buf_append_u8(out, '\n');
 }
 
 /* The setting that a line sets, or -1. */

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 
 #include <ctype.h>
-#include <stdio.h>
 
 static int hex_value(uint8_t c)
 {
@@ -99,25 +98,23 @@ void words_release(struct words *w)
     w->count = 0;
 }
 
-size_t word_quote(const char *value, char *out, size_t size)
+void word_quote(const char *value, struct buf *out)
 {
     bool plain = *value != 0 && *value != '#';
     for (const char *c = value; *c; c++)
         plain = plain && isgraph((unsigned char)*c) && *c != '"' && *c != '\'' && *c != '\\';
-    if (plain)
-        return (size_t)snprintf(out, size, "%s", value);
-    size_t used = 0;
-#define PUT(...) (used += (size_t)snprintf(out + (used < size ? used : size), used < size ? size - used : 0, __VA_ARGS__))
-    PUT("\"");
+    if (plain) {
+        buf_append_bytes(out, bytes_str(value));
+        return;
+    }
+    buf_append_u8(out, '"');
     for (const char *c = value; *c; c++) {
         if (*c == '"' || *c == '\\')
-            PUT("\\%c", *c);
+            buf_printf(out, "\\%c", *c);
         else if (isprint((unsigned char)*c))
-            PUT("%c", *c);
+            buf_append_u8(out, (uint8_t)*c);
         else
-            PUT("\\x%02x", (unsigned char)*c);
+            buf_printf(out, "\\x%02x", (unsigned char)*c);
     }
-    PUT("\"");
-#undef PUT
-    return used;
+    buf_append_u8(out, '"');
 }

@@ -6,7 +6,7 @@
 #ifndef HF_SERVER_WORDS_H
 #define HF_SERVER_WORDS_H
 
-#include "base/bytes.h"
+#include "base/buf.h"
 
 #define WORDS_MAX 64
 
@@ -19,6 +19,6 @@ struct words {
 bool words_split(struct words *w, bytes line);
 void words_release(struct words *w);
 /* The value as a word that words_split reads back; quoted only when it must be. */
-size_t word_quote(const char *value, char *out, size_t size);
+void word_quote(const char *value, struct buf *out);
 
 #endif

@@ -1,7 +1,9 @@
 /* store.c -- making tables and freeing entries. */
 #include "store/store.h"
 
+#ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
+#endif
 #include <xxhash.h>
 
 #include "base/crc.h"

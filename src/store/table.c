@@ -112,6 +112,26 @@ struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *co
     return t;
 }
 
+/* All homes exist: finds need no test. */
+static void index_ensure_homes(struct index *x)
+{
+    for (uint32_t n = 0; n < x->home_count; n += CHUNK_BUCKETS)
+        index_ensure(x, n);
+    index_ensure(x, x->home_count - 1);
+}
+
+void table_reserve(struct table *t, uint64_t count)
+{
+    hf_assert(t->count == 0);
+    uint64_t load_percent = 64 + (uint64_t)(t->stagger - 320) / 5; /* 64 to 77 */
+    uint64_t homes = count * 100 / load_percent / BUCKET_ENTRIES + 1;
+    if (t->growing || homes <= t->now.home_count)
+        return;
+    index_release(&t->now);
+    index_init(&t->now, homes);
+    index_ensure_homes(&t->now);
+}
+
 void table_free(struct table *t)
 {
     index_release(&t->now);
@@ -315,9 +335,7 @@ static void growth_step(struct table *t, uint64_t tail)
     }
     t->frontier = end;
     if (end == x->home_count) {
-        for (uint32_t n = 0; n < t->next.home_count; n += CHUNK_BUCKETS)
-            index_ensure(&t->next, n); /* all homes exist: finds need no test */
-        index_ensure(&t->next, t->next.home_count - 1);
+        index_ensure_homes(&t->next);
         index_release(x);
         t->now = t->next;
         t->next = (struct index){0};

@@ -63,6 +63,9 @@ struct place {
 
 struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *context, uint8_t *slab_base,
                         uint32_t db_id, uint32_t stripe);
+/* Makes room for so many keys at once. Only while empty; for loading in hash order, which would crowd
+ * the first buckets of a table that still has to grow. */
+void table_reserve(struct table *t, uint64_t count);
 void table_free(struct table *t); /* must be empty of entries that anyone still wants */
 
 void table_prefetch(const struct table *t, uint64_t hash);        /* the home bucket */

@@ -27,7 +27,9 @@
 
 #include <pthread.h>
 
+#ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
+#endif
 #include <xxhash.h>
 
 #define SEGMENT_FIRST 64u /* buckets in segment 0, and the fewest there are */
