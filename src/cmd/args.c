@@ -17,7 +17,8 @@ bool arg_int(struct call *c, size_t index, int64_t *value)
 
 static void reply_range_error(struct call *c, int64_t low, int64_t high)
 {
-    reply_errorf(c->reply, "ERR value is out of range, value must between %" PRId64 " and %" PRId64, low, high);
+    reply_errorf(c->reply, "ERR value is out of range, value must between %" PRId64 " and %" PRId64, low,
+                 high);
 }
 
 bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value)
@@ -62,7 +63,8 @@ bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t 
         return false;
     int64_t scale = unit == EXPIRE_EX || unit == EXPIRE_EXAT ? 1000 : 1;
     int64_t base = unit == EXPIRE_EX || unit == EXPIRE_PX ? (int64_t)txn_now_ms(c->txn) : 0;
-    if (value <= 0 || __builtin_mul_overflow(value, scale, &when) || __builtin_add_overflow(when, base, &when)) {
+    if (value <= 0 || __builtin_mul_overflow(value, scale, &when) ||
+        __builtin_add_overflow(when, base, &when)) {
         reply_errorf(c->reply, "ERR invalid expire time in '%s' command", c->command->full_name);
         return false;
     }

@@ -32,6 +32,6 @@ bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t 
 
 /* "%.*s" of a client's word: at most 128 bytes. */
 #define WORD_FORMAT "%.*s"
-#define WORD(w) (int)((w).size < 128 ? (w).size : 128), (const char *)(w).data
+#define WORD(w)     (int)((w).size < 128 ? (w).size : 128), (const char *)(w).data
 
 #endif

@@ -8,7 +8,7 @@
 #include "os/os.h"
 
 #define CLIENT_LIST_MAX (256u << 20)
-#define ADDRESS_MAX 128
+#define ADDRESS_MAX     128
 
 static void reply_syntax(struct call *c)
 {
@@ -77,9 +77,11 @@ void cmd_client_setinfo(struct call *c)
     if (!is_version && !bytes_is_word(c->argv[2], "LIB-NAME")) {
         reply_errorf(c->reply, "ERR Unrecognized option '" WORD_FORMAT "'", WORD(c->argv[2]));
     } else if (!is_plain(c->argv[3])) {
-        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot contain spaces, newlines or special characters.", WORD(c->argv[2]));
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot contain spaces, newlines or special characters.",
+                     WORD(c->argv[2]));
     } else if (c->argv[3].size > size_max) {
-        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot be longer than %zu bytes.", WORD(c->argv[2]), size_max);
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot be longer than %zu bytes.", WORD(c->argv[2]),
+                     size_max);
     } else {
         set_text(is_version ? s->lib_version : s->lib_name, c->argv[3]);
         reply_ok(c->reply);
@@ -163,8 +165,10 @@ void cmd_client_info(struct call *c)
 /* The number of struct kill_filter.type; 0: unknown, and replied so. */
 static int take_client_type(struct call *c, bytes word)
 {
-    static const struct { const char *word; int type; } types[] = {
-        {"normal", 1}, {"master", 2}, {"replica", 3}, {"slave", 3}, {"pubsub", 4}};
+    static const struct {
+        const char *word;
+        int type;
+    } types[] = {{"normal", 1}, {"master", 2}, {"replica", 3}, {"slave", 3}, {"pubsub", 4}};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (bytes_is_word(word, types[i].word))
             return types[i].type;
@@ -214,7 +218,10 @@ void cmd_client_list(struct call *c)
     }
 }
 
-struct kill_words { struct kill_filter filter; char address[ADDRESS_MAX], local_address[ADDRESS_MAX]; };
+struct kill_words {
+    struct kill_filter filter;
+    char address[ADDRESS_MAX], local_address[ADDRESS_MAX];
+};
 
 /* An address too long to be one fits nobody: an empty text says the same. */
 static const char *take_address(char out[ADDRESS_MAX], bytes word)
@@ -295,7 +302,9 @@ void cmd_client_pause(struct call *c)
     int64_t timeout_ms;
     bool writes_only = c->argc > 3 && bytes_is_word(c->argv[3], "WRITE");
     if (c->argc > 4)
-        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try CLIENT HELP.",
+        reply_errorf(c->reply,
+                     "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT
+                     "'. Try CLIENT HELP.",
                      WORD(c->argv[1]));
     else if (c->argc == 4 && !writes_only && !bytes_is_word(c->argv[3], "ALL"))
         reply_errorf(c->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");

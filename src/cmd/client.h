@@ -4,7 +4,7 @@
 
 #include "cmd/command.h"
 
-bool client_name_fits(struct call *c, bytes name); /* replies the error itself */
+bool client_name_fits(struct call *c, bytes name);   /* replies the error itself */
 void client_set_name(struct session *s, bytes name); /* a name that fits */
 
 #endif

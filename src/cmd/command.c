@@ -23,8 +23,11 @@
 const struct host *host;
 
 #define COMMAND(word, function, ...) {.name = (word), .handler = (function), __VA_ARGS__},
-#define CONTAINER(word, ...) {.name = (word), __VA_ARGS__},
-#define END_OF_ROWS {.name = NULL}
+#define CONTAINER(word, ...)         {.name = (word), __VA_ARGS__},
+#define END_OF_ROWS                                                                                          \
+    {                                                                                                        \
+        .name = NULL                                                                                         \
+    }
 
 static struct command client_rows[] = {
 #include "cmd/client.def"
@@ -46,22 +49,28 @@ static struct command debug_rows[] = {
     END_OF_ROWS};
 
 static struct command rows[] = {
-#include "cmd/string.def"
-#include "cmd/keys.def"
-#include "cmd/hash.def"
-#include "cmd/transaction.def"
 #include "cmd/connection.def"
+#include "cmd/hash.def"
+#include "cmd/keys.def"
 #include "cmd/server.def"
+#include "cmd/string.def"
+#include "cmd/transaction.def"
 };
 
-#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+#define ROW_COUNT       (sizeof(rows) / sizeof(rows[0]))
 #define SLOT_COUNT_LOG2 9
-#define NAME_SLOTS (1u << SLOT_COUNT_LOG2)
+#define NAME_SLOTS      (1u << SLOT_COUNT_LOG2)
 _Static_assert(ROW_COUNT * 2 <= NAME_SLOTS, "the name table stays at most half full");
 
-struct folded { uint64_t low, high; };
+struct folded {
+    uint64_t low, high;
+};
 
-static struct name_slot { struct folded name; size_t size; const struct command *row; } slots[NAME_SLOTS];
+static struct name_slot {
+    struct folded name;
+    size_t size;
+    const struct command *row;
+} slots[NAME_SLOTS];
 
 /* 1 to 16 bytes. Two loads that may overlap: together with the size they hold every byte. */
 static inline struct folded fold(bytes name)
@@ -137,14 +146,16 @@ static void place_name(const struct command *row)
 
 void command_table_init(void)
 {
-    struct command *containers[] = {client_rows, config_rows, command_rows, object_rows, memory_rows, debug_rows};
+    struct command *containers[] = {client_rows, config_rows, command_rows,
+                                    object_rows, memory_rows, debug_rows};
     if (rows[0].full_name)
         return;
     for (size_t i = 0; i < ROW_COUNT; i++) {
         complete_row(&rows[i], NULL);
         place_name(&rows[i]);
         for (size_t j = 0; j < sizeof(containers) / sizeof(containers[0]); j++) {
-            for (struct command *sub = containers[j]; rows[i].subcommands == containers[j] && sub->name; sub++)
+            for (struct command *sub = containers[j]; rows[i].subcommands == containers[j] && sub->name;
+                 sub++)
                 complete_row(sub, rows[i].name);
         }
     }
@@ -180,8 +191,8 @@ static void reply_unknown(const bytes *argv, size_t argc, struct reply *r)
 {
     char line[512];
     size_t arguments = 0;
-    size_t size = (size_t)snprintf(line, sizeof(line), "unknown command '" WORD_FORMAT "', with args beginning with: ",
-                                   WORD(argv[0]));
+    size_t size = (size_t)snprintf(
+        line, sizeof(line), "unknown command '" WORD_FORMAT "', with args beginning with: ", WORD(argv[0]));
     for (size_t i = 1; i < argc && arguments < 128; i++) {
         size_t room = 128 - arguments;
         int shown = snprintf(line + size, sizeof(line) - size, "'%.*s' ",
@@ -202,7 +213,8 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     if (HF_UNLIKELY(row->subcommands != NULL) && argc > 1) {
         const struct command *sub = command_find_sub(row, argv[1]);
         if (!sub) {
-            reply_errorf(r, "ERR unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]), row->name);
+            reply_errorf(r, "ERR unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]),
+                         row->name);
             return NULL;
         }
         row = sub;
@@ -226,8 +238,8 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
 }
 
 /* The database that COPY's DB option or MOVE's word names; db when there is none. */
-static uint32_t other_db(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
-                         size_t argc)
+static uint32_t other_db(const struct engine *engine, uint32_t db, const struct command *row,
+                         const bytes *argv, size_t argc)
 {
     uint64_t other;
     size_t at = 0;

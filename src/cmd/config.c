@@ -5,10 +5,18 @@
 
 #define CONFIG_ERROR_MAX 512
 
-struct setting { const char *name; bytes value; struct setting *next; };
+struct setting {
+    const char *name;
+    bytes value;
+    struct setting *next;
+};
 
 /* Settings found so far, each once, in the order they were found. */
-struct settings { struct arena arena; struct setting *first, **last; size_t count; };
+struct settings {
+    struct arena arena;
+    struct setting *first, **last;
+    size_t count;
+};
 
 static void add_setting(void *context, const char *name, bytes value)
 {
@@ -57,7 +65,9 @@ static bool refuse_duplicates(struct call *c)
         for (size_t j = 2; j < i; j += 2) {
             if (!same_word(c->argv[i], c->argv[j]))
                 continue;
-            reply_errorf(c->reply, "ERR CONFIG SET failed (possibly related to argument '" WORD_FORMAT "') - duplicate parameter",
+            reply_errorf(c->reply,
+                         "ERR CONFIG SET failed (possibly related to argument '" WORD_FORMAT
+                         "') - duplicate parameter",
                          WORD(c->argv[i]));
             return true;
         }

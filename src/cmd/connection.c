@@ -60,13 +60,18 @@ void cmd_auth(struct call *c)
     if (c->argc > 3)
         reply_status(c->reply, HF_ERR_SYNTAX);
     else if (c->argc == 2 && !host->password_required())
-        reply_errorf(c->reply, "ERR AUTH <password> called without any password configured for the default user. "
-                               "Are you sure your configuration is correct?");
+        reply_errorf(c->reply,
+                     "ERR AUTH <password> called without any password configured for the default user. "
+                     "Are you sure your configuration is correct?");
     else if (authenticate(c, c->argc == 3 ? c->argv[1] : BYTES("default"), c->argv[c->argc - 1]))
         reply_ok(c->reply);
 }
 
-struct hello { int version; bool has_auth, has_name; bytes user, password, name; };
+struct hello {
+    int version;
+    bool has_auth, has_name;
+    bytes user, password, name;
+};
 
 static bool take_hello_version(struct call *c, struct hello *h)
 {
@@ -132,9 +137,10 @@ void cmd_hello(struct call *c)
     if (h.has_auth && !authenticate(c, h.user, h.password))
         return;
     if (!c->session->authenticated) {
-        reply_error_line(c->reply, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-                                   "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
-                                   "and select the RESP protocol version at the same time");
+        reply_error_line(c->reply,
+                         "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+                         "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
+                         "and select the RESP protocol version at the same time");
         return;
     }
     if (h.has_name)

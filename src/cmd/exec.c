@@ -274,7 +274,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     uint16_t few[32], *stripes = few;
     size_t bound = 0;
     bool gate = row->flags & CMD_GATE;
-    if (p->located && row->keys.last == row->keys.first) {
+    if (p->located && row->keys.last == row->keys.first && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
         c.key_count = 1;

@@ -196,7 +196,10 @@ void cmd_hvals(struct call *c)
 
 /* ---- HSCAN ---- */
 
-struct hscan { struct scan_options *options; struct word_list found; };
+struct hscan {
+    struct scan_options *options;
+    struct word_list found;
+};
 
 static void hscan_field(void *context, bytes field, bytes value)
 {
@@ -246,7 +249,8 @@ static void reply_picked(struct call *c, bytes field, bytes value, bool with_val
         reply_bulk(c->reply, value);
 }
 
-static void reply_repeated(struct call *c, const struct hash *hash, uint64_t count, bool with_values, uint64_t *chance)
+static void reply_repeated(struct call *c, const struct hash *hash, uint64_t count, bool with_values,
+                           uint64_t *chance)
 {
     bytes field, value;
     while (count-- && hash_random(hash, chance_next(chance), &field, &value))
@@ -255,7 +259,8 @@ static void reply_repeated(struct call *c, const struct hash *hash, uint64_t cou
 
 /* Selection sampling: each field is taken with the probability wanted / left, which
  * picks exactly `count`, each subset equally often, and all when that is all. */
-static void reply_sampled(struct call *c, const struct hash *hash, uint64_t count, bool with_values, uint64_t *chance)
+static void reply_sampled(struct call *c, const struct hash *hash, uint64_t count, bool with_values,
+                          uint64_t *chance)
 {
     uint64_t position = 0, left = hash_count(hash);
     bytes field, value;
@@ -268,7 +273,8 @@ static void reply_sampled(struct call *c, const struct hash *hash, uint64_t coun
 }
 
 /* Draws until distinct; only for few out of many, so a draw is rarely repeated. */
-static void reply_drawn(struct call *c, const struct hash *hash, uint64_t count, bool with_values, uint64_t *chance)
+static void reply_drawn(struct call *c, const struct hash *hash, uint64_t count, bool with_values,
+                        uint64_t *chance)
 {
     bytes seen[HRANDFIELD_DRAWN_MAX];
     hf_assert(count <= HRANDFIELD_DRAWN_MAX);

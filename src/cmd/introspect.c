@@ -13,7 +13,10 @@
 
 #define WORDS_MAX 16
 
-struct words { bytes words[WORDS_MAX]; size_t count; };
+struct words {
+    bytes words[WORDS_MAX];
+    size_t count;
+};
 
 static void words_add(struct words *w, bytes word)
 {
@@ -43,11 +46,14 @@ static void reply_word_set(struct reply *r, const struct words *w, const char *p
 
 /* ---- one command ---- */
 
-static const struct { uint32_t flag; const char *word; } flag_words[] = {
-    {CMD_WRITE, "write"},        {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
-    {CMD_ADMIN, "admin"},        {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
-    {CMD_LOADING, "loading"},    {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
-    {CMD_FAST, "fast"},          {CMD_NO_AUTH, "no_auth"},    {CMD_NO_MULTI, "no_multi"},
+static const struct {
+    uint32_t flag;
+    const char *word;
+} flag_words[] = {
+    {CMD_WRITE, "write"},     {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
+    {CMD_ADMIN, "admin"},     {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
+    {CMD_LOADING, "loading"}, {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
+    {CMD_FAST, "fast"},       {CMD_NO_AUTH, "no_auth"},    {CMD_NO_MULTI, "no_multi"},
 };
 
 /* A container says nothing about its subcommands. */
@@ -69,9 +75,13 @@ static void reply_flags(struct reply *r, const struct command *row)
 /* ACL categories follow from the group and the flags. */
 static void categories_of(const struct command *row, struct words *w)
 {
-    static const struct { const char *group, *category; } of_group[] = {
-        {"generic", "keyspace"}, {"string", "string"}, {"hash", "hash"},
-        {"connection", "connection"}, {"transactions", "transaction"}};
+    static const struct {
+        const char *group, *category;
+    } of_group[] = {{"generic", "keyspace"},
+                    {"string", "string"},
+                    {"hash", "hash"},
+                    {"connection", "connection"},
+                    {"transactions", "transaction"}};
     uint32_t flags = flags_of(row);
     for (size_t i = 0; row->handler && i < sizeof(of_group) / sizeof(of_group[0]); i++) {
         if (strcmp(row->group, of_group[i].group) == 0)
@@ -262,7 +272,10 @@ void cmd_command_docs(struct call *c)
     }
 }
 
-struct list_filter { enum { LIST_ALL, LIST_MODULE, LIST_CATEGORY, LIST_PATTERN } kind; bytes word; };
+struct list_filter {
+    enum { LIST_ALL, LIST_MODULE, LIST_CATEGORY, LIST_PATTERN } kind;
+    bytes word;
+};
 
 static bool take_list_filter(struct call *c, struct list_filter *filter)
 {
@@ -301,7 +314,8 @@ static bool is_listed(const struct list_filter *filter, const struct command *ro
     return false;
 }
 
-static bool list_one(struct call *c, const struct list_filter *filter, const struct command *row, bool reply_names)
+static bool list_one(struct call *c, const struct list_filter *filter, const struct command *row,
+                     bool reply_names)
 {
     bool listed = is_listed(filter, row);
     if (listed && reply_names)

@@ -142,8 +142,9 @@ static bool policy_is_lfu(void)
     return lfu;
 }
 
-#define POLICY_ADVICE                                                                              \
-    " Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+#define POLICY_ADVICE                                                                                        \
+    " Please note that when switching between policies at runtime LRU and LFU data will take some time to "  \
+    "adjust."
 
 void cmd_object_freq(struct call *c)
 {
@@ -153,7 +154,9 @@ void cmd_object_freq(struct call *c)
     if (policy_is_lfu())
         reply_int(c->reply, info.frequency);
     else
-        reply_errorf(c->reply, "ERR An LFU maxmemory policy is not selected, access frequency not tracked." POLICY_ADVICE);
+        reply_errorf(
+            c->reply,
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked." POLICY_ADVICE);
 }
 
 void cmd_object_idletime(struct call *c)
@@ -162,7 +165,8 @@ void cmd_object_idletime(struct call *c)
     if (!look_at_key(c, &info))
         return;
     if (policy_is_lfu())
-        reply_errorf(c->reply, "ERR An LFU maxmemory policy is selected, idle time not tracked." POLICY_ADVICE);
+        reply_errorf(c->reply,
+                     "ERR An LFU maxmemory policy is selected, idle time not tracked." POLICY_ADVICE);
     else
         reply_int(c->reply, info.idle_seconds);
 }
@@ -210,7 +214,8 @@ void cmd_memory_doctor(struct call *c)
     struct engine_stats stats;
     char text[256];
     engine_stats(txn_engine(c->txn), &stats);
-    int size = snprintf(text, sizeof(text), "%llu keys hold %llu bytes, %llu of them for the index; the peak was %llu bytes.\n",
+    int size = snprintf(text, sizeof(text),
+                        "%llu keys hold %llu bytes, %llu of them for the index; the peak was %llu bytes.\n",
                         (unsigned long long)stats.keys, (unsigned long long)stats.used_memory,
                         (unsigned long long)stats.index_memory, (unsigned long long)stats.used_memory_peak);
     c->reply->ops->verbatim(c->reply, "txt", bytes_of(text, (size_t)size));
@@ -235,7 +240,8 @@ void cmd_randomkey(struct call *c)
 /* ASYNC and SYNC are the same here: keys vanish at once, memory returns in the background. */
 static bool take_flush_mode(struct call *c)
 {
-    if (c->argc == 1 || (c->argc == 2 && (bytes_is_word(c->argv[1], "SYNC") || bytes_is_word(c->argv[1], "ASYNC"))))
+    if (c->argc == 1 ||
+        (c->argc == 2 && (bytes_is_word(c->argv[1], "SYNC") || bytes_is_word(c->argv[1], "ASYNC"))))
         return true;
     reply_status(c->reply, HF_ERR_SYNTAX);
     return false;

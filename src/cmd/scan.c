@@ -13,8 +13,8 @@
 #include <stdlib.h>
 
 #define SCAN_COUNT_DEFAULT 10
-#define SCAN_CURSOR_END (UINT64_C(1) << 53) /* db_scan hands out smaller ones */
-#define KEYS_STEP 4096
+#define SCAN_CURSOR_END    (UINT64_C(1) << 53) /* db_scan hands out smaller ones */
+#define KEYS_STEP          4096
 
 void word_list_add(struct word_list *list, bytes word)
 {
@@ -94,7 +94,10 @@ void scan_reply(struct call *c, uint64_t cursor, const struct word_list *list)
         reply_bulk(c->reply, list->words[i]);
 }
 
-struct key_scan { const struct scan_options *options; struct word_list found; };
+struct key_scan {
+    const struct scan_options *options;
+    struct word_list found;
+};
 
 static void scan_key(void *context, bytes key, int type)
 {
@@ -121,7 +124,8 @@ void cmd_scan(struct call *c)
 
 void cmd_keys(struct call *c)
 {
-    struct scan_options options = {.pattern = c->argv[1], .has_pattern = !bytes_equal(c->argv[1], BYTES("*"))};
+    struct scan_options options = {.pattern = c->argv[1],
+                                   .has_pattern = !bytes_equal(c->argv[1], BYTES("*"))};
     struct key_scan scan = {&options, {.arena = txn_arena(c->txn)}};
     uint64_t cursor = 0;
     do

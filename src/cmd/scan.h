@@ -11,7 +11,11 @@ struct scan_options {
 };
 
 /* Copies of words, grown inside a transaction's arena. Start with {.arena = a}. */
-struct word_list { struct arena *arena; bytes *words; size_t count, capacity; };
+struct word_list {
+    struct arena *arena;
+    bytes *words;
+    size_t count, capacity;
+};
 
 void word_list_add(struct word_list *list, bytes word);
 

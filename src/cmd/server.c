@@ -1,5 +1,4 @@
 /* server.c -- commands about the server: its numbers, snapshots, time and end. */
-#include "base/memory.h"
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
@@ -7,7 +6,11 @@
 
 #include <stdio.h>
 
-#define INFO_MAX (16u << 20)
+#ifndef HF_VERSION
+#define HF_VERSION "0.1.0"
+#endif
+
+#define INFO_MAX          (16u << 20)
 #define SLEEP_SECONDS_MAX 86400
 
 static void reply_verbatim(struct call *c, bytes text)
@@ -34,7 +37,8 @@ void cmd_help(struct call *c)
     for (const struct command *sub = container->subcommands; sub->name; sub++)
         rows++;
     reply_array(c->reply, 1 + 2 * rows);
-    snprintf(line, sizeof(line), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container->name);
+    snprintf(line, sizeof(line),
+             "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container->name);
     reply_simple(c->reply, line);
     for (const struct command *sub = container->subcommands; sub->name; sub++) {
         snprintf(line, sizeof(line), "%s%s%s", sub->name, sub->usage[0] ? " " : "", sub->usage);
@@ -74,7 +78,9 @@ void cmd_lastsave(struct call *c)
 
 /* ---- the end ---- */
 
-struct end_words { bool save, nosave, now, force, abort; };
+struct end_words {
+    bool save, nosave, now, force, abort;
+};
 
 static bool take_end_words(struct call *c, struct end_words *w)
 {
@@ -155,7 +161,7 @@ void cmd_lolwut(struct call *c)
                             "  ___\\__/|\\___\n"
                             " /_/ / | | \\ \\_\\\n"
                             "~~~ rock ~~~~~~~~\n"
-                            "holdfast 0.1.0\n"));
+                            "holdfast " HF_VERSION "\n"));
 }
 
 void cmd_debug_sleep(struct call *c)

@@ -270,7 +270,8 @@ void cmd_getrange(struct call *c)
 {
     int64_t start, end;
     struct text text;
-    if (!arg_int(c, 2, &start) || !arg_int(c, 3, &end) || arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+    if (!arg_int(c, 2, &start) || !arg_int(c, 3, &end) ||
+        arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
         return;
     reply_bulk(c->reply, text.found ? part_of(text.view, start, end) : BYTES(""));
 }

@@ -166,7 +166,10 @@ static uint32_t page_take(struct slab *s)
 
 static void page_give_back(struct slab *s, uint32_t number)
 {
-    if (s->free_count >= FREE_PAGES_KEPT)
+    spin_lock(&s->lock);
+    bool keep_memory = s->free_count < FREE_PAGES_KEPT;
+    spin_unlock(&s->lock);
+    if (!keep_memory)
         madvise(page_address(s, number), PAGE_SIZE, MADV_DONTNEED);
     spin_lock(&s->lock);
     s->pages[number] = (struct page){.next = s->free_page};

@@ -304,7 +304,8 @@ static status emit_range(struct writer *x)
             at = range_open(x, range.stripe);
         }
     }
-    buf_append(&x->block, c->bytes.data + taken, c->bytes.size - taken);
+    if (taken < c->bytes.size)
+        buf_append(&x->block, c->bytes.data + taken, c->bytes.size - taken);
     range.entries = c->range.entries - entries;
     range_close(x, at, &range);
     return x->block.size >= SNAPSHOT_BLOCK_TARGET ? block_flush(x) : HF_OK;

@@ -119,6 +119,8 @@ void net_client_info(const struct session *s, struct buf *out)
     put_line(&c->record, OS.monotonic_us(), out);
 }
 
+#define LINE_ROOM 2048 /* a line is shorter; a list that fills its buffer ends there */
+
 static bool wanted(uint64_t id, const uint64_t *ids, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -149,7 +151,7 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
         struct registry *r = &n->workers[i]->registry;
         spin_lock(&r->lock);
         for (size_t k = 0; k < r->count; k++) {
-            if (wanted(r->items[k]->record.id, ids, id_count))
+            if (wanted(r->items[k]->record.id, ids, id_count) && out->size_max - out->size > LINE_ROOM)
                 put_line(&r->items[k]->record, now_us, out);
         }
         spin_unlock(&r->lock);
@@ -210,7 +212,7 @@ void net_client_pause(uint64_t until_ms, bool writes_only)
         return;
     /* As Redis: a second pause can make the first longer and stricter, not weaker. */
     uint64_t old = atomic_load(&n->pause_until_ms);
-    bool active = old > OS.wall_ms();
+    bool active = old > OS.monotonic_us() / 1000;
     if (until_ms == 0 || !active) {
         atomic_store(&n->pause_writes_only, writes_only);
         atomic_store(&n->pause_until_ms, until_ms);

@@ -50,6 +50,6 @@ void net_client_info(const struct session *s, struct buf *out); /* a line with i
 void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type);
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
-void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: unix time (os wall_ms); 0: go on */
+void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */
 
 #endif

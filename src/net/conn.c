@@ -105,7 +105,9 @@ void conn_close(struct conn *c)
 
 bool conn_bury(struct conn *c)
 {
-    if (c->wake_due && !exec_unpark(c->worker->exec, &c->park))
+    bool withdrawn = (c->wake_due || c->resumed) && exec_unpark(c->worker->exec, &c->park);
+    c->resumed = false;
+    if (c->wake_due && !withdrawn)
         return false;
     session_release(&c->session);
     resp_parser_release(&c->parser);

@@ -49,6 +49,7 @@ struct conn {
     bool more;                /* the input may hold a whole command */
     bool closing, dead;
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */
+    bool resumed;             /* it has arrived, and the command has not run again yet; it may own the gate */
 
     struct resp_parser parser;
     struct buf input;

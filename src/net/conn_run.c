@@ -166,7 +166,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
     w->chunk++;
     exec_prefetch(w->exec, &c->session, w->batch, k->count);
     for (size_t i = 0; i < k->count; i++) {
-        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && paused(c, &w->batch[i])) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && paused(c, &w->batch[i])) {
             c->blocked |= BLOCKED_PAUSED;
             list_append(&w->sleeping, &c->sleeping);
             return i;
@@ -174,6 +174,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         uint64_t lsn = 0;
         size_t before = c->output.size;
         c->wake_due = true;
+        c->resumed = false;
         if (exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn) == EXEC_PARKED) {
             c->blocked |= BLOCKED_PARKED;
             stat_add(&w->stats.parks, 1);

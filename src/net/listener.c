@@ -87,7 +87,7 @@ static status open_unix(struct listeners *l, const struct net_config *config, ch
         snprintf(detail, detail_size, "the unix socket path is longer than %zu bytes: %s", sizeof(address.sun_path) - 1, path);
         return HF_ERR_INVALID;
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     struct stat old;
     if (lstat(path, &old) == 0 && S_ISSOCK(old.st_mode))
         unlink(path);
@@ -101,7 +101,7 @@ static status open_unix(struct listeners *l, const struct net_config *config, ch
             unlink(path);
         return HF_ERR_IO;
     }
-    strcpy(l->unix_path, path);
+    memcpy(l->unix_path, path, strlen(path) + 1);
     return add(l, fd, true);
 }
 

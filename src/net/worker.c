@@ -19,7 +19,7 @@
 #define EVENTS 256
 #define ACCEPTS 64           /* per listener and step */
 #define ACCEPT_REST_US 100000 /* after "too many open files" and the like */
-#define GATE_RETRY_MS 5      /* in case the gate opens without a wake */
+#define RETRY_MS 5           /* gate shut, or commands parked: the gate may open, credit return, without a wake */
 #define WAIT_MAX_US 60000000
 #define TEND_SLOW_US 1000000
 #define TEND_FAST_US 100000
@@ -148,7 +148,10 @@ static void accept_some(struct worker *w, const struct listener *l)
             return;
         if (fd < 0) { /* no descriptors, no memory: rest, or the level-triggered listener spins */
             stat_add(&w->stats.accept_errors, 1);
-            net_log(w->net, 3, "accepting a connection: %s", strerror(-fd));
+            if (w->now_us - w->accept_told_us > 5000000) {
+                net_log(w->net, 3, "cannot accept connections: %s", strerror(-fd));
+                w->accept_told_us = w->now_us;
+            }
             listen_stop(w);
             w->accept_again_us = w->now_us + ACCEPT_REST_US;
             return;
@@ -191,7 +194,7 @@ static void take_inbox(struct worker *w)
                 w->ghosts--;
                 list_append(&w->graveyard, &c->graveyard);
             } else {
-                c->more = true;
+                c->more = c->resumed = true;
                 conn_unblock(c, BLOCKED_PARKED);
             }
         }
@@ -218,7 +221,7 @@ static void update_pause(struct worker *w)
         w->pause = PAUSE_NONE;
         return;
     }
-    bool over = OS.wall_ms() >= until;
+    bool over = w->now_us / 1000 >= until;
     w->pause = over ? PAUSE_NONE : atomic_load(&n->pause_writes_only) ? PAUSE_WRITES : PAUSE_ALL;
     if (over)
         atomic_compare_exchange_strong(&n->pause_until_ms, &until, 0);
@@ -356,11 +359,12 @@ static int prepare_wait(struct worker *w, int timeout_ms)
         until = sooner(until, w->now_us + 10000);
     uint64_t wait_us = until > w->now_us ? until - w->now_us : 0;
     int wait_ms = wait_us < WAIT_MAX_US ? (int)((wait_us + 999) / 1000) : WAIT_MAX_US / 1000;
-    if (w->gate_shut && wait_ms > GATE_RETRY_MS)
-        wait_ms = GATE_RETRY_MS;
+    bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
+    if ((w->gate_shut || parked) && wait_ms > RETRY_MS)
+        wait_ms = RETRY_MS;
     if (timeout_ms >= 0 && wait_ms > timeout_ms)
         wait_ms = timeout_ms;
-    if (wait_ms > 0 && !list_empty(&w->gated)) {
+    if (wait_ms > 0 && (parked || !list_empty(&w->gated))) {
         atomic_store(&w->wants_wake, true);
         atomic_thread_fence(memory_order_seq_cst);
         if (engine_written(w->net->engine) != w->written || engine_durable(w->net->engine) != w->durable)
@@ -401,7 +405,8 @@ void worker_step(struct worker *w, int timeout_ms)
     flush_all(w, moved);
     bury(w);
     tend(w);
-    if (w->now_us >= w->housekeeping_us)
+    bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
+    if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0))) /* wakes those that wait for credit */
         w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
 }
 

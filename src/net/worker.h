@@ -42,7 +42,7 @@ struct worker {
 
     uint64_t now_us;         /* monotonic, of this step */
     uint64_t written, durable;
-    uint64_t housekeeping_us, tend_us, accept_again_us;
+    uint64_t housekeeping_us, tend_us, accept_again_us, accept_told_us;
     uint64_t chunk;          /* counts chunks of commands, for merging marks */
     enum pause_mode pause;
     bool gate_shut, listening;

@@ -296,6 +296,12 @@ bool config_assign(enum setting id, char *const *words, size_t count, enum setti
         return say(reason, reason_size, count ? "takes one value" : "needs a value");
     for (size_t i = 0; i < count && used < sizeof(joined); i++)
         used += (size_t)snprintf(joined + used, sizeof(joined) - used, "%s%s", i && words[i - 1][0] ? " " : "", words[i]);
+    /* Several "save" lines of a file add up. */
+    if (id == SETTING_SAVE && source == SOURCE_FILE && values[id].source == SOURCE_FILE && joined[0] && values[id].text[0]) {
+        char both[CONFIG_TEXT_MAX];
+        used = (size_t)snprintf(both, sizeof(both), "%s %s", values[id].text, joined);
+        memcpy(joined, both, sizeof(joined));
+    }
     if (used >= sizeof(joined))
         return say(reason, reason_size, "the value is too long");
     struct parsed p;

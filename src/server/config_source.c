@@ -292,9 +292,9 @@ void config_help(void)
         const struct setting_row *row = &setting_rows[id];
         if (row->flags & (INERT | ALIAS) || id == SETTING_APPENDFSYNC)
             continue;
-        char initial[20];
+        char initial[12];
         snprintf(initial, sizeof(initial), "%s", strlen(row->initial) < sizeof(initial) ? row->initial : "...");
-        printf("  --%-26s %-17s %s\n", row->name, row->initial[0] ? initial : "-", row->help);
+        printf("  --%-26s %-11s %s\n", row->name, row->initial[0] ? initial : "-", row->help);
     }
     printf("\nSettings of Redis that mean nothing here are accepted; docs/ops/configuration.md lists them.\n");
 }

@@ -75,7 +75,7 @@ static void index_init(struct index *x, uint64_t homes)
     uint32_t tail = homes < 128 ? 2 : 15;
     uint64_t buckets = (homes + tail + CHUNK_BUCKETS - 1) / CHUNK_BUCKETS * CHUNK_BUCKETS;
     hf_assert(buckets < UINT32_MAX);
-    *x = (struct index){.bucket_count = (uint32_t)buckets, .home_count = (uint32_t)buckets - tail};
+    *x = (struct index){.bucket_count = (uint32_t)buckets, .home_count = (uint32_t)homes};
     x->chunks = mem_zalloc(buckets / CHUNK_BUCKETS * sizeof(*x->chunks));
 }
 
@@ -248,6 +248,8 @@ static void index_put(struct table *t, struct index *x, uint64_t hash, struct en
     }
     x->stash[x->stash_count++] = (uint64_t)((uint8_t *)e - t->base) / 8;
     set_spill(first, SPILL_STASH);
+    if (e->fields & FIELD_DEADLINE) /* the wheel knows it by its home */
+        enrol(t, x, home, entry_deadline(e));
 }
 
 static uint64_t capacity_of(const struct index *x)
@@ -344,21 +346,22 @@ static void growth_step(struct table *t, uint64_t tail)
     }
 }
 
-static void growth_advance(struct table *t, uint64_t tail)
+/* Shrinking begins at removals only: a table with room reserved is not too large. */
+static void growth_advance(struct table *t, uint64_t tail, bool removed)
 {
     if (t->growing) {
         growth_step(t, tail);
     } else if (t->count * 100 > capacity_of(&t->now) * LOAD_GROW_PERCENT) {
         uint64_t homes = t->now.home_count;
         growth_begin(t, homes < 64 ? homes * t->stagger / 256 + 1 : homes + homes / 4);
-    } else if (t->now.home_count > 64 && t->count * 100 < capacity_of(&t->now) * LOAD_SHRINK_PERCENT) {
+    } else if (removed && t->now.home_count > 64 && t->count * 100 < capacity_of(&t->now) * LOAD_SHRINK_PERCENT) {
         growth_begin(t, t->count * 100 / 70 / BUCKET_ENTRIES + 14);
     }
 }
 
 void table_insert(struct table *t, uint64_t hash, struct entry *e, uint64_t tail)
 {
-    growth_advance(t, tail);
+    growth_advance(t, tail, false);
     index_put(t, index_for(t, hash), hash, e);
     t->count++;
     t->deadline_count += (e->fields & FIELD_DEADLINE) != 0;
@@ -369,6 +372,8 @@ void table_replace(struct table *t, const struct place *p, struct entry *e)
     t->deadline_count += (uint64_t)((e->fields & FIELD_DEADLINE) != 0) - (uint64_t)((p->entry->fields & FIELD_DEADLINE) != 0);
     if (!p->bucket) {
         p->index->stash[p->number] = (uint64_t)((uint8_t *)e - t->base) / 8;
+        if (e->fields & FIELD_DEADLINE)
+            enrol(t, p->index, home_of(p->index, t->hash_of(t->context, entry_key(e))), entry_deadline(e));
         return;
     }
     set_ref(t, p->bucket, p->at, p->bucket->tag[p->at], e);
@@ -405,14 +410,14 @@ void table_remove(struct table *t, const struct place *p, uint64_t hash, uint64_
     } else {
         p->index->stash[p->number] = p->index->stash[--p->index->stash_count];
     }
-    growth_advance(t, tail);
+    growth_advance(t, tail, true);
 }
 
 void table_enrol(struct table *t, bytes key, uint64_t hash, uint64_t deadline_ms)
 {
     struct place p;
-    if (table_find(t, key, hash, &p) && p.bucket)
-        enrol(t, p.index, p.number, deadline_ms);
+    if (table_find(t, key, hash, &p))
+        enrol(t, p.index, p.bucket ? p.number : home_of(p.index, hash), deadline_ms);
 }
 
 void table_stamp(struct table *t, uint64_t hash, uint64_t lsn)
@@ -438,6 +443,19 @@ uint64_t table_next_deadline(const struct table *t)
     return t->wheel ? wheel_next(t->wheel) : UINT64_MAX;
 }
 
+struct firing { uint64_t now_ms, earliest; struct entry **due; unsigned *count; };
+
+static void fire_entry(struct firing *f, struct entry *e)
+{
+    uint64_t deadline = entry_deadline(e);
+    if (!deadline)
+        return;
+    if (deadline <= f->now_ms && *f->count < BUCKET_ENTRIES)
+        f->due[(*f->count)++] = e;
+    else if (deadline < f->earliest)
+        f->earliest = deadline;
+}
+
 bool table_due(struct table *t, uint64_t now_ms, struct entry *due[BUCKET_ENTRIES], unsigned *count)
 {
     uint32_t item;
@@ -456,21 +474,18 @@ bool table_due(struct table *t, uint64_t now_ms, struct entry *due[BUCKET_ENTRIE
         if (!(b->meta & META_ENROLLED) || (b->meta >> 16 & 511) != slot)
             continue;
         b->meta &= ~META_ENROLLED;
-        uint64_t earliest = UINT64_MAX;
+        struct firing f = {.now_ms = now_ms, .earliest = UINT64_MAX, .due = due, .count = count};
         for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
-            if (!b->tag[i])
-                continue;
-            struct entry *e = ref_entry(t, b->ref[i]);
-            uint64_t deadline = entry_deadline(e);
-            if (!deadline)
-                continue;
-            if (deadline <= now_ms && *count < BUCKET_ENTRIES)
-                due[(*count)++] = e;
-            else if (deadline < earliest)
-                earliest = deadline;
+            if (b->tag[i])
+                fire_entry(&f, ref_entry(t, b->ref[i]));
         }
-        if (earliest != UINT64_MAX)
-            enrol(t, x, number, earliest);
+        for (uint32_t i = 0; spill_of(b) == SPILL_STASH && i < x->stash_count; i++) {
+            struct entry *e = (struct entry *)(t->base + x->stash[i] * 8);
+            if (home_of(x, t->hash_of(t->context, entry_key(e))) == number)
+                fire_entry(&f, e);
+        }
+        if (f.earliest != UINT64_MAX)
+            enrol(t, x, number, f.earliest);
     }
     return true;
 }
@@ -488,6 +503,18 @@ static void walk_bucket(struct table *t, struct index *x, uint32_t number, const
         uint64_t hash = t->hash_of(t->context, entry_key(e));
         if (hash >> 32 >= range->from && hash >> 32 < range->to)
             each(context, e, hash);
+    }
+}
+
+/* The misses of a bucket's entries overlap, and with the work on the bucket before it. */
+static void prefetch_entries(const struct table *t, const struct index *x, uint32_t number)
+{
+    if (number >= x->bucket_count || !x->chunks[number / CHUNK_BUCKETS])
+        return;
+    const struct bucket *b = bucket_at(x, number);
+    for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
+        if (b->tag[i])
+            __builtin_prefetch(ref_entry(t, b->ref[i]));
     }
 }
 
@@ -509,7 +536,10 @@ static void walk_range(struct table *t, struct index *x, const struct walk *rang
         spill = spill == SPILL_STASH ? DISTANCE_MAX : spill;
         reach = n + spill > reach ? n + spill : reach;
     }
+    prefetch_entries(t, x, first);
     for (uint32_t n = first; n <= reach && n < x->bucket_count; n++) {
+        if (n < reach)
+            prefetch_entries(t, x, n + 1);
         if (x->chunks[n / CHUNK_BUCKETS])
             walk_bucket(t, x, n, range, each, context);
     }
@@ -598,7 +628,9 @@ size_t table_take_some(struct table *t, struct entry **out, size_t max)
 
 uint64_t table_index_memory(const struct table *t)
 {
-    uint64_t chunks = t->now.bucket_count / CHUNK_BUCKETS + (t->growing ? t->next.bucket_count / CHUNK_BUCKETS : 0);
+    uint64_t chunks = (t->now.bucket_count - t->frontier) / CHUNK_BUCKETS;
+    if (t->growing) /* as far as it has come */
+        chunks += (uint64_t)t->frontier * t->next.home_count / t->now.home_count / CHUNK_BUCKETS;
     return sizeof(*t) + chunks * (CHUNK_BUCKETS * sizeof(struct bucket) + sizeof(void *)) + wheel_memory(t->wheel);
 }
 

@@ -1,7 +1,7 @@
 /* hash.c -- two forms of one map.
  *
  * Packed: one buffer of pairs [varint field size][field][varint value size][value]...,
- * in order of arrival. At 128 short pairs a linear search costs about as much as
+ * in order of arrival. At a few hundred short pairs a linear search costs about as much as
  * hashing and two cache misses, and the form has no pointers to pay for.
  *
  * Dict: linear hashing (Litwin 1980) over chained nodes. There is always a number of
@@ -57,7 +57,7 @@ struct hash {
     uint32_t size, capacity;
 };
 
-struct hash_limits hash_limits = {128, 64};
+struct hash_limits hash_limits = {512, 64}; /* the defaults of Redis */
 
 static uint32_t limit_entries(void)
 {

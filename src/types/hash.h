@@ -12,7 +12,7 @@
 
 struct hash;
 
-extern struct hash_limits { uint32_t packed_entries_max, packed_value_max; } hash_limits; /* 128, 64; set at start and by CONFIG SET */
+extern struct hash_limits { uint32_t packed_entries_max, packed_value_max; } hash_limits; /* 512, 64 as in Redis; set at start and by CONFIG SET */
 extern const struct type_ops hash_ops;
 
 struct hash *hash_new(void);

@@ -8,6 +8,7 @@ Rules; each finding is one line "path:line: message", and any error makes the ex
   guards    the include guard is HF_ and the path (error)
   notes     TODO, FIXME and XXX carry an issue: "TODO(#12)" (error)
   size      a file above 900 lines is probably two stories (warning)
+  settings  every row of server/config.def stands in docs/ops/configuration.md (error)
   calls     calls with a better one: strcpy, sprintf, atoi, ... (error)
 """
 import os
@@ -75,7 +76,8 @@ def check_file(path, order):
         if not lines[0].startswith("/*"):
             errors.append(f"{path}:1: the file does not introduce itself (head comment)")
         if path.endswith(".h"):
-            guard = "HF_" + re.sub(r"[^A-Za-z0-9]", "_", path[len("src/"):]).upper()
+            place = re.sub(r"/(\w+)/\1_", r"/\1_", path[len("src/"):])  # proto/resp/resp_x.h: said once
+            guard = "HF_" + re.sub(r"[^A-Za-z0-9]", "_", place).upper()
             if not any(l.strip() == f"#ifndef {guard}" for l in lines[:60]):
                 errors.append(f"{path}:1: the include guard is {guard}")
     if len(lines) > LINES_MAX:
@@ -116,6 +118,16 @@ def check_readmes():
                 errors.append(f"{short}: no README.md")
 
 
+def check_settings():
+    with open(os.path.join(ROOT, "src/server/config.def"), encoding="utf-8") as file:
+        names = re.findall(r'^SETTING\(\w+, "([^"]+)"', file.read(), re.M)
+    with open(os.path.join(ROOT, "docs/ops/configuration.md"), encoding="utf-8") as file:
+        page = file.read()
+    for name in names:
+        if f"`{name}`" not in page:
+            errors.append(f"src/server/config.def: {name} is missing in docs/ops/configuration.md")
+
+
 def main():
     order = layers()
     for path in source_files(["src", "tests", "tools", "bench", "examples", "include"], (".c", ".h", ".py", ".def")):
@@ -123,6 +135,7 @@ def main():
     for path in source_files(["script"], ("",)):
         check_file(path, order)
     check_readmes()
+    check_settings()
     for line in warnings:
         print("warning: " + line)
     for line in errors:

@@ -335,7 +335,7 @@ static enum parse_result walk_line(struct resp_parser *p, bytes input, struct re
     case LINE_LONG: return bad(p, "too big inline request");
     case LINE_FOUND: break;
     }
-    *used = line.size + 1;
+    size_t taken = line.size + 1;
     if (line.size && line.data[line.size - 1] == '\r')
         line.size--;
     size_t first = words->count;
@@ -350,6 +350,7 @@ static enum parse_result walk_line(struct resp_parser *p, bytes input, struct re
         p->error[0] = '\0';
         return PARSE_BAD;
     }
+    *used = taken;
     return PARSE_DONE;
 }
 

@@ -452,8 +452,8 @@ static void heals(enum durability mode, int syncs, int writes, int error)
     usleep(50000); /* the spare is filled */
     uint64_t durable = log_durable(log);
     atomic_store(&write_error, error);
-    atomic_store(&fail_syncs, syncs);
-    atomic_store(&fail_writes, writes);
+    atomic_store(&fail_syncs, syncs ? INT32_MAX : 0); /* until the state has been looked at */
+    atomic_store(&fail_writes, writes ? INT32_MAX : 0);
     uint64_t end = append(log, 0, next, size_of(0, next));
     next++;
     log_sync_now(log);
@@ -462,6 +462,8 @@ static void heals(enum durability mode, int syncs, int writes, int error)
     assert_int_equal(log_state(log), error == ENOSPC ? LOG_FULL : LOG_BROKEN);
     assert_false(log_credit_take(log, 100));
     assert_int_equal(log_durable(log), durable);
+    atomic_store(&fail_syncs, syncs - 1);
+    atomic_store(&fail_writes, writes - 1);
     assert_int_equal(log_wait_durable(log, end), HF_OK);
     for (int i = 0; i < 5000 && log_state(log) != LOG_OK; i++)
         usleep(200);
@@ -575,13 +577,13 @@ static void test_interval_window(void **state)
     failing.fdatasync = sync_held;
     os_current = &failing;
     struct log_config config = config_of(DURABILITY_INTERVAL);
-    config.interval_ms = 400;
+    config.interval_ms = 1500;
     struct log *log = open_at(&config, &birth);
     atomic_store(&hold_syncs, true);
     uint64_t first = append(log, 0, 0, size_of(0, 0));
-    assert_true(soon(log_written, log, first, 100));
+    assert_true(soon(log_written, log, first, 1000));
     assert_true(log_durable(log) < first);
-    usleep(600000);
+    usleep(1700000);
     uint64_t late = append(log, 0, 1, size_of(0, 1));
     assert_false(soon(log_written, log, late, 100)); /* the gates are shut */
     assert_true(log_durable(log) < first);

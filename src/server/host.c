@@ -1,0 +1,157 @@
+/* host.c -- struct host filled: how commands reach settings, connections and the life
+ * of the server.
+ *
+ * apply() is the one place where a LIVE setting becomes an effect; it runs at start for
+ * every setting and after each CONFIG SET for the changed one.
+ */
+#include "cmd/host.h"
+
+#include "net/clients.h"
+#include "os/os.h"
+#include "server/config.h"
+#include "server/logline.h"
+#include "server/server.h"
+#include "types/hash.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+struct server server;
+
+/* -- settings -- */
+
+static void apply_output_limit(void)
+{
+    struct output_limit limit = config_output_limit("normal");
+    atomic_store(&server.limits.output_hard, limit.hard);
+    atomic_store(&server.limits.output_soft, limit.soft);
+    atomic_store(&server.limits.output_soft_s, (uint32_t)limit.soft_s);
+}
+
+static void apply(enum setting id)
+{
+    int64_t number = config_number(id);
+    uint32_t small = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    struct log *log = server.engine ? engine_log(server.engine) : NULL;
+    switch (id) {
+    case SETTING_LOGLEVEL: logline_set_level((enum log_level)number); break;
+    case SETTING_MAXCLIENTS: atomic_store(&server.limits.maxclients, small); break;
+    case SETTING_TIMEOUT: atomic_store(&server.limits.timeout_s, small); break;
+    case SETTING_TCP_KEEPALIVE: atomic_store(&server.limits.tcp_keepalive_s, small); break;
+    case SETTING_AUTH_TIMEOUT: atomic_store(&server.limits.unauthenticated_s, small); break;
+    case SETTING_PROTECTED_MODE: /* with a password nothing is left to protect from */
+    case SETTING_REQUIREPASS:
+        atomic_store(&server.limits.protected_mode,
+                     config_number(SETTING_PROTECTED_MODE) != 0 && config_number(SETTING_REQUIREPASS) == 0);
+        break;
+    case SETTING_QUERY_BUFFER: atomic_store(&server.limits.query_buffer_max, (uint64_t)number); break;
+    case SETTING_BULK_MAX: atomic_store(&server.limits.bulk_max, (uint64_t)number); break;
+    case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
+    case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_MAXMEMORY:
+        if (server.engine)
+            engine_set_maxmemory(server.engine, (uint64_t)number);
+        break;
+    case SETTING_INTERVAL_MS:
+        if (log)
+            log_set_interval(log, small);
+        break;
+    default: break;
+    }
+}
+
+void host_apply_settings(void)
+{
+    net_limits_init(&server.limits);
+    for (int id = 0; id < SETTING_COUNT; id++)
+        apply((enum setting)id);
+    config_on_change(apply);
+}
+
+/* -- password: always 512 bytes of work, whatever is given -- */
+
+#define PASSWORD_MAX 512
+
+static bool password_matches(bytes user, bytes password)
+{
+    char text[CONFIG_TEXT_MAX];
+    uint8_t given[PASSWORD_MAX] = {0}, wanted[PASSWORD_MAX] = {0};
+    size_t wanted_size = config_copy(SETTING_REQUIREPASS, text);
+    memcpy(wanted, text, wanted_size <= PASSWORD_MAX ? wanted_size : PASSWORD_MAX);
+    if (password.size)
+        memcpy(given, password.data, password.size <= PASSWORD_MAX ? password.size : PASSWORD_MAX);
+    volatile uint8_t different = password.size != wanted_size;
+    for (size_t i = 0; i < PASSWORD_MAX; i++)
+        different = (uint8_t)(different | (given[i] ^ wanted[i]));
+    explicit_bzero(text, sizeof(text));
+    explicit_bzero(wanted, sizeof(wanted));
+    bool known_user = user.size == 0 || bytes_equal(user, BYTES("default"));
+    /* Without a password the default user is "nopass": any will do, as in Redis. */
+    return known_user && (wanted_size == 0 || !different);
+}
+
+static bool password_required(void)
+{
+    return config_number(SETTING_REQUIREPASS) != 0;
+}
+
+/* -- life -- */
+
+static void reset_stats(void)
+{
+    net_stats_reset();
+    info_reset();
+}
+
+static status snapshot_start(void)
+{
+    return engine_snapshot_start(server.engine);
+}
+
+static status snapshot_wait(void)
+{
+    return engine_snapshot_wait(server.engine);
+}
+
+static uint64_t snapshot_last_s(void)
+{
+    struct engine_stats stats;
+    engine_stats(server.engine, &stats);
+    return stats.snapshot_last_s ? stats.snapshot_last_s : server.started_s;
+}
+
+/* The main thread sleeps in sigwait: a signal to the process is its wake-up. */
+static bool ask_shutdown(bool save, bool nosave, bool abort, bool force)
+{
+    (void)nosave; /* everything acknowledged is in the log: there is nothing to leave out */
+    (void)force;
+    if (abort)
+        return false;
+    atomic_fetch_or(&server.shutdown, SHUTDOWN_ASKED | (save ? SHUTDOWN_SAVE : 0u));
+    kill(getpid(), SIGTERM);
+    return true;
+}
+
+void host_bind(void)
+{
+    static const struct host filled = {
+        .config_get = config_get_matching,
+        .config_set = config_set_all,
+        .config_rewrite = config_rewrite,
+        .password_matches = password_matches,
+        .password_required = password_required,
+        .client_info = net_client_info,
+        .client_list = net_client_list,
+        .client_kill = net_client_kill,
+        .client_count = net_client_count,
+        .client_pause = net_client_pause,
+        .info = info_write,
+        .reset_stats = reset_stats,
+        .snapshot_start = snapshot_start,
+        .snapshot_wait = snapshot_wait,
+        .snapshot_last_s = snapshot_last_s,
+        .shutdown = ask_shutdown,
+    };
+    host = &filled;
+}

@@ -1,0 +1,380 @@
+/* info.c -- INFO: a function per section, in the order of the table at the end.
+ *
+ * Tools parse these lines, so a field that Redis has and common tools read is here with
+ * its Redis name: with the number it means, or with the constant that is true for
+ * holdfast. rdb_* tells of snapshots, aof_* of the log. Fields of our own follow those of
+ * Redis in their section.
+ */
+#include "cmd/command.h"
+#include "net/stats.h"
+#include "os/os.h"
+#include "server/config.h"
+#include "server/server.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define REDIS_VERSION "7.2.4" /* clients switch features on it */
+
+struct facts { /* gathered once per INFO */
+    struct engine_stats engine;
+    struct net_stats net;
+    struct log_stats log;
+    bool logged;
+    uint64_t rss, now_ms;
+};
+
+#define LINE(...) buf_printf(out, __VA_ARGS__)
+#define UINT(name, value) buf_printf(out, name ":%llu\r\n", (unsigned long long)(value))
+
+/* Counters that the engine only adds to: CONFIG RESETSTAT remembers where they stood. */
+static pthread_mutex_t base_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct { uint64_t hits, misses, expired_keys; } base;
+
+void info_reset(void)
+{
+    struct engine_stats now;
+    engine_stats(server.engine, &now);
+    pthread_mutex_lock(&base_lock);
+    base.hits = now.hits;
+    base.misses = now.misses;
+    base.expired_keys = now.expired_keys;
+    pthread_mutex_unlock(&base_lock);
+}
+
+static uint64_t resident_bytes(void)
+{
+    char text[128] = "";
+    unsigned long long pages = 0;
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t size = read(file, text, sizeof(text) - 1);
+    close(file);
+    if (size > 0)
+        sscanf(text, "%*u %llu", &pages);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void gather(struct facts *f)
+{
+    memset(f, 0, sizeof(*f));
+    engine_stats(server.engine, &f->engine);
+    net_stats(&f->net);
+    f->logged = engine_logged(server.engine);
+    if (f->logged && engine_log(server.engine))
+        log_stats(engine_log(server.engine), &f->log);
+    f->rss = resident_bytes();
+    f->now_ms = OS.wall_ms();
+    pthread_mutex_lock(&base_lock);
+    f->engine.hits -= base.hits;
+    f->engine.misses -= base.misses;
+    f->engine.expired_keys -= base.expired_keys;
+    pthread_mutex_unlock(&base_lock);
+}
+
+static void size_line(struct buf *out, const char *name, uint64_t size)
+{
+    static const char units[] = "BKMGTP";
+    double shown = (double)size;
+    int unit = 0;
+    for (; shown >= 1024 && unit < 5; unit++)
+        shown /= 1024;
+    LINE("%s:%llu\r\n", name, (unsigned long long)size);
+    if (unit == 0)
+        LINE("%s_human:%lluB\r\n", name, (unsigned long long)size);
+    else
+        LINE("%s_human:%.2f%c\r\n", name, shown, units[unit]);
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0;
+}
+
+static void write_server(struct buf *out, const struct facts *f)
+{
+    struct utsname os;
+    uint64_t uptime_s = (OS.monotonic_us() - server.started_us) / 1000000;
+    uname(&os);
+    LINE("redis_version:" REDIS_VERSION "\r\nserver_name:holdfast\r\nholdfast_version:" HF_VERSION "\r\n");
+    LINE("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n");
+    LINE("os:%s %s %s\r\narch_bits:%d\r\n", os.sysname, os.release, os.machine, (int)sizeof(void *) * 8);
+    LINE("monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\n");
+    LINE("gcc_version:%s\r\nprocess_id:%d\r\nprocess_supervised:no\r\n", __VERSION__, (int)getpid());
+    LINE("run_id:%s\r\ntcp_port:%lld\r\n", server.run_id, (long long)config_number(SETTING_PORT));
+    UINT("server_time_usec", f->now_ms * 1000);
+    UINT("uptime_in_seconds", uptime_s);
+    UINT("uptime_in_days", uptime_s / 86400);
+    LINE("hz:%lld\r\nconfigured_hz:%lld\r\n", (long long)config_number(SETTING_HZ), (long long)config_number(SETTING_HZ));
+    UINT("lru_clock", f->now_ms / 1000 & 0xffffff);
+    LINE("executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n", server.executable, config_file());
+    LINE("workers:%u\r\n", server.workers);
+}
+
+static void write_clients(struct buf *out, const struct facts *f)
+{
+    UINT("connected_clients", f->net.connections_now);
+    LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
+    LINE("client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\n");
+    LINE("blocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
+         "clients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
+    UINT("lock_waiting_clients", f->net.parked_now);
+    UINT("log_waiting_clients", f->net.gated_now);
+}
+
+static void write_memory(struct buf *out, const struct facts *f)
+{
+    uint64_t used = f->engine.used_memory, data = used - (f->engine.index_memory < used ? f->engine.index_memory : used);
+    uint64_t peak = f->engine.used_memory_peak > used ? f->engine.used_memory_peak : used;
+    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    size_line(out, "used_memory", used);
+    size_line(out, "used_memory_rss", f->rss);
+    size_line(out, "used_memory_peak", peak);
+    LINE("used_memory_peak_perc:%.2f%%\r\n", ratio(used, peak) * 100);
+    UINT("used_memory_overhead", f->engine.index_memory);
+    LINE("used_memory_startup:0\r\n");
+    UINT("used_memory_dataset", data);
+    LINE("used_memory_dataset_perc:%.2f%%\r\n", ratio(data, used) * 100);
+    UINT("allocator_allocated", used);
+    UINT("allocator_active", f->rss);
+    UINT("allocator_resident", f->rss);
+    size_line(out, "total_system_memory", machine);
+    size_line(out, "used_memory_lua", 0);
+    LINE("used_memory_vm_eval:0\r\nused_memory_vm_functions:0\r\nused_memory_vm_total:0\r\nused_memory_functions:0\r\n");
+    size_line(out, "used_memory_scripts", 0);
+    LINE("number_of_cached_scripts:0\r\nnumber_of_functions:0\r\nnumber_of_libraries:0\r\n");
+    size_line(out, "maxmemory", (uint64_t)config_number(SETTING_MAXMEMORY));
+    LINE("maxmemory_policy:%s\r\n", config_word(SETTING_MAXMEMORY_POLICY));
+    LINE("allocator_frag_ratio:1.00\r\nallocator_frag_bytes:0\r\nallocator_rss_ratio:1.00\r\nallocator_rss_bytes:0\r\n"
+         "rss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n");
+    LINE("mem_fragmentation_ratio:%.2f\r\n", ratio(f->rss, used));
+    LINE("mem_fragmentation_bytes:%lld\r\n", (long long)(f->rss - used));
+    LINE("mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
+         "mem_clients_slaves:0\r\nmem_clients_normal:0\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
+         "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n");
+    UINT("used_memory_index", f->engine.index_memory);
+}
+
+static void write_log(struct buf *out, const struct facts *f)
+{
+    struct log *log = f->logged ? engine_log(server.engine) : NULL;
+    enum log_state state = log ? log_state(log) : LOG_OK;
+    LINE("aof_last_write_status:%s\r\naof_last_cow_size:0\r\n", state == LOG_OK ? "ok" : "err");
+    LINE("module_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n");
+    if (f->logged) {
+        UINT("aof_current_size", f->log.disk_bytes);
+        LINE("aof_base_size:0\r\naof_pending_rewrite:0\r\naof_buffer_length:0\r\n");
+        LINE("aof_pending_bio_fsync:%d\r\naof_delayed_fsync:0\r\n", f->log.durable_lag_bytes > 0);
+    }
+    LINE("durability:%s\r\n", f->logged ? config_word(SETTING_DURABILITY) : "none");
+    LINE("io_state:%s\r\n", state == LOG_OK ? "ok" : state == LOG_FULL ? "full" : "broken");
+    UINT("wal_durable_lag_ms", f->log.durable_lag_ms);
+    UINT("wal_durable_lag_bytes", f->log.durable_lag_bytes);
+    UINT("wal_bytes_written", f->log.bytes_written);
+    UINT("wal_disk_bytes", f->log.disk_bytes);
+    UINT("wal_records", f->log.records);
+    UINT("wal_groups", f->log.groups);
+    UINT("wal_fsyncs", f->log.fsyncs);
+    UINT("wal_fsync_usec_last", f->log.fsync_us_last);
+    UINT("wal_fsync_usec_max", f->log.fsync_us_max);
+    UINT("wal_io_errors", f->log.io_errors);
+    LINE("group_commit_batch_avg:%.2f\r\n", ratio(f->log.records, f->log.groups));
+    UINT("recovery_ms", f->engine.recovery_ms);
+    UINT("recovered_keys", f->engine.recovered_keys);
+    UINT("recovered_records", f->engine.recovered_records);
+}
+
+static void write_persistence(struct buf *out, const struct facts *f)
+{
+    const struct engine_stats *e = &f->engine;
+    LINE("loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n");
+    LINE("current_fork_perc:0.00\r\ncurrent_save_keys_processed:%llu\r\ncurrent_save_keys_total:%llu\r\n",
+         (unsigned long long)(e->snapshot_running ? e->snapshot_progress * (double)e->keys : 0),
+         (unsigned long long)(e->snapshot_running ? e->keys : 0));
+    UINT("rdb_changes_since_last_save", e->changes_since_snapshot);
+    LINE("rdb_bgsave_in_progress:%d\r\n", e->snapshot_running);
+    UINT("rdb_last_save_time", e->snapshot_last_s ? e->snapshot_last_s : server.started_s);
+    LINE("rdb_last_bgsave_status:%s\r\n", e->snapshot_last_failed ? "err" : "ok");
+    LINE("rdb_last_bgsave_time_sec:%lld\r\n", e->snapshot_last_s ? (long long)e->snapshot_last_duration_ms / 1000 : -1LL);
+    LINE("rdb_current_bgsave_time_sec:%d\r\nrdb_saves:%d\r\n", e->snapshot_running ? 0 : -1, e->snapshot_last_s != 0);
+    LINE("rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\n");
+    UINT("rdb_last_load_keys_loaded", e->recovered_keys);
+    UINT("rdb_last_save_bytes", e->snapshot_last_bytes);
+    LINE("aof_enabled:%d\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n", f->logged);
+    LINE("aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
+         "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n");
+    write_log(out, f);
+}
+
+static uint64_t failed_commands(void)
+{
+    uint64_t failed = 0;
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *row = command_at(i);
+        failed += row->stats ? row->stats->failed + row->stats->rejected : 0;
+        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+            failed += sub->stats ? sub->stats->failed + sub->stats->rejected : 0;
+    }
+    return failed;
+}
+
+static void write_stats(struct buf *out, const struct facts *f)
+{
+    const struct net_stats *n = &f->net;
+    UINT("total_connections_received", n->connections_received);
+    UINT("total_commands_processed", n->commands);
+    UINT("instantaneous_ops_per_sec", n->commands_per_second);
+    UINT("total_net_input_bytes", n->bytes_in);
+    UINT("total_net_output_bytes", n->bytes_out);
+    LINE("total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n");
+    LINE("instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n", (double)n->bytes_in_per_second / 1024,
+         (double)n->bytes_out_per_second / 1024);
+    LINE("instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n");
+    UINT("rejected_connections", n->connections_rejected);
+    LINE("sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
+    UINT("expired_keys", f->engine.expired_keys);
+    LINE("expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\n"
+         "evicted_keys:0\r\n");
+    UINT("evicted_clients", n->query_limit_closed + n->output_limit_closed);
+    LINE("total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
+    UINT("keyspace_hits", f->engine.hits);
+    UINT("keyspace_misses", f->engine.misses);
+    LINE("pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
+         "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\n"
+         "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+         "current_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n"
+         "tracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
+    UINT("total_error_replies", failed_commands());
+    LINE("dump_payload_sanitizations:0\r\ntotal_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n",
+         (unsigned long long)n->commands, (unsigned long long)n->commands);
+    LINE("io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\nreply_buffer_shrinks:0\r\n"
+         "reply_buffer_expands:0\r\n");
+    UINT("client_query_buffer_limit_disconnections", n->query_limit_closed);
+    UINT("client_output_buffer_limit_disconnections", n->output_limit_closed);
+    UINT("idle_disconnections", n->idle_closed);
+    UINT("protocol_errors", n->protocol_errors);
+    UINT("accept_errors", n->accept_errors);
+    UINT("lock_waits", n->parks);
+}
+
+static void write_replication(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    uint64_t position = engine_logged(server.engine) ? engine_written(server.engine) : 0;
+    LINE("role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n");
+    LINE("master_replid:%s\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n", server.replication_id);
+    UINT("master_repl_offset", position);
+    LINE("second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:%lld\r\n",
+         (long long)config_number(SETTING_REPL_BACKLOG));
+    LINE("repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
+}
+
+static void write_cpu(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    struct rusage self;
+    getrusage(RUSAGE_SELF, &self);
+    LINE("used_cpu_sys:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec, (long)self.ru_stime.tv_usec);
+    LINE("used_cpu_user:%ld.%06ld\r\n", (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
+    LINE("used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n");
+}
+
+static void command_line(struct buf *out, const struct command *row)
+{
+    if (!row->stats || !row->full_name)
+        return;
+    uint64_t calls = row->stats->calls, usec = row->stats->usec, failed = row->stats->failed,
+             rejected = row->stats->rejected;
+    if (!calls && !failed && !rejected)
+        return;
+    LINE("cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n",
+         row->full_name, (unsigned long long)calls, (unsigned long long)usec, ratio(usec, calls),
+         (unsigned long long)rejected, (unsigned long long)failed);
+}
+
+static void write_commandstats(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *row = command_at(i);
+        command_line(out, row);
+        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+            command_line(out, sub);
+    }
+}
+
+static void write_nothing(struct buf *out, const struct facts *f)
+{
+    (void)out;
+    (void)f;
+}
+
+static void write_cluster(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    LINE("cluster_enabled:0\r\n");
+}
+
+static void write_keyspace(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    for (uint32_t db = 0; db < engine_databases(server.engine); db++) {
+        uint64_t keys = 0, with_deadline = 0;
+        engine_db_counts(server.engine, db, &keys, &with_deadline);
+        if (keys)
+            LINE("db%u:keys=%llu,expires=%llu,avg_ttl=0\r\n", db, (unsigned long long)keys,
+                 (unsigned long long)with_deadline);
+    }
+}
+
+static const struct section {
+    const char *name, *title;
+    bool is_default;
+    void (*write)(struct buf *out, const struct facts *f);
+} sections[] = {
+    {"server", "Server", true, write_server},
+    {"clients", "Clients", true, write_clients},
+    {"memory", "Memory", true, write_memory},
+    {"persistence", "Persistence", true, write_persistence},
+    {"stats", "Stats", true, write_stats},
+    {"replication", "Replication", true, write_replication},
+    {"cpu", "CPU", true, write_cpu},
+    {"modules", "Modules", true, write_nothing},
+    {"commandstats", "Commandstats", false, write_commandstats},
+    {"errorstats", "Errorstats", true, write_nothing},
+    {"latencystats", "Latencystats", false, write_nothing},
+    {"cluster", "Cluster", true, write_cluster},
+    {"keyspace", "Keyspace", true, write_keyspace},
+};
+
+static bool is_wanted(const struct section *s, const bytes *names, size_t count)
+{
+    if (count == 0)
+        return s->is_default;
+    for (size_t i = 0; i < count; i++) {
+        if (bytes_is_word(names[i], s->name) || bytes_is_word(names[i], "all") || bytes_is_word(names[i], "everything") ||
+            (bytes_is_word(names[i], "default") && s->is_default))
+            return true;
+    }
+    return false;
+}
+
+void info_write(const bytes *names, size_t count, struct buf *out)
+{
+    struct facts f;
+    gather(&f);
+    bool first = true;
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        if (!is_wanted(&sections[i], names, count))
+            continue;
+        LINE("%s# %s\r\n", first ? "" : "\r\n", sections[i].title);
+        sections[i].write(out, &f);
+        first = false;
+    }
+}

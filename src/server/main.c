@@ -1,0 +1,50 @@
+/* main.c -- the life of the server, as a table of contents. */
+#include "cmd/command.h"
+#include "server/config.h"
+#include "server/logline.h"
+#include "server/start.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int refuse(const char *error)
+{
+    fprintf(stderr, "holdfast: %s\n", error);
+    if (config_text(SETTING_LOGFILE)[0])
+        logline(LOG_WARNING, "%s", error);
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    char error[CONFIG_ERROR_SIZE * 2] = "";
+    enum config_run run;
+
+    if (!config_read(argc, argv, &run, error))
+        return refuse(error);
+    if (run == CONFIG_RUN_HELP)
+        return config_help(), EXIT_SUCCESS;
+    if (run == CONFIG_RUN_VERSION)
+        return puts("holdfast " HF_VERSION), EXIT_SUCCESS;
+    if (!start_is_safe(error, sizeof(error)))
+        return refuse(error);
+    if (run == CONFIG_RUN_CHECK)
+        return puts("the configuration is good"), EXIT_SUCCESS;
+
+    if (!start_process(error, sizeof(error)))
+        return refuse(error);
+    command_table_init();
+    host_bind();
+    host_apply_settings();
+    if (!start_engine(error, sizeof(error)))
+        return refuse(error);
+    if (!start_net(error, sizeof(error))) {
+        engine_close(server.engine);
+        return refuse(error);
+    }
+    start_announce();
+
+    wait_for_end();
+    stop_all();
+    return EXIT_SUCCESS;
+}

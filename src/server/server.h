@@ -1,0 +1,38 @@
+/* server.h -- the one running server: what main.c, host.c and info.c share.
+ *
+ * Immutable between start and stop, except what is marked atomic. One per process,
+ * because struct host's calls carry no context.
+ */
+#ifndef HF_SERVER_SERVER_H
+#define HF_SERVER_SERVER_H
+
+#include "base/buf.h"
+#include "engine/engine.h"
+#include "net/net.h"
+
+#include <stdatomic.h>
+
+enum shutdown_flags { SHUTDOWN_ASKED = 1, SHUTDOWN_SAVE = 2 };
+
+struct server {
+    struct engine *engine;
+    struct net *net;
+    struct net_limits limits;
+    unsigned workers;
+    uint64_t started_us;              /* monotonic */
+    uint64_t started_s;               /* unix time */
+    char run_id[41], replication_id[41];
+    char executable[4096];
+    _Atomic unsigned shutdown;        /* enum shutdown_flags */
+};
+
+extern struct server server;
+
+/* host.c */
+void host_bind(void);                 /* fills struct host */
+void host_apply_settings(void);       /* all LIVE settings, once at start */
+/* info.c */
+void info_write(const bytes *sections, size_t count, struct buf *out);
+void info_reset(void);
+
+#endif

@@ -1,0 +1,327 @@
+/* start.c -- from settings to a serving process, and back.
+ *
+ * SIGTERM, SIGINT and SIGHUP are blocked before the first thread starts, so that every thread
+ * inherits that and only the main thread takes them, in sigwait. SHUTDOWN sends
+ * SIGTERM to the process itself.
+ */
+#include "server/start.h"
+
+#include "cmd/command.h"
+#include "os/os.h"
+#include "server/config.h"
+#include "server/logline.h"
+#include "server/words.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* -- safety -- */
+
+static bool is_loopback(const char *address)
+{
+    if (*address == '-')
+        address++;
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 || strcmp(address, "localhost") == 0;
+}
+
+bool start_is_safe(char *error, size_t size)
+{
+    struct words binds;
+    bool safe = true;
+    if (config_number(SETTING_PORT) == 0 || config_number(SETTING_REQUIREPASS) != 0 ||
+        config_number(SETTING_PROTECTED_MODE) == 0)
+        return true;
+    if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
+        snprintf(error, size, "bind: unbalanced quotes");
+        return false;
+    }
+    for (size_t i = 0; safe && i < binds.count; i++) {
+        if (is_loopback(binds.items[i]))
+            continue;
+        snprintf(error, size,
+                 "bind %s reaches beyond this machine and there is no password, so anyone could read and change the "
+                 "data. Set --requirepass, or bind 127.0.0.1, or say --protected-mode no if the network is safe.",
+                 binds.items[i]);
+        safe = false;
+    }
+    words_release(&binds);
+    return safe;
+}
+
+/* -- process -- */
+
+static sigset_t end_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    return set;
+}
+
+static bool go_to_background(char *error, size_t size)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0) {
+        snprintf(error, size, "cannot go to the background: %s", strerror(errno));
+        return false;
+    }
+    if (child > 0)
+        _exit(0);
+    setsid();
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        if (null > STDERR_FILENO)
+            close(null);
+    }
+    return true;
+}
+
+static bool write_pidfile(char *error, size_t size)
+{
+    const char *path = config_text(SETTING_PIDFILE);
+    if (!path[0])
+        return true;
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        snprintf(error, size, "cannot write the pid file %s: %s", path, strerror(errno));
+        return false;
+    }
+    fprintf(file, "%d\n", (int)getpid());
+    fclose(file);
+    return true;
+}
+
+/* Descriptors for every client and some for files; as many as the system gives. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config_number(SETTING_MAXCLIENTS) + 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    struct rlimit raised = {.rlim_cur = wanted, .rlim_max = wanted > limit.rlim_max ? wanted : limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        return;
+    raised.rlim_cur = raised.rlim_max = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &raised);
+    logline(LOG_WARNING, "the system allows %llu open files: fewer than maxclients %lld needs (see ulimit -n)",
+            (unsigned long long)limit.rlim_max, (long long)config_number(SETTING_MAXCLIENTS));
+}
+
+static void make_id(char out[41])
+{
+    uint8_t random[20];
+    OS.random(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(out + 2 * i, 3, "%02x", random[i]);
+}
+
+static unsigned choose_workers(void)
+{
+    int64_t wanted = config_number(SETTING_WORKERS);
+    cpu_set_t processors;
+    CPU_ZERO(&processors);
+    if (wanted == 0 && sched_getaffinity(0, sizeof(processors), &processors) == 0)
+        wanted = CPU_COUNT(&processors);
+    return (unsigned)(wanted < 1 ? 1 : wanted > WORKERS_MAX ? WORKERS_MAX : wanted);
+}
+
+bool start_process(char *error, size_t size)
+{
+    if (config_number(SETTING_DAEMONIZE) && !go_to_background(error, size))
+        return false;
+    sigset_t signals = end_signals();
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    const char *logfile = config_text(SETTING_LOGFILE);
+    int result = logline_open(logfile);
+    if (result < 0) {
+        snprintf(error, size, "cannot open the log file %s: %s", logfile, strerror(-result));
+        return false;
+    }
+    logline_set_level((enum log_level)config_number(SETTING_LOGLEVEL));
+    raise_descriptor_limit();
+    server.workers = choose_workers();
+    server.started_us = OS.monotonic_us();
+    server.started_s = OS.wall_ms() / 1000;
+    make_id(server.run_id);
+    make_id(server.replication_id);
+    ssize_t length = readlink("/proc/self/exe", server.executable, sizeof(server.executable) - 1);
+    server.executable[length > 0 ? length : 0] = 0;
+    return write_pidfile(error, size);
+}
+
+/* -- engine: recovery that takes longer than two seconds says how far it is -- */
+
+#define PROGRESS_EVERY_US 2000000u
+
+static struct {
+    pthread_mutex_t lock;
+    bool recovering;
+    char what[64];
+    uint64_t began_us, said_us;
+} progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void say_progress(const char *what, uint64_t done, uint64_t total, uint64_t spent_us)
+{
+    double seconds = (double)spent_us / 1e6, rate = (double)done / (seconds > 0 ? seconds : 1);
+    bool in_bytes = strstr(what, "log") != NULL;
+    logline(LOG_NOTICE, "%s: %.0f %%, %.1f %s, %.0f s left", what, total ? 100.0 * (double)done / (double)total : 0.0,
+            rate / (in_bytes ? 1e6 : 1e3), in_bytes ? "MB/s" : "thousand keys/s",
+            rate > 0 && total > done ? (double)(total - done) / rate : 0.0);
+}
+
+static void on_progress(void *context, const char *what, uint64_t done, uint64_t total)
+{
+    (void)context;
+    uint64_t now = OS.monotonic_us();
+    pthread_mutex_lock(&progress.lock);
+    if (progress.recovering && strncmp(progress.what, what, sizeof(progress.what) - 1) != 0) {
+        snprintf(progress.what, sizeof(progress.what), "%s", what);
+        progress.began_us = progress.said_us = now;
+    } else if (progress.recovering && now - progress.said_us >= PROGRESS_EVERY_US) {
+        progress.said_us = now;
+        say_progress(what, done, total, now - progress.began_us);
+    }
+    pthread_mutex_unlock(&progress.lock);
+}
+
+static void set_recovering(bool recovering)
+{
+    pthread_mutex_lock(&progress.lock);
+    progress.recovering = recovering;
+    pthread_mutex_unlock(&progress.lock);
+}
+
+bool start_engine(char *error, size_t size)
+{
+    char detail[CONFIG_ERROR_SIZE] = "";
+    struct engine_config config = {
+        .dir = config_text(SETTING_DIR),
+        .databases = (uint32_t)config_number(SETTING_DATABASES),
+        .workers = server.workers,
+        .durability = (enum durability)config_number(SETTING_DURABILITY),
+        .segment_size = (uint64_t)config_number(SETTING_SEGMENT_SIZE),
+        .interval_ms = (uint32_t)config_number(SETTING_INTERVAL_MS),
+        .interval_bytes = (uint64_t)config_number(SETTING_INTERVAL_BYTES),
+        .maxmemory = (uint64_t)config_number(SETTING_MAXMEMORY),
+        .auto_snapshot = config_number(SETTING_AUTO_SNAPSHOT) != 0,
+        .wake_workers = net_wake_workers,
+        .on_progress = on_progress,
+        .on_log_line = logline_callback,
+    };
+    set_recovering(true);
+    status s = engine_open(&config, &server.engine, detail, sizeof(detail));
+    set_recovering(false);
+    if (s == HF_OK)
+        return true;
+    snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));
+    return false;
+}
+
+/* -- network -- */
+
+bool start_net(char *error, size_t size)
+{
+    char detail[CONFIG_ERROR_SIZE] = "";
+    struct words binds;
+    if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
+        snprintf(error, size, "bind: unbalanced quotes");
+        return false;
+    }
+    struct net_config config = {
+        .binds = (const char *const *)binds.items,
+        .bind_count = binds.count,
+        .port = (uint16_t)config_number(SETTING_PORT),
+        .unix_path = config_text(SETTING_UNIXSOCKET),
+        .unix_mode = (unsigned)config_number(SETTING_UNIXSOCKETPERM),
+        .backlog = (int)config_number(SETTING_TCP_BACKLOG),
+        .workers = server.workers,
+        .limits = &server.limits,
+        .engine = server.engine,
+        .default_durability = (int)config_number(SETTING_DURABILITY),
+        .on_log_line = logline_callback,
+    };
+    status s = net_start(&config, &server.net, detail, sizeof(detail));
+    words_release(&binds);
+    if (s == HF_OK)
+        return true;
+    snprintf(error, size, "cannot listen on port %lld: %s", (long long)config_number(SETTING_PORT),
+             detail[0] ? detail : status_text(s));
+    return false;
+}
+
+static const char *durability_in_words(void)
+{
+    switch (engine_logged(server.engine) ? config_number(SETTING_DURABILITY) : DURABILITY_NONE) {
+    case DURABILITY_COMMIT: return "commit: a write is acknowledged when it is on disk";
+    case DURABILITY_INTERVAL:
+        return "interval: a write is acknowledged when a process crash cannot take it back; it is on disk within the interval";
+    default: return "none: MEMORY ONLY, everything is gone when this process ends";
+    }
+}
+
+void start_announce(void)
+{
+    struct engine_stats stats;
+    char inert[1024];
+    engine_stats(server.engine, &stats);
+    logline(LOG_NOTICE, "holdfast " HF_VERSION ", process %d, %u workers", (int)getpid(), server.workers);
+    logline(LOG_NOTICE, "data in %s; %llu keys; recovery took %llu ms", config_text(SETTING_DIR),
+            (unsigned long long)stats.keys, (unsigned long long)stats.recovery_ms);
+    logline(LOG_NOTICE, "durability %s", durability_in_words());
+    if (config_inert_given(inert, sizeof(inert)))
+        logline(LOG_VERBOSE, "settings without effect here: %s", inert);
+    const char *path = config_text(SETTING_UNIXSOCKET);
+    logline(LOG_NOTICE, "ready on port %lld (%s)%s%s", (long long)config_number(SETTING_PORT), config_text(SETTING_BIND),
+            path[0] ? " and " : "", path);
+}
+
+/* -- the end -- */
+
+void wait_for_end(void)
+{
+    sigset_t signals = end_signals();
+    for (int taken = 0;;) {
+        if (sigwait(&signals, &taken) != 0)
+            continue;
+        if (taken == SIGHUP) {
+            logline_reopen();
+            continue;
+        }
+        if (atomic_load(&server.shutdown) & SHUTDOWN_ASKED)
+            logline(LOG_NOTICE, "SHUTDOWN was asked for");
+        else
+            logline(LOG_NOTICE, "%s received", taken == SIGTERM ? "SIGTERM" : "SIGINT");
+        return;
+    }
+}
+
+void stop_all(void)
+{
+    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) {
+        status s = engine_snapshot_wait(server.engine);
+        if (s != HF_OK)
+            logline(LOG_WARNING, "the snapshot failed: %s; the log holds everything", status_text(s));
+    }
+    if (server.net)
+        net_stop(server.net, (unsigned)config_number(SETTING_SHUTDOWN_TIMEOUT) * 1000);
+    if (server.engine)
+        engine_close(server.engine);
+    if (config_text(SETTING_PIDFILE)[0])
+        OS.unlink(config_text(SETTING_PIDFILE));
+    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : "gone");
+}

@@ -1,0 +1,15 @@
+/* start.h -- the steps of main.c: each does one thing and says in words why it cannot. */
+#ifndef HF_SERVER_START_H
+#define HF_SERVER_START_H
+
+#include "server/server.h"
+
+bool start_is_safe(char *error, size_t size);  /* no public address without a password */
+bool start_process(char *error, size_t size);  /* background, signals, log, limits, pid file */
+bool start_engine(char *error, size_t size);   /* opens and recovers, with progress lines */
+bool start_net(char *error, size_t size);
+void start_announce(void);                     /* the lines that an operator reads first */
+void wait_for_end(void);                       /* sleeps until a signal or SHUTDOWN */
+void stop_all(void);                           /* drain, close the engine, remove the pid file */
+
+#endif
