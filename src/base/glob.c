@@ -59,6 +59,8 @@ bool glob_match(bytes pattern, bytes text, bool ignore_case)
 {
     size_t p = 0, t = 0;
     size_t star_p = SIZE_MAX, star_t = 0;
+    if (text.size == 0) /* Redis: the empty text matches nothing but "" and the lone star */
+        return pattern.size == 0 || (pattern.size == 1 && pattern.data[0] == '*');
     while (t < text.size) {
         if (p < pattern.size && pattern.data[p] == '*') {
             star_p = ++p;

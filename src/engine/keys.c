@@ -12,7 +12,7 @@ static const char *encoding_name(const struct entry *e)
     case ENC_OBJECT:
         return type_ops_of((int)entry_type(e))->encoding(entry_pointer(e));
     case ENC_BYTES:
-        return entry_value_size(e) <= 44 ? "embstr" : "raw";
+        return entry_value_size(e) <= 44 && !(e->fields & FIELD_RAW) ? "embstr" : "raw";
     default:
         return "raw";
     }

@@ -114,6 +114,7 @@ static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enu
     image.clock = clock_now(t);
     image.encoding = encoding;
     image.value = value;
+    image.raw = !log; /* APPEND and SETRANGE, which log their own effect */
     return txn_put(t, k, spot, &image, NULL, log);
 }
 

@@ -9,7 +9,7 @@ static uint8_t image_fields(const struct entry_image *image)
 {
     bool wide = image->key.size > UINT8_MAX || image->value.size > UINT8_MAX;
     return (uint8_t)((image->deadline_ms ? FIELD_DEADLINE : 0) | (image->has_version ? FIELD_VERSION : 0) |
-                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0));
+                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0));
 }
 
 size_t entry_image_size(const struct entry_image *image)
@@ -51,7 +51,7 @@ void entry_write(struct entry *block, const struct entry_image *image)
 struct entry_image entry_read(const struct entry *e)
 {
     struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
-                                .clock = e->clock, .key = entry_key(e), .value = entry_inline(e)};
+                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .key = entry_key(e), .value = entry_inline(e)};
     const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? 6 : 0);
     if (e->fields & FIELD_VERSION) {
         image.has_version = true;
