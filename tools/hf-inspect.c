@@ -3,6 +3,8 @@
  * One row per kind of file in `commands`; a row's run gets the words behind its name and
  * returns the exit code: 0 sound, 1 damaged, 2 could not be read.
  */
+#include "hf-inspect.h"
+
 #include "base/memory.h"
 #include "durable/segment.h"
 #include "os/os.h"
@@ -130,6 +132,7 @@ static const struct command {
     int (*run)(int count, char **words);
 } commands[] = {
     {"log", "log FILE...", "groups and records of log segments, in the order given", log_inspect},
+    {"snapshot", "snapshot [-v] FILE...", "header, blocks and ranges of snapshots; -v: every entry", snapshot_inspect},
 };
 
 static void help(FILE *out)

@@ -68,6 +68,6 @@ bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t 
         reply_errorf(c->reply, "ERR invalid expire time in '%s' command", c->command->full_name);
         return false;
     }
-    *deadline_ms = (uint64_t)when < DEADLINE_MS_MAX ? (uint64_t)when : DEADLINE_MS_MAX;
+    *deadline_ms = (uint64_t)when;
     return true;
 }

@@ -8,9 +8,6 @@
 
 #include "cmd/command.h"
 
-/* Unix milliseconds that an entry can hold as its deadline (48 bits): the year 10889. */
-#define DEADLINE_MS_MAX ((UINT64_C(1) << 48) - 1)
-
 /* True after the status was replied: if (arg_refused(c, string_get(...))) return; */
 static inline bool arg_refused(struct call *c, status s)
 {
@@ -30,8 +27,9 @@ void arg_wrong_count(struct call *c); /* replies "wrong number of arguments for 
 enum expire_unit { EXPIRE_NONE, EXPIRE_EX, EXPIRE_PX, EXPIRE_EXAT, EXPIRE_PXAT };
 bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms);
 
-/* "%.*s" of a client's word: at most 128 bytes. */
+/* "%.*s" of a client's word: its first 128 bytes, or the whole. */
 #define WORD_FORMAT "%.*s"
-#define WORD(w)     (int)((w).size < 128 ? (w).size : 128), (const char *)(w).data
+#define WORD(w)       (int)((w).size < 128 ? (w).size : 128), (const char *)(w).data
+#define WORD_WHOLE(w) (int)((w).size < INT32_MAX ? (w).size : INT32_MAX), (const char *)(w).data
 
 #endif

@@ -540,6 +540,13 @@ static void abort_multi(struct session *s)
 static enum exec_result run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     const struct command *row = p->command;
+    if (HF_UNLIKELY(row && row->handler == cmd_exec && p->argc != 1)) {
+        /* an EXEC that is refused ends the transaction all the same */
+        queue_reset(s);
+        session_unwatch(s);
+        reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
+        return EXEC_DONE;
+    }
     if (HF_UNLIKELY(!row || row->subcommands || !command_arity_fits(row, p->argc)))
         row = command_resolve(p->argv, p->argc, &s->reply);
     if (HF_UNLIKELY(!row)) {

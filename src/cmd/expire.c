@@ -16,7 +16,7 @@ static bool take_conditions(struct call *c, unsigned *conditions)
         else if (bytes_is_word(c->argv[i], "LT"))
             *conditions |= DEADLINE_LT;
         else {
-            reply_errorf(c->reply, "ERR Unsupported option " WORD_FORMAT, WORD(c->argv[i]));
+            reply_errorf(c->reply, "ERR Unsupported option " WORD_FORMAT, WORD_WHOLE(c->argv[i]));
             return false;
         }
     }
@@ -44,8 +44,6 @@ static void expire(struct call *c, int64_t scale, bool relative)
         return;
     }
     uint64_t deadline_ms = when > 0 ? (uint64_t)when : 1; /* 0 would say: none */
-    if (deadline_ms > DEADLINE_MS_MAX)
-        deadline_ms = DEADLINE_MS_MAX;
     reply_int(c->reply, key_set_deadline(c->txn, call_key(c, 0), deadline_ms, conditions));
 }
 

@@ -1,6 +1,8 @@
 /* reply.c -- error lines: the only events that are put together here. */
 #include "cmd/reply.h"
 
+#include "base/memory.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -8,12 +10,18 @@
 
 void reply_errorf(struct reply *r, const char *format, ...)
 {
-    char line[ERROR_LINE_MAX];
-    va_list arguments;
+    char line[ERROR_LINE_MAX], *whole = line;
+    va_list arguments, again;
     va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
+    va_copy(again, arguments);
+    int size = vsnprintf(line, sizeof(line), format, arguments);
+    if (size >= (int)sizeof(line) && (whole = mem_try_alloc((size_t)size + 1)))
+        vsnprintf(whole, (size_t)size + 1, format, again);
+    va_end(again);
     va_end(arguments);
-    reply_error_line(r, line);
+    reply_error_line(r, whole ? whole : line);
+    if (whole != line)
+        mem_free(whole);
 }
 
 void reply_status(struct reply *r, status s)

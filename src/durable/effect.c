@@ -95,7 +95,7 @@ status entry_decode(bytes in, struct entry_image *image, void **object)
     result.encoding = (enum encoding)(kind >> 4);
     if (fields & ~(FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS))
         return HF_ERR_CORRUPT;
-    if (fields & FIELD_DEADLINE && (!take_varint(&in, &result.deadline_ms) || result.deadline_ms == 0 || result.deadline_ms >> 48))
+    if (fields & FIELD_DEADLINE && (!take_varint(&in, &result.deadline_ms) || result.deadline_ms == 0))
         return HF_ERR_CORRUPT;
     result.has_version = fields & FIELD_VERSION;
     if (result.has_version && !take_varint(&in, &result.version))

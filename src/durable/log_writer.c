@@ -493,10 +493,10 @@ static void write_all(struct log *log)
 static uint64_t sync_due_us(struct log *log)
 {
     uint64_t since = atomic_load(&log->unsynced_us), now = OS.monotonic_us();
-    uint64_t bytes = log->file_lsn - atomic_load(&log->durable);
+    uint64_t unsynced = log->file_lsn - atomic_load(&log->durable);
     uint64_t half = (uint64_t)atomic_load(&log->interval_ms) * 1000 / 2;
-    if (log->want_sync || atomic_load(&log->starved) || bytes >= log->config.ring_size / 2 ||
-        bytes >= log->config.interval_bytes / 2 || now >= since + half)
+    if (log->want_sync || atomic_load(&log->starved) || unsynced >= log->config.ring_size / 2 ||
+        unsynced >= log->config.interval_bytes / 2 || now >= since + half)
         return 0;
     return since + half - now;
 }

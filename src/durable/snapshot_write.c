@@ -291,7 +291,8 @@ static status emit_range(struct writer *x)
     uint32_t entries = 0;
     for (; next < c->mark_count; next++) {
         const struct mark *m = &c->marks[next];
-        buf_append(&x->block, c->bytes.data + taken, m->offset - taken);
+        if (m->offset > taken)
+            buf_append(&x->block, c->bytes.data + taken, m->offset - taken);
         buf_append(&x->block, m->blob->data, m->blob->size);
         taken = m->offset;
         if (x->block.size >= SNAPSHOT_BLOCK_TARGET && taken < c->bytes.size) {

@@ -76,7 +76,7 @@ bool key_set_deadline(struct txn *t, const struct key *k, uint64_t deadline_ms, 
         txn_remove(t, k, &spot, true, false);
         return true;
     }
-    if (old) {
+    if (entry_deadline_fits(e, deadline_ms)) {
         if (t->undoing)
             txn_undo_push(t, UNDO_DEADLINE, k, &spot)->deadline_ms = old;
         entry_set_deadline(e, deadline_ms);

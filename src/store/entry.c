@@ -9,7 +9,8 @@ static uint8_t image_fields(const struct entry_image *image)
 {
     bool wide = image->key.size > UINT8_MAX || image->value.size > UINT8_MAX;
     return (uint8_t)((image->deadline_ms ? FIELD_DEADLINE : 0) | (image->has_version ? FIELD_VERSION : 0) |
-                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0));
+                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0) |
+                     (image->deadline_ms >> 48 ? FIELD_LONG_DEADLINE : 0));
 }
 
 size_t entry_image_size(const struct entry_image *image)
@@ -31,8 +32,9 @@ void entry_write(struct entry *block, const struct entry_image *image)
         block->value_size = (uint8_t)image->value.size;
     }
     if (fields & FIELD_DEADLINE) {
-        memcpy(p, &image->deadline_ms, 6);
-        p += 6;
+        size_t size = fields & FIELD_LONG_DEADLINE ? 8 : 6;
+        memcpy(p, &image->deadline_ms, size);
+        p += size;
     }
     if (fields & FIELD_VERSION) {
         put_u64(p, image->version);
@@ -52,7 +54,7 @@ struct entry_image entry_read(const struct entry *e)
 {
     struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
                                 .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .key = entry_key(e), .value = entry_inline(e)};
-    const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? 6 : 0);
+    const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? e->fields & FIELD_LONG_DEADLINE ? 8 : 6 : 0);
     if (e->fields & FIELD_VERSION) {
         image.has_version = true;
         image.version = get_u64(p);
@@ -67,8 +69,8 @@ struct entry_image entry_read(const struct entry *e)
 
 void entry_set_deadline(struct entry *e, uint64_t ms)
 {
-    hf_assert(e->fields & FIELD_DEADLINE && ms > 0);
-    memcpy((uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0), &ms, 6);
+    hf_assert(entry_deadline_fits(e, ms) && ms > 0);
+    memcpy((uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0), &ms, e->fields & FIELD_LONG_DEADLINE ? 8 : 6);
 }
 
 struct blob *blob_new(size_t size, size_t capacity)

@@ -4,7 +4,7 @@
  *   0 u8 kind: low 4 bits enum type, high 4 bits enum encoding
  *   1 u8 fields: FIELD_* bits            2 u8 key size   3 u8 value size (narrow)
  *   4 u32 clock: 24 bits seconds of the last access, 8 bits frequency
- *   8 [wide: u32 key size, u32 value size] [deadline 6 bytes, ms] [version 8] [client flags 4]
+ *   8 [wide: u32 key size, u32 value size] [deadline 6 or 8 bytes, ms] [version 8] [client flags 4]
  *   then key bytes, value bytes.
  * A value of encoding ENC_BLOB or ENC_OBJECT is an 8-byte pointer: to a counted
  * struct blob, or to the object of the type's type_ops.
@@ -20,7 +20,7 @@
 /* On disk: never renumber. */
 enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 5, TYPE_COUNT };
 enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_BLOB = 2, ENC_OBJECT = 3 };
-enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */ };
+enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */ };
 
 #define KEY_SIZE_MAX (512u << 20)
 #define ENTRY_INLINE_MAX 16384 /* values above it are blobs */
@@ -48,8 +48,9 @@ static inline enum encoding entry_encoding(const struct entry *e) { return (enum
 /* Bytes of optional fields before the deadline, and before the key. */
 static inline size_t entry_fields_size(uint8_t fields)
 {
-    static const uint8_t sizes[16] = {0, 6, 8, 14, 4, 10, 12, 18, 8, 14, 16, 22, 12, 18, 20, 26};
-    return sizes[fields & 15];
+    static const uint8_t sizes[32] = {0, 6, 8, 14, 4, 10, 12, 18, 8, 14, 16, 22, 12, 18, 20, 26,
+                                      0, 8, 8, 16, 4, 12, 12, 20, 8, 16, 16, 24, 12, 20, 20, 28};
+    return sizes[fields & 31];
 }
 
 static inline size_t entry_key_size(const struct entry *e)
@@ -79,7 +80,11 @@ static inline uint64_t entry_deadline(const struct entry *e)
     if (!(e->fields & FIELD_DEADLINE))
         return 0;
     uint64_t deadline = 0;
-    memcpy(&deadline, (const uint8_t *)e + 8 + (e->fields & FIELD_WIDE ? 8 : 0), 6);
+    const uint8_t *at = (const uint8_t *)e + 8 + (e->fields & FIELD_WIDE ? 8 : 0);
+    if (e->fields & FIELD_LONG_DEADLINE)
+        memcpy(&deadline, at, 8);
+    else
+        memcpy(&deadline, at, 6);
     return deadline;
 }
 
@@ -94,8 +99,12 @@ static inline void *entry_pointer(const struct entry *e)
 size_t entry_image_size(const struct entry_image *image);
 void entry_write(struct entry *block, const struct entry_image *image); /* block: entry_image_size bytes */
 struct entry_image entry_read(const struct entry *e);                   /* views into the block */
-/* In place; only when the entry already has a deadline field and ms > 0. */
+/* In place; only when entry_deadline_fits: the entry has a deadline field, wide enough. ms > 0. */
 void entry_set_deadline(struct entry *e, uint64_t ms);
+static inline bool entry_deadline_fits(const struct entry *e, uint64_t ms)
+{
+    return e->fields & FIELD_DEADLINE && ((ms >> 48) != 0) == ((e->fields & FIELD_LONG_DEADLINE) != 0);
+}
 static inline size_t entry_size(const struct entry *e)
 {
     return sizeof(*e) + entry_fields_size(e->fields) + entry_key_size(e) + entry_value_size(e);

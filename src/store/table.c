@@ -22,6 +22,7 @@
 #define SPILL_STASH 15u
 #define DISTANCE_MAX 14u
 #define MOVE_BUCKETS 4u
+#define RENEW_BUCKETS_MAX 16384u /* 0.1 ms */
 #define META_ENROLLED (1u << 25)
 
 static uint32_t home_of(const struct index *x, uint64_t hash)
@@ -289,6 +290,21 @@ static void move_entry(struct table *t, struct entry *e)
     index_put(t, &t->next, t->hash_of(t->context, entry_key(e)), e);
 }
 
+/* Growth has enrolled every bucket anew; forgets the items that named the old index, which would otherwise
+ * stay until their time comes. One slice, so tables that a slice cannot walk keep them. */
+static void wheel_renew(struct table *t)
+{
+    const struct index *x = &t->now;
+    if (!t->wheel || x->bucket_count > RENEW_BUCKETS_MAX)
+        return;
+    wheel_clear(t->wheel);
+    for (uint32_t n = 0; n < x->bucket_count; n++) {
+        uint32_t meta = x->chunks[n / CHUNK_BUCKETS] ? bucket_at(x, n)->meta : 0;
+        if (meta & META_ENROLLED)
+            wheel_add(t->wheel, meta >> 16 & 511, n << 1);
+    }
+}
+
 /* Moves one run; finishes the growth after the last. */
 static void growth_step(struct table *t, uint64_t tail)
 {
@@ -343,6 +359,7 @@ static void growth_step(struct table *t, uint64_t tail)
         t->next = (struct index){0};
         t->growing = false;
         t->frontier = 0;
+        wheel_renew(t);
     }
 }
 

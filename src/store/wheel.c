@@ -9,6 +9,8 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
+#include <string.h>
+
 #define LEVELS 8
 #define CHUNK_ITEMS 13
 
@@ -32,10 +34,8 @@ struct wheel *wheel_new(uint64_t now_ms)
     return w;
 }
 
-void wheel_free(struct wheel *w)
+void wheel_clear(struct wheel *w)
 {
-    if (!w)
-        return;
     for (unsigned i = 0; i < WHEEL_SLOTS; i++) {
         while (w->slots[i]) {
             struct items *next = w->slots[i]->next;
@@ -43,6 +43,14 @@ void wheel_free(struct wheel *w)
             w->slots[i] = next;
         }
     }
+    memset(w->occupied, 0, sizeof(w->occupied));
+    w->chunk_count = 0;
+}
+
+void wheel_free(struct wheel *w)
+{
+    if (w)
+        wheel_clear(w);
     mem_free(w);
 }
 

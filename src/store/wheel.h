@@ -20,6 +20,7 @@ void wheel_free(struct wheel *w);
 unsigned wheel_slot_for(const struct wheel *w, uint64_t deadline_ms);
 uint64_t wheel_slot_time(const struct wheel *w, unsigned slot); /* when it fires */
 void wheel_add(struct wheel *w, unsigned slot, uint32_t item);
+void wheel_clear(struct wheel *w); /* drops all items; time stays */
 uint64_t wheel_next(const struct wheel *w); /* time of the next slot to fire, UINT64_MAX: empty */
 /* Takes one item whose slot has begun by now_ms; false: none, and time has moved to now_ms. */
 bool wheel_take(struct wheel *w, uint64_t now_ms, uint32_t *item, unsigned *slot);
