@@ -121,7 +121,7 @@ static int block_print(const struct snapshot_file *f, uint64_t i, struct snapsho
 static int file_print(const char *path, bool verbose)
 {
     char detail[DETAIL_SIZE] = "";
-    struct snapshot_file f;
+    static struct snapshot_file f; /* too large for the stack; the tool has one thread */
     struct snapshot_scratch scratch = {0};
     struct totals totals = {0};
     status s = snapshot_file_open(&f, path, detail, sizeof(detail));

@@ -226,13 +226,13 @@ static void timespec_after_ms(struct timespec *t, unsigned ms)
 }
 
 /* A failed log heals by itself within a second as a rule; after five the caller hears of it. */
-status log_wait_durable(struct log *log, uint64_t lsn)
+static status wait_for(struct log *log, uint64_t (*position)(const struct log *), uint64_t lsn, bool sync)
 {
     uint64_t failed_since = 0;
     status result = HF_OK;
     atomic_fetch_add(&log->waiters, 1);
     pthread_mutex_lock(&log->wait_lock);
-    while (log_durable(log) < lsn) {
+    while (position(log) < lsn) {
         enum log_state state = log_state(log);
         uint64_t now = OS.monotonic_us();
         if (state == LOG_OK)
@@ -243,7 +243,8 @@ status log_wait_durable(struct log *log, uint64_t lsn)
             result = state == LOG_FULL ? HF_ERR_DISK_FULL : HF_ERR_LOG_BROKEN;
             break;
         }
-        log_sync_now(log);
+        if (sync)
+            log_sync_now(log);
         struct timespec until;
         timespec_after_ms(&until, 50);
         pthread_cond_timedwait(&log->wait_moved, &log->wait_lock, &until);
@@ -251,6 +252,16 @@ status log_wait_durable(struct log *log, uint64_t lsn)
     pthread_mutex_unlock(&log->wait_lock);
     atomic_fetch_sub(&log->waiters, 1);
     return result;
+}
+
+status log_wait_durable(struct log *log, uint64_t lsn)
+{
+    return wait_for(log, log_durable, lsn, true);
+}
+
+status log_wait_written(struct log *log, uint64_t lsn)
+{
+    return log_written(log) >= lsn ? HF_OK : wait_for(log, log_written, lsn, false);
 }
 
 void log_trim(struct log *log, uint64_t below_lsn)

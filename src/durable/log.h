@@ -73,6 +73,8 @@ uint64_t log_durable(const struct log *log); /* everything below is on disk */
 enum log_state log_state(const struct log *log);
 /* Blocks the calling thread until durable_lsn >= lsn; for SAVE, shutdown, the library and tests. */
 status log_wait_durable(struct log *log, uint64_t lsn) HF_CHECK;
+/* The same for written_lsn: safe from a crash of the process. For the library in `interval`. */
+status log_wait_written(struct log *log, uint64_t lsn) HF_CHECK;
 uint64_t log_time_ms(const struct log *log); /* highest transaction time logged */
 
 /* Segments wholly below lsn are recycled. Called when a snapshot is published. */

@@ -40,6 +40,22 @@ static status lock_directory(struct engine *e, char *detail, size_t size)
     return HF_OK;
 }
 
+/* Makes the data directory's own name durable: what is fsynced in it is lost with it. */
+static int sync_parent(const char *dir)
+{
+    char parent[4096];
+    size_t size = strlen(dir);
+    while (size > 1 && dir[size - 1] == '/')
+        size--;
+    while (size > 0 && dir[size - 1] != '/')
+        size--;
+    while (size > 1 && dir[size - 1] == '/')
+        size--;
+    snprintf(parent, sizeof(parent), "%.*s", size ? (int)size : 1, size ? dir : ".");
+    int result = OS.sync_dir(parent);
+    return result == -EACCES || result == -EPERM ? 0 : result; /* not ours to open; then not ours to have made */
+}
+
 static status read_identity(struct engine *e, uint64_t *secret, char *detail, size_t size)
 {
     char path[4096];
@@ -51,7 +67,9 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
     if (result == -ENOENT) {
         OS.random(fresh + 8, 16);
         put_u32(fresh + 28, crc32c(0, fresh, 28));
-        result = e->config.durability == DURABILITY_NONE ? 0 : os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
+        result = e->config.durability == DURABILITY_NONE ? 0 : sync_parent(e->dir);
+        if (result == 0 && e->config.durability != DURABILITY_NONE)
+            result = os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
     } else if (result == 0) {
         bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
                     get_u32((uint8_t *)data + 28) == crc32c(0, data, 28);

@@ -131,8 +131,7 @@ hf_status hf_commit(hf_txn *t)
     if (!e->log)
         return HF_OK;
     log_kick(e->log);
-    if (e->config.durability == DURABILITY_COMMIT)
-        s = log_wait_durable(e->log, lsn);
+    s = e->config.durability == DURABILITY_COMMIT ? log_wait_durable(e->log, lsn) : log_wait_written(e->log, lsn);
     return (hf_status)s;
 }
 
