@@ -56,6 +56,21 @@ static int sync_parent(const char *dir)
     return result == -EACCES || result == -EPERM ? 0 : result; /* not ours to open; then not ours to have made */
 }
 
+static void find_log(void *context, const char *name)
+{
+    if (strncmp(name, "log-", 4) == 0)
+        *(bool *)context = true;
+}
+
+static status look_for_log(const struct engine *e, bool *found, char *detail, size_t size)
+{
+    *found = false;
+    int listed = OS.list_dir(e->dir, find_log, found);
+    if (listed < 0)
+        snprintf(detail, size, "the data directory %s cannot be listed: %s", e->dir, strerror(-listed));
+    return listed < 0 ? HF_ERR_IO : HF_OK;
+}
+
 static status read_identity(struct engine *e, uint64_t *secret, char *detail, size_t size)
 {
     char path[4096];
@@ -64,6 +79,17 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
     uint8_t fresh[IDENTITY_SIZE] = "HFIDENT1";
     snprintf(path, sizeof(path), "%s/holdfast.id", e->dir);
     int result = os_read_file(path, IDENTITY_SIZE, &data, &length);
+    if (result == -ENOENT && e->config.durability != DURABILITY_NONE) {
+        bool has_log; /* a fresh identity would make it somebody else's, and so lose it silently */
+        status s = look_for_log(e, &has_log, detail, size);
+        if (s == HF_OK && has_log) {
+            snprintf(detail, size, "%s is missing, and %s holds a log that cannot be read without it; restore the file, or "
+                     "choose another --dir", path, e->dir);
+            s = HF_ERR_CORRUPT;
+        }
+        if (s != HF_OK)
+            return s;
+    }
     if (result == -ENOENT) {
         OS.random(fresh + 8, 16);
         put_u32(fresh + 28, crc32c(0, fresh, 28));
@@ -149,25 +175,21 @@ static void map_complete(struct engine *e)
     }
 }
 
-static void find_log(void *context, const char *name)
-{
-    if (strncmp(name, "log-", 4) == 0)
-        *(bool *)context = true;
-}
-
 static status recover(struct engine *e, struct log_start *start, char *detail, size_t size)
 {
-    bool has_log = false;
+    bool has_log;
     struct recovery r = {.engine = e, .threads = (int)e->config.workers < 2 ? 2 : (int)e->config.workers};
     r.load = (struct snapshot_load){.dir = e->dir, .log_id = e->log_id, .store = e->store, .threads = r.threads,
                                     .heaps = e->heaps, .progress = load_progress, .context = &r};
-    (void)OS.list_dir(e->dir, find_log, &has_log);
+    status s = look_for_log(e, &has_log, detail, size);
+    if (s != HF_OK)
+        return s;
     if (has_log && e->config.durability == DURABILITY_NONE) {
         snprintf(detail, size, "%s holds a log, and a memory-only server would not continue it; start with --durability "
                  "interval or commit, or choose another --dir", e->dir);
         return HF_ERR_INVALID;
     }
-    status s = snapshot_load(&r.load, detail, size);
+    s = snapshot_load(&r.load, detail, size);
     if (s != HF_OK)
         return s;
     map_init(e, &r.load);

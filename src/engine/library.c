@@ -15,7 +15,7 @@
 #include "engine/strings.h"
 #include "os/os.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #define CREDIT (RECORD_DIRECT_MAX + 1024u)
 #define CREDIT_WAIT_US 1000u
@@ -29,6 +29,8 @@ struct hf_db {
 struct hf_txn {
     struct hf_db *db;
     struct txn *txn;
+    size_t count;
+    uint64_t hashes[]; /* of the keys that hf_begin named, ascending */
 };
 
 const hf_status HF_INVALID_STATUS = HF_ERR_INVALID;
@@ -86,6 +88,12 @@ static status take_credit(struct engine *e)
     return HF_OK;
 }
 
+static int hash_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
 hf_status hf_begin(hf_db *db, const hf_slice *keys, size_t count, hf_txn **out)
 {
     struct engine *e = db->engine;
@@ -100,14 +108,18 @@ hf_status hf_begin(hf_db *db, const hf_slice *keys, size_t count, hf_txn **out)
     atomic_store(&e->time_high, now);
     txn_reset(db->txn, now);
     db->txn->undoing = true;
+    hf_txn *t = mem_alloc(sizeof(*t) + count * sizeof(t->hashes[0]));
+    t->db = db;
+    t->txn = db->txn;
+    t->count = count;
     for (size_t i = 0; i < count; i++) {
         struct key k;
         txn_locate(e, 0, view(keys[i]), &k);
         txn_lock_add(db->txn, k.stripe);
+        t->hashes[i] = k.hash;
     }
+    qsort(t->hashes, count, sizeof(t->hashes[0]), hash_compare);
     txn_lock_all_wait(db->txn);
-    hf_txn *t = mem_alloc(sizeof(*t));
-    *t = (hf_txn){db, db->txn};
     *out = t;
     return HF_OK;
 }
@@ -144,6 +156,8 @@ void hf_rollback(hf_txn *t)
 static status locate(hf_txn *t, hf_slice name, struct key *k)
 {
     txn_locate(t->db->engine, 0, view(name), k);
+    if (!bsearch(&k->hash, t->hashes, t->count, sizeof(t->hashes[0]), hash_compare))
+        return HF_ERR_INVALID;
     for (size_t i = 0; i < t->txn->locked_count; i++) {
         if (t->txn->locked[i] == k->stripe)
             return HF_OK;

@@ -96,7 +96,10 @@ static void run_to_cut(struct run *r, bool crash)
     pthread_t threads[THREADS], snapper = 0;
     struct worker workers[THREADS];
     bool by_count = rec_next(&r->random) % 2;
-    rec.sync_us = rec_next(&r->random) % 3 ? (unsigned)(rec_next(&r->random) % 300) : 0;
+    unsigned sync_us = rec_next(&r->random) % 3 ? (unsigned)(rec_next(&r->random) % 300) : 0;
+    pthread_mutex_lock(&rec.lock);
+    rec.sync_us = sync_us;
+    pthread_mutex_unlock(&rec.lock);
     rec_arm(by_count ? 1 + rec_next(&r->random) % 300 : 0, crash, crash ? 1 : 2, rec_next(&r->random));
     for (int i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){r, &r->models[i]};

@@ -11,7 +11,8 @@
  * it should have written, and a later one does not bring it back (as Linux does).
  *
  * Header only, one recorder per program, any number of threads. Set `rec.cut_at` and the
- * like before the threads start. The clock and the sockets are the kernel's.
+ * like before the threads start. The sockets are the kernel's, and so is the clock, which
+ * `speed` makes run faster (sleeps stay as long as they are).
  */
 #ifndef HF_TEST_RECORDER_H
 #define HF_TEST_RECORDER_H
@@ -76,6 +77,7 @@ static struct recorder {
     uint64_t calls[REC_CALLS], changes, write_number, random;
     struct rec_fault fault;
     bool lie_fdatasync, lie_sync_dir; /* answer 0, do nothing */
+    unsigned speed;                   /* of the monotonic clock */
     unsigned sync_us;                 /* an fdatasync takes that long */
     /* the cut: at the cut_at-th changing call, or by rec_cut() */
     uint64_t cut_at, cut_seeds[REC_FORKS_MAX];
@@ -665,6 +667,11 @@ REC int64_t rec_disk_free_bytes(const char *path)
     return INT64_C(1) << 40;
 }
 
+REC uint64_t rec_monotonic_us(void)
+{
+    return os_kernel.monotonic_us() * rec.speed;
+}
+
 static struct os rec_os;
 
 /* A fresh disk, no faults; from here on all I/O goes to the recorder. */
@@ -685,6 +692,8 @@ REC void rec_start(void)
     rec_os.list_dir = rec_list_dir;
     rec_os.lock_file = rec_lock_file;
     rec_os.disk_free = rec_disk_free_bytes;
+    rec_os.monotonic_us = rec_monotonic_us;
+    rec.speed = 1;
     os_current = &rec_os;
     rec.fault = (struct rec_fault){0};
     rec.lie_fdatasync = rec.lie_sync_dir = false;
