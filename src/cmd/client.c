@@ -75,12 +75,12 @@ void cmd_client_setinfo(struct call *c)
     size_t size_max = sizeof(s->lib_name) - 1;
     _Static_assert(sizeof(s->lib_name) == sizeof(s->lib_version), "one limit for both");
     if (!is_version && !bytes_is_word(c->argv[2], "LIB-NAME")) {
-        reply_errorf(c->reply, "ERR Unrecognized option '" WORD_FORMAT "'", WORD(c->argv[2]));
+        reply_errorf(c->reply, "ERR Unrecognized option '" WORD_FORMAT "'", WORD_WHOLE(c->argv[2]));
     } else if (!is_plain(c->argv[3])) {
         reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot contain spaces, newlines or special characters.",
-                     WORD(c->argv[2]));
+                     WORD_WHOLE(c->argv[2]));
     } else if (c->argv[3].size > size_max) {
-        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot be longer than %zu bytes.", WORD(c->argv[2]),
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " cannot be longer than %zu bytes.", WORD_WHOLE(c->argv[2]),
                      size_max);
     } else {
         set_text(is_version ? s->lib_version : s->lib_name, c->argv[3]);
@@ -173,7 +173,7 @@ static int take_client_type(struct call *c, bytes word)
         if (bytes_is_word(word, types[i].word))
             return types[i].type;
     }
-    reply_errorf(c->reply, "ERR Unknown client type '" WORD_FORMAT "'", WORD(word));
+    reply_errorf(c->reply, "ERR Unknown client type '" WORD_FORMAT "'", WORD_WHOLE(word));
     return 0;
 }
 
@@ -259,7 +259,7 @@ static bool take_kill_filter(struct call *c, bytes name, bytes value, struct kil
     }
     if (bytes_is_word(name, "USER")) {
         if (!bytes_equal(value, BYTES("default"))) {
-            reply_errorf(c->reply, "ERR No such user '" WORD_FORMAT "'", WORD(value));
+            reply_errorf(c->reply, "ERR No such user '" WORD_FORMAT "'", WORD_WHOLE(value));
             return false;
         }
         w->filter.user = "default";
@@ -305,7 +305,7 @@ void cmd_client_pause(struct call *c)
         reply_errorf(c->reply,
                      "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT
                      "'. Try CLIENT HELP.",
-                     WORD(c->argv[1]));
+                     WORD_WHOLE(c->argv[1]));
     else if (c->argc == 4 && !writes_only && !bytes_is_word(c->argv[3], "ALL"))
         reply_errorf(c->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
     else if (!number_parse_int(c->argv[2], &timeout_ms))

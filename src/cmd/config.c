@@ -68,7 +68,7 @@ static bool refuse_duplicates(struct call *c)
             reply_errorf(c->reply,
                          "ERR CONFIG SET failed (possibly related to argument '" WORD_FORMAT
                          "') - duplicate parameter",
-                         WORD(c->argv[i]));
+                         WORD_WHOLE(c->argv[i]));
             return true;
         }
     }

@@ -102,7 +102,7 @@ static bool take_hello_options(struct call *c, struct hello *h)
             if (!client_name_fits(c, h->name))
                 return false;
         } else {
-            reply_errorf(c->reply, "ERR Syntax error in HELLO option '" WORD_FORMAT "'", WORD(c->argv[i]));
+            reply_errorf(c->reply, "ERR Syntax error in HELLO option '" WORD_FORMAT "'", WORD_WHOLE(c->argv[i]));
             return false;
         }
     }
