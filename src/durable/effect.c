@@ -175,17 +175,11 @@ void effect_range(struct buf *out, uint32_t db_id, bytes key, uint64_t offset, b
     put_bytes(out, value);
 }
 
-void effect_field_set(struct buf *out, uint32_t db_id, bytes key, bytes field, bytes value)
+void effect_change(struct buf *out, uint32_t db_id, bytes key, int type, bytes change)
 {
-    begin(out, EFFECT_FIELD_SET, db_id, key);
-    put_bytes(out, field);
-    put_bytes(out, value);
-}
-
-void effect_field_remove(struct buf *out, uint32_t db_id, bytes key, bytes field)
-{
-    begin(out, EFFECT_FIELD_REMOVE, db_id, key);
-    put_bytes(out, field);
+    begin(out, EFFECT_CHANGE, db_id, key);
+    buf_append_u8(out, (uint8_t)type);
+    put_bytes(out, change);
 }
 
 void effect_db_map(struct buf *out, uint32_t next_id, const uint32_t *ids, uint32_t count)
@@ -222,15 +216,19 @@ status effect_next(bytes *in, struct effect *out)
         break;
     case EFFECT_PUT:
     case EFFECT_APPEND:
-    case EFFECT_FIELD_REMOVE:
     case EFFECT_DB_MAP:
         ok = take_bytes(&rest, &e.a);
         break;
     case EFFECT_RANGE:
         ok = take_varint(&rest, &e.number) && take_bytes(&rest, &e.a);
         break;
-    case EFFECT_FIELD_SET:
-        ok = take_bytes(&rest, &e.a) && take_bytes(&rest, &e.b);
+    case EFFECT_CHANGE:
+        ok = rest.size > 0 && type_ops_of(rest.data[0]);
+        if (ok) {
+            e.number = rest.data[0];
+            rest = bytes_of(rest.data + 1, rest.size - 1);
+            ok = take_bytes(&rest, &e.a);
+        }
         break;
     default:
         ok = false;

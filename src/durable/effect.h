@@ -17,8 +17,7 @@ enum effect_kind {
     EFFECT_DEADLINE = 3, /* u64 ms, 0: none */
     EFFECT_APPEND = 4,   /* bytes to a string */
     EFFECT_RANGE = 5,    /* varint offset, bytes */
-    EFFECT_FIELD_SET = 6,    /* hash: field, value */
-    EFFECT_FIELD_REMOVE = 7, /* hash: field */
+    EFFECT_CHANGE = 6,   /* u8 type, bytes change: to a collection (types/type.h) */
     EFFECT_DB_MAP = 8,   /* no key: varint next id, varint count, varint ids */
 };
 
@@ -26,8 +25,8 @@ struct effect {
     enum effect_kind kind;
     uint32_t db_id;
     bytes key;
-    bytes a, b;          /* PUT: a = payload; APPEND: a; RANGE: a; FIELD_*: a field, b value; DB_MAP: a */
-    uint64_t number;     /* DEADLINE, RANGE offset */
+    bytes a;             /* PUT: payload; APPEND, RANGE, CHANGE, DB_MAP */
+    uint64_t number;     /* DEADLINE, RANGE offset, CHANGE type */
 };
 
 void effect_put(struct buf *out, uint32_t db_id, const struct entry *e);
@@ -35,8 +34,7 @@ void effect_remove(struct buf *out, uint32_t db_id, bytes key);
 void effect_deadline(struct buf *out, uint32_t db_id, bytes key, uint64_t ms);
 void effect_append(struct buf *out, uint32_t db_id, bytes key, bytes tail);
 void effect_range(struct buf *out, uint32_t db_id, bytes key, uint64_t offset, bytes value);
-void effect_field_set(struct buf *out, uint32_t db_id, bytes key, bytes field, bytes value);
-void effect_field_remove(struct buf *out, uint32_t db_id, bytes key, bytes field);
+void effect_change(struct buf *out, uint32_t db_id, bytes key, int type, bytes change);
 void effect_db_map(struct buf *out, uint32_t next_id, const uint32_t *ids, uint32_t count);
 
 /* Takes one effect off the front of *in. Hostile bytes: HF_ERR_CORRUPT. */

@@ -1,8 +1,8 @@
 /* apply.c -- replay: the effects of a record through the operations that made them. */
 #include "base/crc.h"
-#include "engine/hashes.h"
 #include "engine/internal.h"
 #include "engine/keys.h"
+#include "engine/objects.h"
 #include "engine/strings.h"
 
 static status apply_put(struct txn *t, const struct key *k, bytes payload)
@@ -18,10 +18,17 @@ static status apply_put(struct txn *t, const struct key *k, bytes payload)
     return txn_put(t, k, &spot, &image, object, false);
 }
 
+static status apply_change(struct txn *t, const struct key *k, enum type type, bytes change)
+{
+    struct object_ref o;
+    if (object_find(t, k, type, &o) != HF_OK)
+        return HF_ERR_CORRUPT;
+    return object_change(t, &o, change);
+}
+
 static status apply_effect(struct txn *t, const struct key *k, const struct effect *f)
 {
     size_t size;
-    bool flag;
     switch (f->kind) {
     case EFFECT_PUT:
         return apply_put(t, k, f->a);
@@ -38,10 +45,8 @@ static status apply_effect(struct txn *t, const struct key *k, const struct effe
         return string_append(t, k, f->a, &size);
     case EFFECT_RANGE:
         return string_set_range(t, k, f->number, f->a, &size);
-    case EFFECT_FIELD_SET:
-        return hashes_set(t, k, f->a, f->b, &flag);
-    case EFFECT_FIELD_REMOVE:
-        return hashes_remove(t, k, f->a, &flag);
+    case EFFECT_CHANGE:
+        return apply_change(t, k, (enum type)f->number, f->a);
     default:
         return HF_ERR_CORRUPT;
     }

@@ -48,6 +48,8 @@ struct engine {
     _Atomic bool over_memory;
     _Atomic uint64_t maxmemory;
 
+    _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
+
     /* snapshots */
     pthread_mutex_t snapshot_lock;
     pthread_cond_t snapshot_done;
@@ -68,22 +70,24 @@ struct engine {
 
 struct touched { struct table *table; uint64_t hash; };
 
-enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_FIELD, UNDO_MAP };
+enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_OBJECT, UNDO_MAP };
 
 struct undo {
     struct undo *next;
     enum undo_kind kind;
     bool shallow_old, shallow_new;  /* the block shares its value with another one */
-    bool had_field;
     struct stripe *stripe;
     uint32_t db_id;
     uint64_t hash;
     bytes key;
     struct entry *old;
     uint64_t deadline_ms;
-    bytes field, value;
+    enum type type;
+    void *object, *share; /* the object of before, and what it held */
     uint32_t *ids, next_id;
 };
+
+struct event { struct event *next; uint32_t db; int event; const char *name; bytes key; };
 
 struct txn {
     struct engine *engine;
@@ -108,6 +112,7 @@ struct txn {
     struct undo *undo;
     struct arena arena;
     uint64_t changes;
+    struct event *events, *events_last; /* in the arena; delivered at commit */
 };
 
 /* Where a key is. table NULL: the (stripe, database) has none. */

@@ -8,7 +8,7 @@
 #include "engine/internal.h"
 
 #include "base/memory.h"
-#include "types/hash.h"
+#include "types/type.h"
 
 struct txn *txn_new(struct engine *engine)
 {
@@ -56,6 +56,7 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->touched_count = 0;
     t->observed_lsn = 0;
     t->changes = 0;
+    t->events = t->events_last = NULL;
     t->record.size = 0;
     if (t->arena.current)
         arena_reset(&t->arena);
@@ -292,6 +293,8 @@ status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64
 static void undo_release(struct txn *t)
 {
     for (struct undo *u = t->undo; u; u = u->next) {
+        if (u->kind == UNDO_OBJECT)
+            type_ops_of((int)u->type)->free(u->share);
         if (u->kind == UNDO_ENTRY && u->old) {
             if (u->shallow_old)
                 slab_release(t->heap, u->old);
@@ -349,20 +352,30 @@ static void undo_entry(struct txn *t, const struct undo *u)
         atomic_store(&u->stripe->deadline_next, deadline);
 }
 
-static void undo_value(struct txn *t, const struct undo *u)
+/* The object takes back what its share holds; its address stays, other undo nodes may name it. */
+static void undo_object(const struct undo *u)
+{
+    const struct type_ops *ops = type_ops_of((int)u->type);
+    uint8_t scratch[256];
+    hf_assert(ops->size <= sizeof(scratch));
+    memcpy(scratch, u->object, ops->size);
+    memcpy(u->object, u->share, ops->size);
+    memcpy(u->share, scratch, ops->size);
+    ops->free(u->share);
+}
+
+static void undo_value(const struct undo *u)
 {
     struct table *table = stripe_table(u->stripe, u->db_id);
     struct place p;
     bool found = table && table_find(table, u->key, u->hash, &p);
     hf_assert(found);
-    (void)t;
     if (u->kind == UNDO_DEADLINE) {
         entry_set_deadline(p.entry, u->deadline_ms);
         table_enrol(table, u->key, u->hash, u->deadline_ms);
-    } else if (u->had_field) {
-        hash_set(entry_pointer(p.entry), u->field, u->value);
     } else {
-        hash_remove(entry_pointer(p.entry), u->field);
+        hf_assert(entry_pointer(p.entry) == u->object);
+        undo_object(u);
     }
 }
 
@@ -375,7 +388,7 @@ void txn_rollback_all(struct txn *t)
         } else if (u->kind == UNDO_MAP) {
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
         } else {
-            undo_value(t, u);
+            undo_value(u);
         }
     }
     t->undo = NULL;

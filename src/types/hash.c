@@ -564,11 +564,72 @@ bool hash_random(const struct hash *h, uint64_t random, bytes *field, bytes *val
     return true;
 }
 
+/* -- changes -- */
+
+enum { CHANGE_SET = 1, CHANGE_REMOVE = 2 };
+
+void hash_change_set(struct buf *out, bytes field, bytes value)
+{
+    buf_append_u8(out, CHANGE_SET);
+    varint_append_bytes(out, field);
+    varint_append_bytes(out, value);
+}
+
+void hash_change_remove(struct buf *out, bytes field)
+{
+    buf_append_u8(out, CHANGE_REMOVE);
+    varint_append_bytes(out, field);
+}
+
+static status ops_apply(void *object, bytes change)
+{
+    bytes field, value, rest = bytes_of(change.data + 1, change.size - 1);
+    if (change.size == 0 || !varint_try_take_bytes(&rest, &field))
+        return HF_ERR_CORRUPT;
+    if (change.data[0] == CHANGE_SET) {
+        if (!varint_try_take_bytes(&rest, &value) || rest.size)
+            return HF_ERR_CORRUPT;
+        hash_set(object, field, value);
+        return HF_OK;
+    }
+    if (change.data[0] != CHANGE_REMOVE || rest.size)
+        return HF_ERR_CORRUPT;
+    return hash_remove(object, field) ? HF_OK : HF_ERR_CORRUPT;
+}
+
 /* -- rows of type_ops; encoded form: docs/format/values.md, "hash" -- */
+
+static void *ops_create(void)
+{
+    return hash_new();
+}
 
 static void ops_free(void *object)
 {
     hash_free(object);
+}
+
+static bool ops_free_some(void *object, size_t *budget)
+{
+    hash_free(object);
+    *budget -= *budget > 0;
+    return true;
+}
+
+static void *ops_share(const void *object)
+{
+    const struct hash *h = object;
+    struct hash *copy = hash_new();
+    uint64_t position = 0;
+    bytes field, value;
+    while (hash_next(h, &position, &field, &value))
+        hash_set(copy, field, value);
+    return copy;
+}
+
+static bool ops_is_empty(const void *object)
+{
+    return hash_count(object) == 0;
 }
 
 static size_t ops_memory(const void *object)
@@ -666,7 +727,13 @@ static void ops_check(const void *object)
 
 const struct type_ops hash_ops = {
     .name = "hash",
+    .size = sizeof(struct hash),
+    .create = ops_create,
     .free = ops_free,
+    .free_some = ops_free_some,
+    .share = ops_share,
+    .apply = ops_apply,
+    .is_empty = ops_is_empty,
     .memory = ops_memory,
     .encode = ops_encode,
     .decode = ops_decode,

@@ -22,6 +22,10 @@ bool hash_get(const struct hash *h, bytes field, bytes *value);
 bool hash_set(struct hash *h, bytes field, bytes value); /* true: the field is new */
 bool hash_remove(struct hash *h, bytes field);           /* false: was absent */
 
+/* The changes of a hash: bytes for object_change (docs/format/values.md). */
+void hash_change_set(struct buf *out, bytes field, bytes value);
+void hash_change_remove(struct buf *out, bytes field);
+
 /* Walks all fields in a stable order. Start with position 0; false at the end. No
  * change to the hash in between. */
 bool hash_next(const struct hash *h, uint64_t *position, bytes *field, bytes *value);

@@ -31,6 +31,13 @@ static inline void varint_append(struct buf *out, uint64_t value)
     buf_append(out, scratch, (size_t)(varint_put(scratch, value) - scratch));
 }
 
+/* A size, then the bytes. */
+static inline void varint_append_bytes(struct buf *out, bytes value)
+{
+    varint_append(out, value.size);
+    buf_append_bytes(out, value);
+}
+
 /* For bytes written by varint_put in this process: returns the byte after. */
 static inline const uint8_t *varint_get(const uint8_t *in, uint64_t *value)
 {

@@ -1,0 +1,36 @@
+/* events.h -- what a transaction tells the rest of the server: keyspace events.
+ *
+ * A handler calls txn_event for each thing that Redis would notify, with Redis' class and
+ * event name, right after the change. Collected in order; delivered when the transaction
+ * commits, under its locks; dropped with a rollback. Free when nobody listens.
+ */
+#ifndef HF_ENGINE_EVENTS_H
+#define HF_ENGINE_EVENTS_H
+
+#include "engine/internal.h"
+
+/* The letters of notify-keyspace-events. */
+enum event_class {
+    EVENT_GENERIC = 1 << 0,  /* g: DEL, EXPIRE, RENAME ... */
+    EVENT_STRING = 1 << 1,   /* $ */
+    EVENT_LIST = 1 << 2,     /* l */
+    EVENT_SET = 1 << 3,      /* s */
+    EVENT_HASH = 1 << 4,     /* h */
+    EVENT_ZSET = 1 << 5,     /* z */
+    EVENT_EXPIRED = 1 << 6,  /* x */
+    EVENT_EVICTED = 1 << 7,  /* e */
+    EVENT_STREAM = 1 << 8,   /* t */
+    EVENT_MISS = 1 << 9,     /* m */
+    EVENT_NEW = 1 << 10,     /* n */
+};
+
+void txn_event_collect(struct txn *t, const struct key *k, enum event_class event, const char *name);
+
+/* name: static text ("lpush"). */
+static inline void txn_event(struct txn *t, const struct key *k, enum event_class event, const char *name)
+{
+    if (HF_UNLIKELY(atomic_load_explicit(&t->engine->event_classes, memory_order_relaxed) & event))
+        txn_event_collect(t, k, event, name);
+}
+
+#endif

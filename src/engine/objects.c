@@ -1,0 +1,125 @@
+/* objects.c -- collections under transactions: one way to find, change and remove.
+ *
+ * A change goes to the object through its type's apply and, as the same bytes, into the record.
+ * Undo of a collection is a share of what it was, taken before the first change of the
+ * transaction: the type copies what it then changes, so a share costs nothing until then.
+ */
+#include "engine/objects.h"
+
+#include "engine/internal.h"
+#include "types/type.h"
+
+status object_find(struct txn *t, const struct key *k, enum type type, struct object_ref *out)
+{
+    struct spot spot;
+    struct entry *e = txn_find(t, k, &spot);
+    if (e && entry_type(e) != type)
+        return HF_ERR_WRONGTYPE;
+    *out = (struct object_ref){.key = k, .type = type, .object = e ? entry_pointer(e) : NULL,
+                               .stripe = spot.stripe, .table = spot.table, .db_id = spot.db_id};
+    if (e)
+        txn_access(t, e);
+    return HF_OK;
+}
+
+status object_view(struct txn *t, const struct key *k, enum type type, const void **object)
+{
+    struct object_ref o;
+    status s = object_find(t, k, type, &o);
+    if (s != HF_OK)
+        return s;
+    txn_count_lookup(t, o.object != NULL);
+    *object = o.object;
+    return HF_OK;
+}
+
+static struct spot spot_of(const struct object_ref *o)
+{
+    return (struct spot){.stripe = o->stripe, .table = o->table, .db_id = o->db_id};
+}
+
+static status create(struct txn *t, struct object_ref *o)
+{
+    struct spot spot = spot_of(o);
+    void *object = type_ops_of((int)o->type)->create();
+    struct entry_image image = {.type = o->type, .encoding = ENC_OBJECT, .key = o->key->name,
+                                .clock = ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24};
+    status s = txn_put(t, o->key, &spot, &image, object, false);
+    if (s != HF_OK) {
+        type_ops_of((int)o->type)->free(object);
+        return s;
+    }
+    o->object = object;
+    o->table = spot.table;
+    return HF_OK;
+}
+
+/* Once per object and transaction is enough; looking back a little finds the usual repetition. */
+#define UNDO_LOOK_BACK 16
+
+static void keep_for_undo(struct txn *t, const struct object_ref *o)
+{
+    int looked = 0;
+    for (const struct undo *u = t->undo; u && looked < UNDO_LOOK_BACK; u = u->next, looked++) {
+        if (u->kind == UNDO_OBJECT && u->object == o->object)
+            return;
+    }
+    struct spot spot = spot_of(o);
+    struct undo *u = txn_undo_push(t, UNDO_OBJECT, o->key, &spot);
+    u->type = o->type;
+    u->object = o->object;
+    u->share = type_ops_of((int)o->type)->share(o->object);
+}
+
+status object_change(struct txn *t, struct object_ref *o, bytes change)
+{
+    if (!o->object) {
+        status s = create(t, o);
+        if (s != HF_OK)
+            return s;
+    } else {
+        struct spot spot = spot_of(o);
+        if (t->undoing)
+            keep_for_undo(t, o);
+        txn_changed(t, o->key, &spot);
+    }
+    status s = type_ops_of((int)o->type)->apply(o->object, change);
+    hf_assert(s == HF_OK || t->recovering);
+    if (txn_logs(t))
+        effect_change(&t->record, o->db_id, o->key->name, (int)o->type, change);
+    return s;
+}
+
+bool object_close(struct txn *t, struct object_ref *o)
+{
+    if (!o->object || !type_ops_of((int)o->type)->is_empty(o->object))
+        return false;
+    struct spot spot;
+    struct entry *e = txn_find(t, o->key, &spot);
+    hf_assert(e && entry_pointer(e) == o->object);
+    txn_remove(t, o->key, &spot, true, false);
+    o->object = NULL;
+    return true;
+}
+
+status object_store(struct txn *t, const struct key *k, enum type type, void *object, bool *removed)
+{
+    const struct type_ops *ops = type_ops_of((int)type);
+    struct spot spot;
+    struct entry *old = txn_find(t, k, &spot);
+    bool is_empty = ops->is_empty(object);
+    if (removed)
+        *removed = old && is_empty;
+    if (!is_empty) {
+        struct entry_image image = {.type = type, .encoding = ENC_OBJECT, .key = k->name,
+                                    .clock = ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24};
+        status s = txn_put(t, k, &spot, &image, object, true);
+        if (s != HF_OK)
+            ops->free(object);
+        return s;
+    }
+    ops->free(object);
+    if (old)
+        txn_remove(t, k, &spot, true, false);
+    return HF_OK;
+}
