@@ -36,7 +36,7 @@ struct slab_heap {
     struct slab *slab;
     uint16_t number;
     uint32_t with_room[CLASS_COUNT];
-    uint64_t used_bytes;
+    _Atomic uint64_t used_bytes; /* written by the owner only */
     _Alignas(64) _Atomic(void *) remote;
 };
 
@@ -236,6 +236,12 @@ static void span_release(struct slab *s, uint32_t first)
     spin_unlock(&s->lock);
 }
 
+static void count_used(struct slab_heap *h, uint64_t change)
+{
+    uint64_t before = atomic_load_explicit(&h->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&h->used_bytes, before + change, memory_order_relaxed);
+}
+
 static void release_own(struct slab_heap *h, uint32_t number, void *block)
 {
     struct slab *s = h->slab;
@@ -244,7 +250,7 @@ static void release_own(struct slab_heap *h, uint32_t number, void *block)
     memcpy(block, &next, sizeof(next));
     p->free_block = (uint32_t)((uint8_t *)block - page_address(s, number)) / 8 + 1;
     p->used--;
-    h->used_bytes -= class_sizes[p->class_index];
+    count_used(h, 0 - (uint64_t)class_sizes[p->class_index]);
     if (p->used == 0 && p->listed && p->next != NO_PAGE) {
         list_remove(h, number);
         page_give_back(s, number);
@@ -298,7 +304,7 @@ void *slab_alloc(struct slab_heap *h, size_t size)
         p->fresh += block_size;
     }
     p->used++;
-    h->used_bytes += block_size;
+    count_used(h, block_size);
     if (!p->free_block && p->fresh + block_size > PAGE_SIZE)
         list_remove(h, number);
     return block;
@@ -329,10 +335,12 @@ size_t slab_usable_size(const struct slab *s, const void *block)
     return p->class_index == LARGE_CLASS ? (size_t)p->span_pages << PAGE_SHIFT : class_sizes[p->class_index];
 }
 
-void slab_stats(const struct slab *s, uint64_t *used, uint64_t *held)
+void slab_stats(struct slab *s, uint64_t *used, uint64_t *held)
 {
     *used = 0;
     for (unsigned i = 0; i < s->heap_count; i++)
-        *used += s->heaps[i]->used_bytes;
+        *used += atomic_load_explicit(&s->heaps[i]->used_bytes, memory_order_relaxed);
+    spin_lock(&s->lock);
     *held = (uint64_t)(s->page_count - 1 - s->free_count) << PAGE_SHIFT;
+    spin_unlock(&s->lock);
 }

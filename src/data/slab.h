@@ -31,8 +31,8 @@ struct slab_heap *slab_heap_new(struct slab *s);
 void *slab_alloc(struct slab_heap *h, size_t size) HF_CHECK; /* NULL: no memory; size > 0 */
 void slab_release(struct slab_heap *h, void *block);
 size_t slab_usable_size(const struct slab *s, const void *block);
-/* Bytes in blocks handed out and in pages held, over all heaps (racy, for statistics). */
-void slab_stats(const struct slab *s, uint64_t *used, uint64_t *held);
+/* Bytes in blocks handed out and in pages held, over all heaps; any thread. The heaps are not stopped for it. */
+void slab_stats(struct slab *s, uint64_t *used, uint64_t *held);
 
 uint8_t *slab_base(const struct slab *s);
 

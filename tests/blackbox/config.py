@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from harness import Server, free_port, holdfast_path, temp_dir
+from harness import Server, environment, free_port, holdfast_path, look_for_report, temp_dir
 
 RUN_SECONDS = 10
 
@@ -27,7 +27,8 @@ def run(*arguments):
     """Runs the server to its end; a server that starts and stays is 'running' after RUN_SECONDS."""
     try:
         done = subprocess.run([holdfast_path()] + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=RUN_SECONDS, cwd=temp_dir())
+                              stderr=subprocess.STDOUT, timeout=RUN_SECONDS, cwd=temp_dir(), env=environment())
+        look_for_report(done.stdout.decode("utf-8", "replace"))
         return Result(done.returncode, done.stdout.decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as late:
         return Result("running", (late.stdout or b"").decode("utf-8", "replace"))

@@ -7,10 +7,13 @@ Method: a server is a child process on a free loopback port and is stopped by it
         values of it. Arguments are bytes, str, int or float; nothing is decoded.
 Always: every wait has an end (STARTUP_SECONDS, REPLY_SECONDS).
 
-Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default redis-server).
+Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default redis-server). A holdfast
+        built with a sanitizer needs nothing more: a report in its output fails the test program, whatever
+        the test itself thought (see _reports).
 """
 import atexit
 import os
+import re
 import shutil
 import signal
 import socket
@@ -42,6 +45,16 @@ def free_port():
 
 _directories = []
 _servers = []
+_reports = []       # what sanitizers and broken invariants said: any of it makes the exit status 1
+
+REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime error:|holdfast: broken invariant")
+REPORT_SHOWN = 6000
+# Go on after a data race, to see the others; a heap error stops the server by itself.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=0 second_deadlock_stack=1",
+}
 
 
 def temp_dir(prefix="holdfast-test-"):
@@ -64,6 +77,24 @@ def _clean_up():
     if os.environ.get("KEEP") != "1":
         for path in list(_directories):
             remove_dir(path)
+    if _reports:
+        sys.stdout.flush()
+        kinds = sorted(set(re.findall(r"^(?:SUMMARY: |.*runtime error: ).*", "\n".join(_reports), re.M)))
+        print("harness: %d servers printed a report; the first, then all kinds:\n%s\n%s"
+              % (len(_reports), _reports[0][:REPORT_SHOWN], "\n".join(kinds)), file=sys.stderr, flush=True)
+        os._exit(1)     # the exit status of a test that knows nothing of it
+
+
+def environment():
+    """Of a holdfast process."""
+    return dict(SANITIZER_OPTIONS, **os.environ)
+
+
+def look_for_report(text):
+    """Every output of a holdfast process is shown to this."""
+    found = REPORT.search(text)
+    if found:
+        _reports.append(text[found.start():])
 
 
 # --- replies -----------------------------------------------------------------------------------
@@ -191,6 +222,7 @@ class Server:
         self.cpu = cpu
         self.process = None
         self.port = None
+        self.output_start = 0   # of this process in server.out
 
     def arguments(self, port):
         if self.kind == "redis":
@@ -210,9 +242,10 @@ class Server:
             self.port = free_port()
             began = time.monotonic()
             log = open(os.path.join(self.directory, "server.out"), "ab")
+            self.output_start = log.tell()
             pin = (lambda: os.sched_setaffinity(0, {self.cpu})) if self.cpu is not None else None
             self.process = subprocess.Popen(self.arguments(self.port), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, preexec_fn=pin)
+                                            stderr=log, preexec_fn=pin, env=environment())
             log.close()
             _servers.append(self)
             if self._wait_ready(began + STARTUP_SECONDS):
@@ -254,6 +287,15 @@ class Server:
     def _forget(self):
         if self in _servers:
             _servers.remove(self)
+            self._keep_report()
+
+    def _keep_report(self):
+        try:
+            with open(os.path.join(self.directory, "server.out"), "rb") as f:
+                f.seek(self.output_start)
+                look_for_report(f.read().decode("utf-8", "replace"))
+        except OSError:
+            pass
 
     def kill9(self):
         if self.process is not None:
