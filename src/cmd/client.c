@@ -297,6 +297,18 @@ void cmd_client_kill(struct call *c)
     reply_int(c->reply, (int64_t)host->client_kill(&w.filter));
 }
 
+void cmd_client_unblock(struct call *c)
+{
+    int64_t id;
+    bool error = c->argc == 4 && bytes_is_word(c->argv[3], "ERROR");
+    if (c->argc == 4 && !error && !bytes_is_word(c->argv[3], "TIMEOUT"))
+        reply_errorf(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    else if (c->argc > 4)
+        reply_syntax(c);
+    else if (arg_int(c, 2, &id))
+        reply_int(c->reply, host->client_unblock((uint64_t)id, error));
+}
+
 void cmd_client_pause(struct call *c)
 {
     int64_t timeout_ms;

@@ -31,6 +31,7 @@ enum command_flags {
     CMD_OTHER_DB = 1 << 16,  /* names keys of another database: COPY, MOVE (exec asks command_keys) */
     CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
+    CMD_WAITS_FOR_ANY = 1 << 19, /* waiting, it is run at any change of its keys: XREADGROUP (a deleted key is an error) */
 };
 
 struct call {
@@ -42,7 +43,19 @@ struct call {
     size_t argc;
     const struct key *keys;         /* located keys, in the order of the words */
     size_t key_count;
+    bool may_wait;                  /* the executor can run it again later */
+    bool waits;                     /* call_block said so: nothing was replied nor changed */
+    double wait_seconds;            /* 0: for ever */
 };
+
+/* Asks the executor to wait for a change of the command's keys and to run it again then. False: this call may not
+ * wait (inside MULTI or a script, or its time is up), reply as timed out. */
+static inline bool call_block(struct call *c, double timeout_seconds)
+{
+    c->waits = c->may_wait;
+    c->wait_seconds = timeout_seconds;
+    return c->may_wait;
+}
 
 typedef void command_handler(struct call *c);
 

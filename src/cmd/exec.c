@@ -9,32 +9,18 @@
  * keys. Gate: one owner; workers count themselves in at the start of a batch and out
  * at its end, and enter none while somebody owns it.
  */
-#include "cmd/exec.h"
+#include "cmd/exec_private.h"
 
 #include "base/memory.h"
 #include "cmd/handlers.h"
-#include "engine/internal.h"
 #include "os/os.h"
 
 #include <stdio.h>
 
+#define RECORD_BOUND_MAX (RECORD_DIRECT_MAX + 1024u)
 #define RECORD_BOUND_FIXED 8192u /* a float's text, headers, deadlines */
 #define HOUSEKEEPING_PERIOD_US 1000u
 #define QUEUE_BYTES_MAX (UINT64_C(1) << 30)
-
-struct exec {
-    struct engine *engine;
-    unsigned worker;
-    struct txn *txn, *housekeeping_txn;
-    uint64_t wall_ms;
-    struct key *keys;
-    size_t key_capacity;
-    struct park_node *waiting;      /* for log credit, in no order */
-    struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
-    const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
-    uint64_t counted_calls;
-    uint64_t housekeeping_us;
-};
 
 static struct engine *the_engine; /* session_unwatch has no exec at hand */
 
@@ -189,6 +175,38 @@ static bool lock_or_park(struct exec *x, struct park_node *node, const uint16_t 
     }
 }
 
+struct lock_set {
+    const struct key *keys;
+    size_t key_count;
+    uint16_t *stripes;
+    size_t stripe_count;
+    bool writes;
+    size_t bound; /* log credit held */
+};
+
+/* Locks the stripes and, when somebody waits for one of the keys, those that serving takes; the credit is raised then, since
+ * the record will hold what the waiters do too. False: parked. */
+static bool lock_for_all(struct exec *x, struct park_node *node, struct lock_set *l)
+{
+    struct engine *e = x->engine;
+    while (lock_or_park(x, node, l->stripes, l->stripe_count)) {
+        enum wait_need need = l->writes ? wait_needs(x, l->keys, l->key_count, &l->stripes, &l->stripe_count) : NOBODY_WAITS;
+        bool credit_fits = !e->log || l->bound >= RECORD_BOUND_MAX;
+        if (HF_LIKELY(need == NOBODY_WAITS) || (need == NEEDS_NO_MORE && credit_fits))
+            return true;
+        txn_unlock_all(x->txn);
+        if (credit_fits)
+            continue;
+        log_credit_return(e->log, l->bound);
+        l->bound = log_credit_take(e->log, RECORD_BOUND_MAX) ? RECORD_BOUND_MAX : 0;
+        if (!l->bound) {
+            wait_for_credit(x, node);
+            return false;
+        }
+    }
+    return false;
+}
+
 /* ---- admission ---- */
 
 static size_t words_size(const bytes *argv, size_t argc)
@@ -202,7 +220,7 @@ static size_t words_size(const bytes *argv, size_t argc)
 /* Upper bound of ring space that the record of a command takes; every effect may repeat the key. */
 static size_t record_bound(const struct command *row, const bytes *argv, size_t argc)
 {
-    size_t most = RECORD_DIRECT_MAX + 1024;
+    size_t most = RECORD_BOUND_MAX;
     size_t key = argc > 1 ? argv[1].size : 0;
     if (row->flags & (CMD_COPIES | CMD_GATE) || key > most || argc > most)
         return most;
@@ -271,8 +289,8 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     struct engine *e = x->engine;
     struct txn *t = x->txn;
     struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc};
-    uint16_t few[32], *stripes = few;
-    size_t bound = 0;
+    uint16_t few[32];
+    struct lock_set locks = {.stripes = few, .writes = row->flags & CMD_WRITE};
     bool gate = row->flags & CMD_GATE;
     if (p->located && row->keys.last == row->keys.first && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
@@ -285,12 +303,12 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     }
     txn_reset(t, x->wall_ms);
     if (e->log) {
-        bound = record_bound(row, p->argv, p->argc);
-        if (HF_UNLIKELY(!log_credit_take(e->log, bound))) {
+        locks.bound = record_bound(row, p->argv, p->argc);
+        if (HF_UNLIKELY(!log_credit_take(e->log, locks.bound))) {
             if (row->flags & CMD_WRITE)
                 return wait_for_credit(x, node);
             t->may_change = false;
-            bound = 0;
+            locks.bound = 0;
         }
     }
     enum exec_result result = EXEC_PARKED;
@@ -298,19 +316,27 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
         wait_for_gate(node);
     } else {
         if (c.key_count > 32)
-            stripes = arena_alloc(&t->arena, c.key_count * sizeof(*stripes));
+            locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
         for (size_t i = 0; i < c.key_count; i++)
-            stripes[i] = c.keys[i].stripe;
-        if (lock_or_park(x, node, stripes, c.key_count)) {
+            locks.stripes[i] = c.keys[i].stripe;
+        locks.stripe_count = locks.key_count = c.key_count;
+        locks.keys = c.keys;
+        c.may_wait = row->flags & CMD_BLOCKING && !s->wait_over;
+        if (lock_for_all(x, node, &locks)) {
             call_handler(x, &c);
+            if (HF_UNLIKELY(t->ready != NULL))
+                wait_serve(x);
+            if (HF_UNLIKELY(c.waits))
+                wait_start(x, s, &c);
             *lsn = txn_commit_lsn(t);
-            result = EXEC_DONE;
+            s->wait_over = false;
+            result = c.waits ? EXEC_WAITING : EXEC_DONE;
             if (gate)
                 gate_leave(x);
         }
     }
-    if (bound)
-        log_credit_return(e->log, bound);
+    if (locks.bound)
+        log_credit_return(e->log, locks.bound);
     return result;
 }
 
@@ -452,25 +478,27 @@ static void run_queue(struct exec *x, struct session *s)
     }
 }
 
-/* Everything the queue needs: flags of its commands and the stripes of all keys. */
-static uint32_t collect(struct exec *x, const struct session *s, uint16_t **stripes, size_t *count)
+/* Everything the queue needs: flags of its commands, their keys, the stripes of these and of the watched ones. */
+static uint32_t collect(struct exec *x, const struct session *s, struct lock_set *l)
 {
     uint32_t flags = 0;
-    size_t words = s->watch_count, used = 0;
+    size_t words = s->watch_count;
     for (size_t i = 0; i < s->queue_count; i++)
         words += s->queue[i].argc;
-    *stripes = arena_alloc(&x->txn->arena, (words + 1) * sizeof(**stripes));
+    struct key *keys = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*keys));
+    l->stripes = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*l->stripes));
     for (size_t i = 0; i < s->queue_count; i++) {
         const struct queued_command *q = &s->queue[i];
-        struct key *keys = room_for_keys(x, q->argc);
         flags |= q->command->flags;
-        size_t keys_here = q->command->keys.first > 0 ? command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys) : 0;
-        for (size_t k = 0; k < keys_here; k++)
-            (*stripes)[used++] = keys[k].stripe;
+        if (q->command->keys.first > 0)
+            l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
     }
+    for (size_t i = 0; i < l->key_count; i++)
+        l->stripes[l->stripe_count++] = keys[i].stripe;
     for (const struct watch *w = s->watches; w; w = w->sibling)
-        (*stripes)[used++] = w->stripe;
-    *count = used;
+        l->stripes[l->stripe_count++] = w->stripe;
+    l->keys = keys;
+    l->writes = flags & CMD_WRITE;
     return flags;
 }
 
@@ -478,8 +506,7 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
 {
     struct engine *e = x->engine;
     struct txn *t = x->txn;
-    uint16_t *stripes;
-    size_t count, bound = RECORD_DIRECT_MAX + 1024;
+    struct lock_set locks = {.bound = RECORD_BOUND_MAX};
     if (!s->in_multi) {
         reply_errorf(&s->reply, "ERR EXEC without MULTI");
         return EXEC_DONE;
@@ -491,7 +518,7 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
         return EXEC_DONE;
     }
     txn_reset(t, x->wall_ms);
-    uint32_t flags = collect(x, s, &stripes, &count);
+    uint32_t flags = collect(x, s, &locks);
     bool gate = flags & (CMD_GATE | CMD_WALKS);
     status state = flags & CMD_WRITE ? log_refusal(e) : HF_OK;
     if (state != HF_OK) {
@@ -500,16 +527,16 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));
         return EXEC_DONE;
     }
-    if (e->log && !log_credit_take(e->log, bound)) {
+    if (e->log && !log_credit_take(e->log, locks.bound)) {
         if (flags & CMD_WRITE)
             return wait_for_credit(x, node);
         t->may_change = false;
-        bound = 0;
+        locks.bound = 0;
     }
     enum exec_result result = EXEC_PARKED;
     if (gate && !gate_take(x, node)) {
         wait_for_gate(node);
-    } else if (lock_or_park(x, node, stripes, count)) {
+    } else if (lock_for_all(x, node, &locks)) {
         observe_watched(t, s);
         if (atomic_load(&s->watch_dirty)) {
             unwatch_locked(s);
@@ -517,6 +544,8 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
         } else {
             unwatch_locked(s);
             run_queue(x, s);
+            if (HF_UNLIKELY(t->ready != NULL))
+                wait_serve(x);
         }
         *lsn = txn_commit_lsn(t);
         queue_reset(s);
@@ -524,8 +553,8 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
         if (gate)
             gate_leave(x);
     }
-    if (e->log && bound)
-        log_credit_return(e->log, bound);
+    if (e->log && locks.bound)
+        log_credit_return(e->log, locks.bound);
     return result;
 }
 

@@ -33,6 +33,7 @@ struct host {
     /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */
     void (*client_list)(struct buf *out, const uint64_t *ids, size_t id_count, int type);
     size_t (*client_kill)(const struct kill_filter *filter);
+    bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
     /* life (server) */

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+struct waiter; /* engine/wait.h */
 struct watch; /* engine/internal.h: registrations of WATCH */
 
 struct queued_command { const struct command *command; bytes *argv; size_t argc; };
@@ -37,6 +38,10 @@ struct session {
     const char *last_command; /* full name, lower case; static */
     char user[16];            /* "default" */
     void *connection;         /* the net layer's own */
+    /* waiting for a key (EXEC_WAITING) */
+    struct waiter *waiter;    /* NULL: not waiting */
+    uint64_t wait_until_us;   /* monotonic; 0: as long as it takes */
+    bool wait_over;           /* the time is up: the command runs once more and may not wait */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */
 };
 

@@ -20,6 +20,8 @@ struct worker_slot {                /* one per worker, a cache line each */
     _Atomic uint64_t hits, misses, expired, changes;
 };
 
+struct event;
+
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
 
 struct engine {
@@ -49,6 +51,7 @@ struct engine {
     _Atomic uint64_t maxmemory;
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
+    void (*on_event)(const struct event *event, uint64_t lsn);
 
     /* snapshots */
     pthread_mutex_t snapshot_lock;
@@ -87,7 +90,7 @@ struct undo {
     uint32_t *ids, next_id;
 };
 
-struct event { struct event *next; uint32_t db; int event; const char *name; bytes key; };
+struct ready_key { struct ready_key *next; struct key key; }; /* changed, and somebody waits for it */
 
 struct txn {
     struct engine *engine;
@@ -112,7 +115,8 @@ struct txn {
     struct undo *undo;
     struct arena arena;
     uint64_t changes;
-    struct event *events, *events_last; /* in the arena; delivered at commit */
+    struct delivery *deliveries, *deliveries_last;
+    struct ready_key *ready, *ready_last; /* in the order of their changes; the executor serves them */
 };
 
 /* Where a key is. table NULL: the (stripe, database) has none. */

@@ -6,6 +6,7 @@
  * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
  */
 #include "engine/internal.h"
+#include "engine/wait.h"
 
 #include "base/memory.h"
 #include "types/type.h"
@@ -56,7 +57,8 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->touched_count = 0;
     t->observed_lsn = 0;
     t->changes = 0;
-    t->events = t->events_last = NULL;
+    t->deliveries = t->deliveries_last = NULL;
+    t->ready = t->ready_last = NULL;
     t->record.size = 0;
     if (t->arena.current)
         arena_reset(&t->arena);
@@ -161,9 +163,44 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
     return spot->place.entry;
 }
 
+void txn_deliver(struct txn *t, struct delivery *d)
+{
+    d->next = NULL;
+    if (t->deliveries_last)
+        t->deliveries_last->next = d;
+    else
+        t->deliveries = d;
+    t->deliveries_last = d;
+}
+
+static void deliver_all(struct txn *t, uint64_t lsn)
+{
+    for (struct delivery *d = t->deliveries, *next; d; d = next) {
+        next = d->next;
+        d->deliver(t, d, lsn);
+    }
+    t->deliveries = t->deliveries_last = NULL;
+}
+
+static void note_ready(struct txn *t, const struct key *k)
+{
+    if (t->recovering || !wait_next(t->engine, k, NULL))
+        return;
+    struct ready_key *r = arena_alloc(&t->arena, sizeof(*r));
+    *r = (struct ready_key){.key = *k};
+    r->key.name = arena_dup(&t->arena, k->name);
+    if (t->ready_last)
+        t->ready_last->next = r;
+    else
+        t->ready = r;
+    t->ready_last = r;
+}
+
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
 {
     t->changes++;
+    if (HF_UNLIKELY(spot->stripe->waiters != NULL))
+        note_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
         watch_touch_locked(t->engine, spot->stripe, spot->db_id, k->name);
     if (!t->engine->log)
@@ -320,6 +357,8 @@ uint64_t txn_commit_lsn(struct txn *t)
             spin_unlock(&e->map_lock);
         }
     }
+    if (HF_UNLIKELY(t->deliveries != NULL))
+        deliver_all(t, lsn);
     txn_unlock_all(t);
     for (size_t i = 0; i < t->dropped_count; i++)
         databases_detach(e, t->dropped_ids[i]);
@@ -394,5 +433,7 @@ void txn_rollback_all(struct txn *t)
     t->undo = NULL;
     t->touched_count = 0;
     t->record.size = 0;
+    t->deliveries = t->deliveries_last = NULL;
+    t->ready = t->ready_last = NULL;
     txn_unlock_all(t);
 }

@@ -2,6 +2,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "engine/wait.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -56,7 +57,7 @@ void client_record_refresh(struct conn *c)
     PUT(output_memory, c->output.capacity);
     PUT(command, command);
     uint8_t flags = GET(flags) & RECORD_UNIX;
-    flags |= (c->blocked & BLOCKED_PARKED ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
+    flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0);
     PUT(flags, flags);
     /* Only CLIENT, HELLO, AUTH and RESET change the texts. */
@@ -197,6 +198,29 @@ size_t net_client_kill(const struct kill_filter *f)
         }
     }
     return killed;
+}
+
+bool net_client_unblock(uint64_t id, bool error)
+{
+    struct net *n = net_running();
+    bool done = false;
+    for (unsigned i = 0; n && i < n->worker_count && !done; i++) {
+        struct worker *w = n->workers[i];
+        struct registry *r = &w->registry;
+        spin_lock(&r->lock);
+        for (size_t k = 0; k < r->count && !done; k++) {
+            struct client_record *record = &r->items[k]->record;
+            done = record->id == id && record->waiter && waiter_try_withdraw(record->waiter);
+            if (done)
+                atomic_store(&record->unblock, error ? UNBLOCK_ERROR : UNBLOCK_TIMEOUT);
+        }
+        spin_unlock(&r->lock);
+        if (done) {
+            atomic_store(&w->unblock_asked, true);
+            wakefd_signal(w->inbox.wakefd);
+        }
+    }
+    return done;
 }
 
 size_t net_client_count(void)

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "engine/engine.h"
+#include "engine/wait.h"
 #include "os/os.h"
 #include "proto/resp/resp_reply.h"
 
@@ -32,6 +33,12 @@ static void turn_away(struct worker *w, int fd, const char *text, size_t size)
     OS.close(fd);
     stat_add(&w->stats.rejected, 1);
     atomic_fetch_sub(&w->net->connections, 1);
+}
+
+void net_served(struct waiter *waiter)
+{
+    struct conn *c = waiter->owner;
+    inbox_push(&c->worker->inbox, &c->served);
 }
 
 static void park_wake(struct park_node *node)
@@ -65,6 +72,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     c->session.connection = c;
     c->park.wake = park_wake;
     c->wake.kind = INBOX_WAKE;
+    c->served.kind = INBOX_SERVED;
     c->created_us = c->active_us = w->now_us;
     c->record.id = id;
     c->record.fd = fd;
@@ -99,6 +107,8 @@ void conn_close(struct conn *c)
     list_remove(&c->gated);
     if (c->blocked & BLOCKED_PARKED)
         stat_add(&w->stats.parked_now, (uint64_t)-1);
+    if (c->blocked & BLOCKED_WAITING)
+        conn_wait_close(c);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -107,7 +117,7 @@ bool conn_bury(struct conn *c)
 {
     bool withdrawn = (c->wake_due || c->resumed) && exec_unpark(c->worker->exec, &c->park);
     c->resumed = false;
-    if (c->wake_due && !withdrawn)
+    if ((c->wake_due && !withdrawn) || c->session.waiter)
         return false;
     session_release(&c->session);
     resp_parser_release(&c->parser);

@@ -36,8 +36,7 @@ static void mark_push(struct conn *c, struct mark m)
     *mark_at(c, c->mark_count++) = m;
 }
 
-/* A reply ends at the end of the output and waits for lsn (0: only for those before it). */
-static void mark_reply(struct conn *c, uint64_t lsn)
+void conn_mark_reply(struct conn *c, uint64_t lsn)
 {
     struct worker *w = c->worker;
     bool commit = c->session.durability == DURABILITY_COMMIT;
@@ -119,7 +118,7 @@ static void protocol_error(struct conn *c)
     char line[128];
     snprintf(line, sizeof(line), "ERR %s", c->parser.error);
     reply_error_line(&c->session.reply, line);
-    mark_reply(c, 0);
+    conn_mark_reply(c, 0);
     c->closing = true;
 }
 
@@ -165,7 +164,12 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
     struct worker *w = c->worker;
     w->chunk++;
     exec_prefetch(w->exec, &c->session, w->batch, k->count);
-    for (size_t i = 0; i < k->count; i++) {
+    size_t i = 0;
+    if (HF_UNLIKELY(c->skip) && k->count) {
+        c->skip = false;
+        i = 1;
+    }
+    for (; i < k->count; i++) {
         if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && paused(c, &w->batch[i])) {
             c->blocked |= BLOCKED_PAUSED;
             list_append(&w->sleeping, &c->sleeping);
@@ -175,15 +179,20 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         size_t before = c->output.size;
         c->wake_due = true;
         c->resumed = false;
-        if (exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn) == EXEC_PARKED) {
+        enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
+        if (HF_UNLIKELY(result == EXEC_PARKED)) {
             c->blocked |= BLOCKED_PARKED;
             stat_add(&w->stats.parks, 1);
             stat_add(&w->stats.parked_now, 1);
             return i;
         }
         c->wake_due = false;
+        if (HF_UNLIKELY(result == EXEC_WAITING)) {
+            conn_wait(c);
+            return i;
+        }
         if (c->output.size != before && (lsn || c->mark_count))
-            mark_reply(c, lsn);
+            conn_mark_reply(c, lsn);
         if (HF_UNLIKELY(stop_after(c)))
             return i + 1;
     }

@@ -73,6 +73,7 @@ status net_start(const struct net_config *config, struct net **out, char *detail
 {
     hf_assert(config->limits && config->workers >= 1 && config->workers <= WORKERS_MAX && !net_running());
     struct net *n = mem_zalloc(sizeof(*n));
+    exec_on_served = net_served;
     n->limits = config->limits;
     n->engine = config->engine;
     n->default_durability = config->default_durability;
@@ -153,6 +154,7 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->output_limit_closed += atomic_load_explicit(&s->output_closed, memory_order_relaxed);
         out->idle_closed += atomic_load_explicit(&s->idle_closed, memory_order_relaxed);
         out->accept_errors += atomic_load_explicit(&s->accept_errors, memory_order_relaxed);
+        out->waiting_now += atomic_load_explicit(&s->waiting_now, memory_order_relaxed);
         out->parked_now += atomic_load_explicit(&s->parked_now, memory_order_relaxed);
         out->gated_now += atomic_load_explicit(&s->gated_now, memory_order_relaxed);
     }

@@ -96,6 +96,7 @@ void worker_free(struct worker *w)
     arena_release(&w->text);
     mem_free(w->shared);
     mem_free(w->registry.items);
+    timers_release(&w->timers);
     mem_free(w);
 }
 
@@ -169,6 +170,10 @@ static void conn_event(struct conn *c, uint32_t events)
     /* Also after a reset or a full close: read to the end first, what was asked still counts. */
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hung_up = true;
+    if (c->hung_up && c->blocked & BLOCKED_WAITING) { /* what it waits for belongs to somebody who can take it */
+        conn_close(c);
+        return;
+    }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->readable = true;
     if (events & EPOLLOUT && !c->writable) {
@@ -176,6 +181,15 @@ static void conn_event(struct conn *c, uint32_t events)
         list_append(&c->worker->flush, &c->flush);
     }
     conn_schedule(c);
+}
+
+/* The message that a dead connection was kept for has arrived. */
+static void exhume(struct conn *c)
+{
+    if (list_has(&c->graveyard))
+        return; /* it died in this step: bury() has not looked yet */
+    c->worker->ghosts--;
+    list_append(&c->worker->graveyard, &c->graveyard);
 }
 
 static void take_inbox(struct worker *w)
@@ -187,12 +201,19 @@ static void take_inbox(struct worker *w)
             struct arrival *a = LIST_OF(node, struct arrival, node);
             adopt(w, a->fd, a->is_unix);
             mem_free(a);
+        } else if (node->kind == INBOX_SERVED) {
+            struct conn *c = LIST_OF(node, struct conn, served);
+            if (c->dead) {
+                exec_wait_end(&c->session);
+                exhume(c);
+            } else {
+                conn_served(c);
+            }
         } else {
             struct conn *c = LIST_OF(node, struct conn, wake);
             c->wake_due = false;
             if (c->dead) {
-                w->ghosts--;
-                list_append(&w->graveyard, &c->graveyard);
+                exhume(c);
             } else {
                 c->more = c->resumed = true;
                 conn_unblock(c, BLOCKED_PARKED);
@@ -238,6 +259,27 @@ static void wake_sleepers(struct worker *w)
             conn_unblock(c, BLOCKED_PAUSED);
         if (!(c->blocked & (BLOCKED_ASLEEP | BLOCKED_PAUSED)))
             list_remove(&c->sleeping);
+    }
+}
+
+static void end_waits(struct worker *w)
+{
+    struct timer *first;
+    while ((first = timers_first(&w->timers)) != NULL && first->at_us <= w->now_us) {
+        timer_cancel(&w->timers, first);
+        conn_wait_over(LIST_OF(first, struct conn, timer));
+    }
+}
+
+static void take_unblocks(struct worker *w)
+{
+    if (!atomic_exchange(&w->unblock_asked, false))
+        return;
+    for (size_t i = 0; i < w->registry.count; i++) {
+        struct conn *c = w->registry.items[i];
+        uint32_t how = atomic_exchange(&c->record.unblock, 0);
+        if (how)
+            conn_unblocked(c, how == UNBLOCK_ERROR);
     }
 }
 
@@ -329,7 +371,7 @@ static void drain(struct worker *w)
         struct conn *c = w->registry.items[i];
         if (late) {
             conn_close(c);
-        } else if (!c->blocked && !c->more) {
+        } else if ((!c->blocked && !c->more) || c->blocked == BLOCKED_WAITING) {
             list_remove(&c->ready);
             c->closing = true;
             list_append(&w->flush, &c->flush);
@@ -350,6 +392,8 @@ static int prepare_wait(struct worker *w, int timeout_ms)
         until = sooner(until, w->tend_us);
     if (w->accept_again_us)
         until = sooner(until, w->accept_again_us);
+    if (timers_first(&w->timers))
+        until = sooner(until, timers_first(&w->timers)->at_us);
     for (struct link *at = w->sleeping.next; at != &w->sleeping; at = at->next) {
         const struct conn *c = LIST_OF(at, struct conn, sleeping);
         uint64_t wake_us = c->blocked & BLOCKED_ASLEEP ? c->session.sleep_until_us : w->now_us + 10000;
@@ -394,10 +438,12 @@ void worker_step(struct worker *w, int timeout_ms)
         listen_start(w);
     }
     take_inbox(w);
+    take_unblocks(w);
     take_kills(w);
     update_pause(w);
     if (!list_empty(&w->sleeping))
         wake_sleepers(w);
+    end_waits(w);
     bool moved = look_at_log(w);
     run_ready(w);
     drain(w);

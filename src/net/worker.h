@@ -19,7 +19,7 @@
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
-    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now;
+    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now;
 };
 
 /* One writer: a plain addition that others may read. */
@@ -37,7 +37,7 @@ struct worker {
     int epoll;
     struct inbox inbox;
     _Atomic bool wants_wake; /* set before a sleep with gated replies or a shut gate (net_wake_workers) */
-    _Atomic bool kill_asked;
+    _Atomic bool kill_asked, unblock_asked;
     bool draining, drained;
 
     uint64_t now_us;         /* monotonic, of this step */
@@ -48,6 +48,7 @@ struct worker {
     bool gate_shut, listening;
 
     struct link ready, flush, gated, sleeping, graveyard;
+    struct timers timers;
     struct registry registry;
     size_t tend_at;
     struct conn *serving;

@@ -144,6 +144,7 @@ void host_bind(void)
         .client_info = net_client_info,
         .client_list = net_client_list,
         .client_kill = net_client_kill,
+        .client_unblock = net_client_unblock,
         .client_count = net_client_count,
         .client_pause = net_client_pause,
         .info = info_write,

@@ -122,7 +122,8 @@ static void write_clients(struct buf *out, const struct facts *f)
     UINT("connected_clients", f->net.connections_now);
     LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
     LINE("client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\n");
-    LINE("blocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
+    UINT("blocked_clients", f->net.waiting_now);
+    LINE("tracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
          "clients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     UINT("lock_waiting_clients", f->net.parked_now);
     UINT("log_waiting_clients", f->net.gated_now);

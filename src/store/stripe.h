@@ -30,7 +30,7 @@ struct stripe {
     struct park_node *parked;             /* FIFO, guarded by park_lock */
     struct spin park_lock;
     uint32_t number;
-    uint64_t unused;
+    void *waiters;                   /* engine/wait: commands that wait for keys of this stripe */
 };
 _Static_assert(sizeof(struct stripe) == 64, "the hot part of a stripe is one cache line");
 
