@@ -21,6 +21,8 @@ bool arg_int(struct call *c, size_t index, int64_t *value);
 /* Inside -range..range: what Redis asks of HRANDFIELD's count. */
 bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value);
 bool arg_db(struct call *c, size_t index, uint32_t *db); /* a database number; needs c->txn */
+/* The timeout of a blocking command, rounded up to whole ms; 0: for ever. */
+bool arg_timeout(struct call *c, size_t index, double *seconds);
 void arg_wrong_count(struct call *c); /* replies "wrong number of arguments for 'x' command" */
 
 /* A relative or absolute time to a deadline in unix ms; false: not positive, or overflow. */

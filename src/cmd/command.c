@@ -225,15 +225,28 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     return NULL;
 }
 
+/* Reads the word that counts keys. False: the command has no keys it could be run with. */
+static bool take_key_count(const struct command *row, const bytes *argv, size_t argc, size_t *count)
+{
+    size_t at = (size_t)row->keys.counted;
+    int64_t value, least = row->flags & CMD_KEYS_OPTIONAL ? 0 : 1;
+    if (at >= argc || !number_parse_int(argv[at], &value) || value < least || (uint64_t)value > argc - at - 1)
+        return false;
+    *count = (size_t)value;
+    return true;
+}
+
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
 {
-    (void)argv; /* every row so far has its keys at fixed places */
-    if (row->keys.first == 0)
+    const struct key_range *range = &row->keys;
+    size_t count = 0, counted = 0;
+    if (range->counted && !take_key_count(row, argv, argc, &counted))
         return 0;
-    size_t count = 0;
-    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
-    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+    size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
+    for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
         positions[count++] = (uint32_t)i;
+    for (size_t i = 1; i <= counted; i++)
+        positions[count++] = (uint32_t)((size_t)range->counted + i);
     return count;
 }
 
@@ -259,17 +272,20 @@ static uint32_t other_db(const struct engine *engine, uint32_t db, const struct 
 size_t command_keys(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
                     size_t argc, struct key *keys)
 {
-    size_t count = 0;
-    if (row->keys.first == 0)
-        return 0;
+    const struct key_range *range = &row->keys;
+    size_t count = 0, counted = 0;
     if (row->flags & CMD_OTHER_DB) {
         size_t second = row->handler == cmd_move ? 1 : 2;
         txn_locate(engine, db, argv[1], &keys[0]);
         txn_locate(engine, other_db(engine, db, row, argv, argc), argv[second], &keys[1]);
         return 2;
     }
-    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
-    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+    if (range->counted && !take_key_count(row, argv, argc, &counted))
+        return 0;
+    size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
+    for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
         txn_locate(engine, db, argv[i], &keys[count++]);
+    for (size_t i = 1; i <= counted; i++)
+        txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
     return count;
 }

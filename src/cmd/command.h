@@ -32,6 +32,7 @@ enum command_flags {
     CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
     CMD_WAITS_FOR_ANY = 1 << 19, /* waiting, it is run at any change of its keys: XREADGROUP (a deleted key is an error) */
+    CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
 };
 
 struct call {
@@ -48,9 +49,10 @@ struct call {
     double wait_seconds;            /* 0: for ever */
 };
 
-/* Asks the executor to wait for a change of the command's keys and to run it again then. False: this call may not
- * wait (inside MULTI or a script, or its time is up), reply as timed out. */
-static inline bool call_block(struct call *c, double timeout_seconds)
+/* CMD_BLOCKING rows: asks the executor to wait for a change of the command's keys and to run it again then; the handler
+ * replies nothing and returns. 0 seconds: for ever. False: this call may not wait (inside MULTI or a script, or
+ * its time is up), reply as timed out. */
+HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
 {
     c->waits = c->may_wait;
     c->wait_seconds = timeout_seconds;
@@ -59,7 +61,11 @@ static inline bool call_block(struct call *c, double timeout_seconds)
 
 typedef void command_handler(struct call *c);
 
-struct key_range { int first, last, step; }; /* word positions as COMMAND reports them; last -1: to the end; first 0: none */
+/* Word positions as COMMAND reports them; last -1: to the end, -2: to the word before it; first 0: none.
+ * counted: the word that holds the number of keys that follow it, behind those of the range; 0: none.
+ * A count that is no integer, below 1 (0 with CMD_KEYS_OPTIONAL) or beyond the words: the command has no
+ * keys at all, and its handler words the error. */
+struct key_range { int first, last, step, counted; };
 
 struct command {
     const char *name;               /* upper case: "SET"; a subcommand: "GET" of CONFIG */
@@ -75,10 +81,19 @@ struct command {
     struct command_stats *stats;    /* calls, usec, ...; filled at start */
 };
 
-#define KEY_AT(n) {(n), (n), 1}
-#define KEYS_FROM(n) {(n), -1, 1}
-#define KEY_PAIRS_FROM(n) {(n), -1, 2}
-#define KEYS_BETWEEN(a, b) {(a), (b), 1}
+#define KEY_AT(n) {(n), (n), 1, 0}
+#define KEYS_FROM(n) {(n), -1, 1, 0}
+#define KEYS_FROM_BUT_LAST(n) {(n), -2, 1, 0}                 /* BLPOP: the last word is none */
+#define KEY_PAIRS_FROM(n) {(n), -1, 2, 0}
+#define KEYS_BETWEEN(a, b) {(a), (b), 1, 0}
+#define KEYS_COUNTED_AT(n) {0, 0, 0, (n)}                     /* LMPOP numkeys key [key ...]: n is 1 */
+#define KEY_AND_KEYS_COUNTED_AT(key, n) {(key), (key), 1, (n)} /* ZUNIONSTORE destination numkeys key [key ...]: 1, 2 */
+
+/* The word of the first key, if there is one; 0: the command has no keys. */
+static inline int command_first_key(const struct command *row)
+{
+    return row->keys.first ? row->keys.first : row->keys.counted ? row->keys.counted + 1 : 0;
+}
 
 void command_table_init(void);               /* once, before use */
 const struct command *command_find(bytes name); /* top-level row, NULL: unknown */

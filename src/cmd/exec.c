@@ -292,11 +292,11 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     uint16_t few[32];
     struct lock_set locks = {.stripes = few, .writes = row->flags & CMD_WRITE};
     bool gate = row->flags & CMD_GATE;
-    if (p->located && row->keys.last == row->keys.first && !(row->flags & CMD_OTHER_DB)) {
+    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
         c.key_count = 1;
-    } else if (row->keys.first > 0) {
+    } else if (command_first_key(row)) {
         struct key *keys = room_for_keys(x, p->argc);
         c.key_count = command_keys(e, s->db, row, p->argv, p->argc, keys);
         c.keys = keys;
@@ -468,7 +468,7 @@ static void run_queue(struct exec *x, struct session *s)
         struct call c = {.command = q->command, .session = s, .reply = &s->reply, .argv = q->argv, .argc = q->argc};
         if (!(q->command->flags & CMD_NO_TXN))
             c.txn = x->txn;
-        if (q->command->keys.first > 0) {
+        if (command_first_key(q->command)) {
             struct key *keys = arena_alloc(&x->txn->arena, q->argc * sizeof(*keys));
             c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
             c.keys = keys;
@@ -490,7 +490,7 @@ static uint32_t collect(struct exec *x, const struct session *s, struct lock_set
     for (size_t i = 0; i < s->queue_count; i++) {
         const struct queued_command *q = &s->queue[i];
         flags |= q->command->flags;
-        if (q->command->keys.first > 0)
+        if (command_first_key(q->command))
             l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
     }
     for (size_t i = 0; i < l->key_count; i++)
@@ -655,10 +655,11 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
     for (size_t i = 0; i < count; i++) {
         const struct command *row = p[i].argc ? command_find(p[i].argv[0]) : NULL;
         p[i].command = row;
-        p[i].located = row && row->keys.first > 0 && (size_t)row->keys.first < p[i].argc;
+        size_t first = row ? (size_t)command_first_key(row) : 0;
+        p[i].located = first > 0 && first < p[i].argc;
         if (!p[i].located)
             continue;
-        txn_locate(x->engine, s->db, p[i].argv[row->keys.first], &p[i].key0);
+        txn_locate(x->engine, s->db, p[i].argv[first], &p[i].key0);
         __builtin_prefetch(&x->engine->store->stripes[p[i].key0.stripe], 1);
     }
     if (count < 2)

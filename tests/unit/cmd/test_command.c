@@ -183,15 +183,17 @@ static void check_keys(const struct command *row)
 {
     const struct key_range *k = &row->keys;
     int least = row->arity < 0 ? -row->arity : row->arity;
+    assert_false(row->flags & CMD_NO_TXN && command_first_key(row));
+    if (k->counted)
+        assert_true(k->counted > k->first && k->counted < least);
     if (k->first == 0) {
         assert_int_equal(k->last, 0);
-        assert_null(row->key_use);
+        assert_true(k->counted || !row->key_use);
         return;
     }
     assert_true(k->first > 0 && k->first < least);
     assert_true(k->step >= 1);
-    assert_true(k->last == -1 || (k->last >= k->first && k->last < least));
-    assert_false(row->flags & CMD_NO_TXN);
+    assert_true(k->last == -1 || k->last == -2 || (k->last >= k->first && k->last < least));
 }
 
 static void every_row_is_sane(void **state)
@@ -286,6 +288,50 @@ static void key_positions_follow_the_row(void **state)
             assert_int_equal(positions[cases[i].count - 1], cases[i].last);
         }
     }
+}
+
+/* Rows of their own: what ZUNIONSTORE, LMPOP and EVAL ask for. */
+static void counted_keys_follow_their_count(void **state)
+{
+    static const struct command store = {.keys = KEY_AND_KEYS_COUNTED_AT(1, 2)};
+    static const struct command pop = {.keys = KEYS_COUNTED_AT(1)};
+    static const struct command eval = {.keys = KEYS_COUNTED_AT(2), .flags = CMD_KEYS_OPTIONAL};
+    static const struct command blocking = {.keys = KEYS_FROM_BUT_LAST(1)};
+    static const struct {
+        const struct command *row;
+        const char *line;
+        size_t count;
+        uint32_t first, last;
+    } cases[] = {
+        {&store, "S d 2 a b WEIGHTS 1 2", 3, 1, 4},
+        {&store, "S d 2 a", 0, 0, 0},
+        {&store, "S d x a", 0, 0, 0},
+        {&store, "S d", 0, 0, 0},
+        {&pop, "P 1 a LEFT", 1, 2, 2},
+        {&pop, "P 3 a b LEFT", 3, 2, 4},
+        {&pop, "P 4 a b LEFT", 0, 0, 0},
+        {&pop, "P 0 a LEFT", 0, 0, 0},
+        {&pop, "P -1 a LEFT", 0, 0, 0},
+        {&pop, "P 9223372036854775807 a LEFT", 0, 0, 0},
+        {&pop, "P 1", 0, 0, 0},
+        {&eval, "E s 0 a", 0, 0, 0},
+        {&eval, "E s 2 a b c", 2, 3, 4},
+        {&blocking, "B a b 0", 2, 1, 2},
+        {&blocking, "B a 0", 1, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bytes argv[WORDS_MAX];
+        uint32_t positions[WORDS_MAX];
+        size_t argc = cut(cases[i].line, argv);
+        size_t count = command_key_positions(cases[i].row, argv, argc, positions);
+        assert_int_equal(count, cases[i].count);
+        if (count) {
+            assert_int_equal(positions[0], cases[i].first);
+            assert_int_equal(positions[count - 1], cases[i].last);
+        }
+    }
+    assert_int_equal(command_first_key(&store), 1);
+    assert_int_equal(command_first_key(&eval), 3);
 }
 
 /* ---- replies ---- */
@@ -392,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_found_in_any_case, set_up, tear_down),
         cmocka_unit_test_setup_teardown(near_misses_are_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_positions_follow_the_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(counted_keys_follow_their_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refusals_read_like_redis, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_without_the_engine, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hello_and_reset_change_the_session, set_up, tear_down),
