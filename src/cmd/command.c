@@ -41,6 +41,9 @@ static struct command command_rows[] = {
 static struct command object_rows[] = {
 #include "cmd/object.def"
     END_OF_ROWS};
+static struct command pubsub_rows[] = {
+#include "cmd/pubsub.def"
+    END_OF_ROWS};
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
@@ -52,6 +55,7 @@ static struct command rows[] = {
 #include "cmd/connection.def"
 #include "cmd/hash.def"
 #include "cmd/keys.def"
+#include "cmd/publish.def"
 #include "cmd/server.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"

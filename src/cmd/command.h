@@ -32,6 +32,9 @@ enum command_flags {
     CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
     CMD_WAITS_FOR_ANY = 1 << 19, /* waiting, it is run at any change of its keys: XREADGROUP (a deleted key is an error) */
+    CMD_PUBSUB = 1 << 21,
+    CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
+    CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
 };
 

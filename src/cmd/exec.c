@@ -249,6 +249,12 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
         reply_error_line(&s->reply, "NOAUTH Authentication required.");
         return true;
     }
+    if (HF_UNLIKELY(s->listens) && s->reply.version == 2 && !(row->flags & CMD_SUBSCRIBED)) {
+        reply_errorf(&s->reply,
+                     "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                     row->full_name);
+        return true;
+    }
     if (row->flags & CMD_WRITE) {
         status state = log_refusal(x->engine);
         if (HF_UNLIKELY(state != HF_OK)) {

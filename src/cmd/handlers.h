@@ -15,6 +15,8 @@
 #include "cmd/keys.def"
 #include "cmd/memory.def"
 #include "cmd/object.def"
+#include "cmd/publish.def"
+#include "cmd/pubsub.def"
 #include "cmd/server.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"

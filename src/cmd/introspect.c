@@ -54,7 +54,7 @@ static const struct {
     {CMD_ADMIN, "admin"},     {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
     {CMD_LOADING, "loading"}, {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
     {CMD_FAST, "fast"},       {CMD_NO_AUTH, "no_auth"},    {CMD_KEYS_OPTIONAL, "no_mandatory_keys"},
-    {CMD_NO_MULTI, "no_multi"},
+    {CMD_NO_MULTI, "no_multi"}, {CMD_PUBSUB, "pubsub"},     {CMD_MAY_REPLICATE, "may_replicate"},
 };
 
 /* A container says nothing about its subcommands. */
@@ -101,6 +101,8 @@ static void categories_of(const struct command *row, struct words *w)
         words_add(w, BYTES("dangerous"));
     if (flags & CMD_BLOCKING)
         words_add(w, BYTES("blocking"));
+    if (flags & CMD_PUBSUB)
+        words_add(w, BYTES("pubsub"));
     words_add(w, flags & CMD_FAST ? BYTES("fast") : BYTES("slow"));
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "cmd/host.h"
+#include "cmd/pubsub.h"
 
 static void forget_queue(struct session *s)
 {
@@ -28,6 +29,7 @@ void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, s
 /* The id, the durability chosen for the connection and the way to it stay. */
 void session_reset(struct session *s)
 {
+    pubsub_leave(s);
     session_unwatch(s);
     forget_queue(s);
     arena_reset(&s->queue_arena);
@@ -37,6 +39,11 @@ void session_reset(struct session *s)
     s->no_touch = s->no_evict = false;
     s->name[0] = 0;
     s->authenticated = born_authenticated();
+}
+
+void session_leave(struct session *s)
+{
+    pubsub_leave(s);
 }
 
 void session_release(struct session *s)

@@ -22,6 +22,7 @@ enum event_class {
     EVENT_STREAM = 1 << 8,   /* t */
     EVENT_MISS = 1 << 9,     /* m */
     EVENT_NEW = 1 << 10,     /* n */
+    EVENT_MODULE = 1 << 11,  /* d: never happens here */
 };
 
 struct event {

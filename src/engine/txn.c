@@ -5,7 +5,7 @@
  * change that has no place in the log. Log credit was taken before the locks, so
  * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
  */
-#include "engine/internal.h"
+#include "engine/events.h"
 #include "engine/wait.h"
 
 #include "base/memory.h"
@@ -157,6 +157,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
             return NULL;
         }
         txn_remove(t, k, spot, true, false);
+        txn_event(t, k, EVENT_EXPIRED, "expired");
         count(&t->slot_stats->expired, 1);
         return NULL;
     }
@@ -251,6 +252,8 @@ static void link_entry(struct txn *t, const struct key *k, struct spot *spot, st
         if (!spot->table)
             spot->table = stripe_table_make(t->engine->store, spot->stripe, spot->db_id);
         table_insert(spot->table, k->hash, fresh, tail);
+        if (!t->recovering)
+            txn_event(t, k, EVENT_NEW, "new");
     }
     uint64_t deadline = entry_deadline(fresh);
     if (deadline && deadline < atomic_load_explicit(&spot->stripe->deadline_next, memory_order_relaxed))

@@ -34,6 +34,7 @@ struct client_record {
     _Atomic uint8_t flags;            /* of enum record_flags */
     _Atomic bool kill;                /* another worker asks for its end */
     struct waiter *waiter;            /* of a command that waits for a key; guarded by the registry's lock */
+    _Atomic uint32_t channels, patterns, shards; /* that it listens to */
     _Atomic uint32_t unblock;         /* of enum unblock: another worker has withdrawn the waiter */
 };
 
@@ -56,6 +57,7 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
 bool net_client_unblock(uint64_t id, bool error); /* false: it does not wait */
+void net_post(unsigned worker, struct message *m);
 void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */
 
 #endif

@@ -70,6 +70,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     session_init(&c->session, id, &resp_reply_ops, &c->output);
     c->session.durability = w->net->default_durability;
     c->session.connection = c;
+    c->session.worker = w->number;
     c->park.wake = park_wake;
     c->wake.kind = INBOX_WAKE;
     c->served.kind = INBOX_SERVED;
@@ -97,6 +98,7 @@ void conn_close(struct conn *c)
     if (c->dead)
         return;
     c->dead = true;
+    session_leave(&c->session);
     registry_remove(w, c);
     OS.close(c->fd); /* leaves the epoll set by itself */
     list_remove(&c->ready);
@@ -338,13 +340,14 @@ void conn_tend(struct conn *c)
         conn_close(c);
         return;
     }
-    uint64_t soft = atomic_load(&limits->output_soft);
+    const struct output_limits *output = &limits->output[session_listens(&c->session)];
+    uint64_t soft = atomic_load(&output->soft);
     size_t open = c->open_end > c->output_base + c->sent ? (size_t)(c->open_end - c->output_base - c->sent) : 0;
     if (soft == 0 || open <= soft) {
         c->soft_since_us = 0;
     } else if (c->soft_since_us == 0) {
         c->soft_since_us = w->now_us;
-    } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&limits->output_soft_s) * 1000000) {
+    } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&output->soft_s) * 1000000) {
         stat_add(&w->stats.output_closed, 1);
         net_log(w->net, 3, "client id=%llu addr=%s closed: above its soft output limit for too long",
                 (unsigned long long)c->session.id, c->record.address);

@@ -96,6 +96,9 @@ void conn_unblocked(struct conn *c, bool error); /* CLIENT UNBLOCK; its waiter i
 /* A reply ends at the end of the output and waits for lsn (0: only for those before it). */
 void conn_mark_reply(struct conn *c, uint64_t lsn);
 
+/* A message has been written behind its replies; it waits for lsn. */
+void conn_pushed(struct session *s, uint64_t lsn);
+
 /* Runs the commands in data; returns how many bytes they took. Sets c->more and c->blocked. */
 size_t conn_run(struct conn *c, const uint8_t *data, size_t size);
 

@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "durable/log.h"
 #include "engine/engine.h"
 #include "os/os.h"
 #include "proto/resp/resp_reply.h"
@@ -76,7 +77,7 @@ static bool stop_after(struct conn *c)
         list_append(&w->sleeping, &c->sleeping);
     }
     if (HF_UNLIKELY(unsent > UNAUTHENTICATED_OUTPUT_MAX)) {
-        uint64_t hard = atomic_load_explicit(&limits->output_hard, memory_order_relaxed);
+        uint64_t hard = atomic_load_explicit(&limits->output[session_listens(s)].hard, memory_order_relaxed);
         uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
         bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
         if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
@@ -90,6 +91,22 @@ static bool stop_after(struct conn *c)
             c->blocked |= BLOCKED_OUTPUT;
     }
     return c->blocked != 0;
+}
+
+void conn_pushed(struct session *s, uint64_t lsn)
+{
+    struct conn *c = s->connection;
+    struct worker *w = c->worker;
+    conn_mark_reply(c, s->durability == DURABILITY_NONE ? 0 : lsn);
+    list_append(&w->flush, &c->flush);
+    uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
+    if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
+        stat_add(&w->stats.output_closed, 1);
+        net_log(w->net, 3, "client id=%llu addr=%s closed: it listens too slowly, its output limit was reached (%zu bytes)",
+                (unsigned long long)s->id, c->record.address, conn_unsent(c));
+        atomic_store(&c->record.kill, true); /* not here: the caller walks its listeners */
+        atomic_store(&w->kill_asked, true);
+    }
 }
 
 static bool paused(const struct conn *c, const struct parsed_command *p)

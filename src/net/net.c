@@ -26,9 +26,11 @@ void net_limits_init(struct net_limits *l)
     atomic_init(&l->protected_mode, true);
     atomic_init(&l->query_buffer_max, 1ull << 30);
     atomic_init(&l->bulk_max, 512ull << 20);
-    atomic_init(&l->output_hard, 256ull << 20);
-    atomic_init(&l->output_soft, 64ull << 20);
-    atomic_init(&l->output_soft_s, 60);
+    for (int pubsub = 0; pubsub < 2; pubsub++) {
+        atomic_init(&l->output[pubsub].hard, pubsub ? 32ull << 20 : 256ull << 20);
+        atomic_init(&l->output[pubsub].soft, pubsub ? 8ull << 20 : 64ull << 20);
+        atomic_init(&l->output[pubsub].soft_s, 60);
+    }
     atomic_init(&l->held_max, 1ull << 20);
 }
 

@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/pubsub.h"
 #include "engine/engine.h"
 #include "os/os.h"
 
@@ -163,6 +164,15 @@ static void accept_some(struct worker *w, const struct listener *l)
 
 /* ---- what came in ---- */
 
+struct post { struct inbox_node node; struct message *message; };
+
+void net_post(unsigned worker, struct message *m)
+{
+    struct post *p = mem_alloc(sizeof(*p));
+    *p = (struct post){{NULL, INBOX_MESSAGE}, m};
+    inbox_push(&net_running()->workers[worker]->inbox, &p->node);
+}
+
 static void conn_event(struct conn *c, uint32_t events)
 {
     if (c->dead)
@@ -201,6 +211,11 @@ static void take_inbox(struct worker *w)
             struct arrival *a = LIST_OF(node, struct arrival, node);
             adopt(w, a->fd, a->is_unix);
             mem_free(a);
+        } else if (node->kind == INBOX_MESSAGE) {
+            struct post *p = LIST_OF(node, struct post, node);
+            pubsub_deliver(w->number, p->message, conn_pushed);
+            message_release(p->message);
+            mem_free(p);
         } else if (node->kind == INBOX_SERVED) {
             struct conn *c = LIST_OF(node, struct conn, served);
             if (c->dead) {

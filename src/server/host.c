@@ -5,6 +5,7 @@
  * every setting and after each CONFIG SET for the changed one.
  */
 #include "cmd/host.h"
+#include "cmd/pubsub.h"
 
 #include "net/clients.h"
 #include "os/os.h"
@@ -22,10 +23,21 @@ struct server server;
 
 static void apply_output_limit(void)
 {
-    struct output_limit limit = config_output_limit("normal");
-    atomic_store(&server.limits.output_hard, limit.hard);
-    atomic_store(&server.limits.output_soft, limit.soft);
-    atomic_store(&server.limits.output_soft_s, (uint32_t)limit.soft_s);
+    for (int pubsub = 0; pubsub < 2; pubsub++) {
+        struct output_limit limit = config_output_limit(pubsub ? "pubsub" : "normal");
+        atomic_store(&server.limits.output[pubsub].hard, limit.hard);
+        atomic_store(&server.limits.output[pubsub].soft, limit.soft);
+        atomic_store(&server.limits.output[pubsub].soft_s, (uint32_t)limit.soft_s);
+    }
+}
+
+static void apply_notify(void)
+{
+    char text[CONFIG_TEXT_MAX];
+    uint32_t flags = 0;
+    size_t size = config_copy(SETTING_NOTIFY, text);
+    if (server.engine && pubsub_notify_parse(bytes_of(text, size), &flags))
+        pubsub_notify_set(server.engine, flags);
 }
 
 static void apply(enum setting id)
@@ -49,6 +61,7 @@ static void apply(enum setting id)
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_MAXMEMORY:
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
@@ -144,6 +157,7 @@ void host_bind(void)
         .client_info = net_client_info,
         .client_list = net_client_list,
         .client_kill = net_client_kill,
+        .post = net_post,
         .client_unblock = net_client_unblock,
         .client_count = net_client_count,
         .client_pause = net_client_pause,

@@ -187,8 +187,13 @@ static void resp_set(struct reply *r, size_t count)
     header(r, r->version < 3 ? '*' : '~', count);
 }
 
+static void resp_push(struct reply *r, size_t count)
+{
+    header(r, r->version < 3 ? '*' : '>', count);
+}
+
 const struct reply_ops resp_reply_ops = {
     .simple = resp_simple, .error = resp_error, .integer = resp_integer, .bulk = resp_bulk,
     .verbatim = resp_verbatim, .dbl = resp_dbl, .boolean = resp_boolean, .null = resp_null,
-    .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set,
+    .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set, .push = resp_push,
 };
