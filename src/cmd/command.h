@@ -35,6 +35,7 @@ enum command_flags {
     CMD_PUBSUB = 1 << 21,
     CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
     CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
+    CMD_SCRIPT = 1 << 24,        /* runs further commands in its transaction (exec_script.h): undo is kept */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
 };
 
@@ -47,6 +48,7 @@ struct call {
     size_t argc;
     const struct key *keys;         /* located keys, in the order of the words */
     size_t key_count;
+    struct exec *exec;              /* for exec_script.h */
     bool may_wait;                  /* the executor can run it again later */
     bool waits;                     /* call_block said so: nothing was replied nor changed */
     double wait_seconds;            /* 0: for ever */

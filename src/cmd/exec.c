@@ -12,23 +12,23 @@
 #include "cmd/exec_private.h"
 
 #include "base/memory.h"
+#include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "os/os.h"
 
 #include <stdio.h>
 
-#define RECORD_BOUND_MAX (RECORD_DIRECT_MAX + 1024u)
 #define RECORD_BOUND_FIXED 8192u /* a float's text, headers, deadlines */
 #define HOUSEKEEPING_PERIOD_US 1000u
 #define QUEUE_BYTES_MAX (UINT64_C(1) << 30)
-
-static struct engine *the_engine; /* session_unwatch has no exec at hand */
+#define SCRIPT_ATTEMPTS 3 /* then it runs alone */
 
 struct exec *exec_new(struct engine *engine, unsigned worker)
 {
     hf_assert(worker < engine->config.workers);
     struct exec *x = mem_zalloc(sizeof(*x));
-    x->engine = the_engine = engine;
+    x->engine = engine;
+    exec_multi_engine(engine);
     x->worker = worker;
     x->txn = txn_new(engine);
     x->housekeeping_txn = txn_new(engine);
@@ -111,6 +111,11 @@ static bool gate_take(struct exec *x, struct park_node *node)
     return true;
 }
 
+bool exec_owns_gate(const struct exec *x)
+{
+    return atomic_load(&x->engine->gate_owner) == x->worker + 1;
+}
+
 static void gate_leave(struct exec *x)
 {
     struct engine *e = x->engine;
@@ -175,15 +180,6 @@ static bool lock_or_park(struct exec *x, struct park_node *node, const uint16_t 
     }
 }
 
-struct lock_set {
-    const struct key *keys;
-    size_t key_count;
-    uint16_t *stripes;
-    size_t stripe_count;
-    bool writes;
-    size_t bound; /* log credit held */
-};
-
 /* Locks the stripes and, when somebody waits for one of the keys, those that serving takes; the credit is raised then, since
  * the record will hold what the waiters do too. False: parked. */
 static bool lock_for_all(struct exec *x, struct park_node *node, struct lock_set *l)
@@ -209,7 +205,7 @@ static bool lock_for_all(struct exec *x, struct park_node *node, struct lock_set
 
 /* ---- admission ---- */
 
-static size_t words_size(const bytes *argv, size_t argc)
+size_t exec_words_size(const bytes *argv, size_t argc)
 {
     size_t sum = 0;
     for (size_t i = 0; i < argc; i++)
@@ -224,11 +220,11 @@ static size_t record_bound(const struct command *row, const bytes *argv, size_t 
     size_t key = argc > 1 ? argv[1].size : 0;
     if (row->flags & (CMD_COPIES | CMD_GATE) || key > most || argc > most)
         return most;
-    size_t bound = RECORD_BOUND_FIXED + words_size(argv, argc) + argc * (key + 32);
+    size_t bound = RECORD_BOUND_FIXED + exec_words_size(argv, argc) + argc * (key + 32);
     return bound < most ? bound : most;
 }
 
-static status log_refusal(const struct engine *e)
+status exec_log_refusal(const struct engine *e)
 {
     if (!e->log)
         return HF_OK;
@@ -240,6 +236,20 @@ static status log_refusal(const struct engine *e)
     default:
         return HF_OK;
     }
+}
+
+bool exec_refuses(struct exec *x, const struct command *row, struct reply *r)
+{
+    if (!(row->flags & CMD_WRITE))
+        return false;
+    status state = exec_log_refusal(x->engine);
+    if (HF_LIKELY(state == HF_OK) && row->flags & CMD_GROWS &&
+        HF_UNLIKELY(atomic_load_explicit(&x->engine->over_memory, memory_order_relaxed)))
+        state = HF_ERR_OOM;
+    if (HF_LIKELY(state == HF_OK))
+        return false;
+    reply_status(r, state);
+    return true;
 }
 
 /* What refuses a command before it is run or queued. */
@@ -255,18 +265,7 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
                      row->full_name);
         return true;
     }
-    if (row->flags & CMD_WRITE) {
-        status state = log_refusal(x->engine);
-        if (HF_UNLIKELY(state != HF_OK)) {
-            reply_status(&s->reply, state);
-            return true;
-        }
-        if (HF_UNLIKELY(row->flags & CMD_GROWS && atomic_load_explicit(&x->engine->over_memory, memory_order_relaxed))) {
-            reply_status(&s->reply, HF_ERR_OOM);
-            return true;
-        }
-    }
-    return false;
+    return exec_refuses(x, row, &s->reply);
 }
 
 /* ---- running ---- */
@@ -280,7 +279,7 @@ static struct key *room_for_keys(struct exec *x, size_t count)
     return x->keys;
 }
 
-static void call_handler(struct exec *x, struct call *c)
+void exec_call_handler(struct exec *x, struct call *c)
 {
     uint64_t errors = c->reply->errors;
     count_call(x, c->command);
@@ -289,15 +288,101 @@ static void call_handler(struct exec *x, struct call *c)
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
 
+/* Back to before the first lock, to run again with more of them; what was replied goes. */
+static void back_out(struct exec *x, struct session *s, size_t reply_start, uint32_t db)
+{
+    struct script_locks *l = s->script;
+    txn_rollback_all(x->txn);
+    txn_restart(x->txn);
+    s->reply.out->size = reply_start;
+    s->db = db;
+    l->restart = false;
+    if (++l->attempts >= SCRIPT_ATTEMPTS)
+        l->gate = true;
+}
+
+/* Adds what earlier attempts of a script have touched. */
+static void add_script_locks(struct exec *x, const struct session *s, struct lock_set *l)
+{
+    const struct script_locks *known = s->script;
+    if (known->gate)
+        l->gate = true;
+    uint16_t *all = arena_alloc(&x->txn->arena, (l->stripe_count + known->count + 1) * sizeof(*all));
+    for (size_t i = 0; i < l->stripe_count; i++)
+        all[i] = l->stripes[i];
+    for (size_t i = 0; i < known->count; i++)
+        all[l->stripe_count + i] = known->stripes[i];
+    l->stripes = all;
+    l->stripe_count += known->count;
+}
+
+/* Until the body has run to its end with all the locks it needs. False: parked. */
+static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
+                     void (*body)(struct exec *x, struct call *c))
+{
+    struct session *s = c->session;
+    size_t reply_start = s->reply.out->size;
+    uint32_t db = s->db;
+    for (;;) {
+        if (HF_UNLIKELY(s->script != NULL))
+            add_script_locks(x, s, l);
+        if (HF_UNLIKELY(l->gate) && !gate_take(x, node)) {
+            wait_for_gate(node);
+            return false;
+        }
+        if (!lock_for_all(x, node, l))
+            return false;
+        body(x, c);
+        if (HF_LIKELY(!s->script || !s->script->restart))
+            return true;
+        back_out(x, s, reply_start, db);
+    }
+}
+
+enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
+                                 void (*body)(struct exec *x, struct call *c), uint64_t *lsn)
+{
+    struct engine *e = x->engine;
+    struct txn *t = x->txn;
+    struct session *s = c->session;
+    if (e->log && HF_UNLIKELY(!log_credit_take(e->log, l->bound))) {
+        if (l->writes)
+            return wait_for_credit(x, node);
+        t->may_change = false;
+        l->bound = 0;
+    }
+    bool run = run_body(x, node, l, c, body);
+    if (run) {
+        bool undo = s->script && s->script->undo;
+        if (HF_UNLIKELY(undo)) {
+            *lsn = t->observed_lsn;
+            txn_rollback_all(t);
+        } else {
+            if (HF_UNLIKELY(t->ready != NULL))
+                wait_serve(x);
+            if (HF_UNLIKELY(c->waits))
+                wait_start(x, s, c);
+            *lsn = txn_commit_lsn(t);
+        }
+        if (HF_UNLIKELY(s->script != NULL))
+            script_locks_free(s);
+        s->wait_over = false;
+        if (HF_UNLIKELY(l->gate))
+            gate_leave(x);
+    }
+    if (e->log && l->bound)
+        log_credit_return(e->log, l->bound);
+    return !run ? EXEC_PARKED : c->waits ? EXEC_WAITING : EXEC_DONE;
+}
+
 static enum exec_result run_with_txn(struct exec *x, struct session *s, const struct command *row, struct parsed_command *p,
                                      struct park_node *node, uint64_t *lsn)
 {
     struct engine *e = x->engine;
     struct txn *t = x->txn;
-    struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc};
+    struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc, .exec = x};
     uint16_t few[32];
-    struct lock_set locks = {.stripes = few, .writes = row->flags & CMD_WRITE};
-    bool gate = row->flags & CMD_GATE;
+    struct lock_set locks = {.stripes = few, .writes = row->flags & CMD_WRITE, .gate = row->flags & CMD_GATE};
     if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
@@ -308,260 +393,16 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
         c.keys = keys;
     }
     txn_reset(t, x->wall_ms);
-    if (e->log) {
-        locks.bound = record_bound(row, p->argv, p->argc);
-        if (HF_UNLIKELY(!log_credit_take(e->log, locks.bound))) {
-            if (row->flags & CMD_WRITE)
-                return wait_for_credit(x, node);
-            t->may_change = false;
-            locks.bound = 0;
-        }
-    }
-    enum exec_result result = EXEC_PARKED;
-    if (gate && !gate_take(x, node)) {
-        wait_for_gate(node);
-    } else {
-        if (c.key_count > 32)
-            locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
-        for (size_t i = 0; i < c.key_count; i++)
-            locks.stripes[i] = c.keys[i].stripe;
-        locks.stripe_count = locks.key_count = c.key_count;
-        locks.keys = c.keys;
-        c.may_wait = row->flags & CMD_BLOCKING && !s->wait_over;
-        if (lock_for_all(x, node, &locks)) {
-            call_handler(x, &c);
-            if (HF_UNLIKELY(t->ready != NULL))
-                wait_serve(x);
-            if (HF_UNLIKELY(c.waits))
-                wait_start(x, s, &c);
-            *lsn = txn_commit_lsn(t);
-            s->wait_over = false;
-            result = c.waits ? EXEC_WAITING : EXEC_DONE;
-            if (gate)
-                gate_leave(x);
-        }
-    }
-    if (locks.bound)
-        log_credit_return(e->log, locks.bound);
-    return result;
-}
-
-/* ---- MULTI ---- */
-
-static void queue_reset(struct session *s)
-{
-    s->in_multi = s->multi_aborted = false;
-    s->queue_count = s->queue_bytes = 0;
-    arena_reset(&s->queue_arena);
-}
-
-static void unwatch_locked(struct session *s)
-{
-    while (s->watches) {
-        struct watch *next = s->watches->sibling;
-        watch_remove_locked(the_engine, s->watches);
-        s->watches = next;
-    }
-    s->watch_count = 0;
-    atomic_store(&s->watch_dirty, false);
-}
-
-void session_unwatch(struct session *s)
-{
-    while (s->watches) {
-        struct watch *w = s->watches;
-        struct stripe *stripe = &the_engine->store->stripes[w->stripe];
-        s->watches = w->sibling;
-        stripe_lock_wait(stripe);
-        watch_remove_locked(the_engine, w);
-        stripe_unlock(stripe);
-    }
-    s->watch_count = 0;
-    atomic_store(&s->watch_dirty, false);
-}
-
-static void queue_command(struct session *s, const struct command *row, const bytes *argv, size_t argc)
-{
-    if (s->queue_count == s->queue_capacity) {
-        s->queue_capacity = s->queue_capacity ? s->queue_capacity * 2 : 8;
-        s->queue = mem_realloc(s->queue, s->queue_capacity * sizeof(*s->queue));
-    }
-    bytes *words = arena_alloc(&s->queue_arena, argc * sizeof(*words));
-    for (size_t i = 0; i < argc; i++)
-        words[i] = arena_dup(&s->queue_arena, argv[i]);
-    s->queue[s->queue_count++] = (struct queued_command){row, words, argc};
-    s->queue_bytes += words_size(argv, argc);
-    reply_simple(&s->reply, "QUEUED");
-}
-
-void cmd_multi(struct call *c)
-{
-    if (c->session->in_multi) {
-        reply_errorf(c->reply, "ERR MULTI calls can not be nested");
-        return;
-    }
-    c->session->in_multi = true;
-    reply_ok(c->reply);
-}
-
-void cmd_discard(struct call *c)
-{
-    if (!c->session->in_multi) {
-        reply_errorf(c->reply, "ERR DISCARD without MULTI");
-        return;
-    }
-    queue_reset(c->session);
-    session_unwatch(c->session);
-    reply_ok(c->reply);
-}
-
-void cmd_unwatch(struct call *c)
-{
-    session_unwatch(c->session);
-    reply_ok(c->reply);
-}
-
-static bool is_watched(const struct session *s, const struct key *k)
-{
-    for (const struct watch *w = s->watches; w; w = w->sibling) {
-        if (w->db == k->db && bytes_equal(w->key, k->name))
-            return true;
-    }
-    return false;
-}
-
-void cmd_watch(struct call *c)
-{
-    struct session *s = c->session;
-    if (s->in_multi) {
-        reply_errorf(c->reply, "ERR WATCH inside MULTI is not allowed");
-        return;
-    }
-    for (size_t i = 0; i < c->key_count; i++) {
-        struct spot spot;
-        if (is_watched(s, &c->keys[i]))
-            continue;
-        txn_find(c->txn, &c->keys[i], &spot); /* an expired key goes now: later it would look changed */
-        struct watch *w = watch_add_locked(the_engine, &c->keys[i], &s->watch_dirty);
-        w->sibling = s->watches;
-        s->watches = w;
-        s->watch_count++;
-    }
-    reply_ok(c->reply);
-}
-
-void cmd_exec(struct call *c)
-{
-    (void)c;
-    hf_assert(!"EXEC is run by run_exec");
-}
-
-/* Touches every watched key: one that has expired since is removed, and marks its watchers. */
-static void observe_watched(struct txn *t, const struct session *s)
-{
-    for (const struct watch *w = s->watches; w; w = w->sibling) {
-        struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
-        struct spot spot;
-        txn_find(t, &k, &spot);
-    }
-}
-
-static void run_queue(struct exec *x, struct session *s)
-{
-    reply_array(&s->reply, s->queue_count);
-    for (size_t i = 0; i < s->queue_count; i++) {
-        struct queued_command *q = &s->queue[i];
-        struct call c = {.command = q->command, .session = s, .reply = &s->reply, .argv = q->argv, .argc = q->argc};
-        if (!(q->command->flags & CMD_NO_TXN))
-            c.txn = x->txn;
-        if (command_first_key(q->command)) {
-            struct key *keys = arena_alloc(&x->txn->arena, q->argc * sizeof(*keys));
-            c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
-            c.keys = keys;
-        }
-        call_handler(x, &c);
-        s->last_command = q->command->full_name;
-    }
-}
-
-/* Everything the queue needs: flags of its commands, their keys, the stripes of these and of the watched ones. */
-static uint32_t collect(struct exec *x, const struct session *s, struct lock_set *l)
-{
-    uint32_t flags = 0;
-    size_t words = s->watch_count;
-    for (size_t i = 0; i < s->queue_count; i++)
-        words += s->queue[i].argc;
-    struct key *keys = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*keys));
-    l->stripes = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*l->stripes));
-    for (size_t i = 0; i < s->queue_count; i++) {
-        const struct queued_command *q = &s->queue[i];
-        flags |= q->command->flags;
-        if (command_first_key(q->command))
-            l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
-    }
-    for (size_t i = 0; i < l->key_count; i++)
-        l->stripes[l->stripe_count++] = keys[i].stripe;
-    for (const struct watch *w = s->watches; w; w = w->sibling)
-        l->stripes[l->stripe_count++] = w->stripe;
-    l->keys = keys;
-    l->writes = flags & CMD_WRITE;
-    return flags;
-}
-
-static enum exec_result run_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn)
-{
-    struct engine *e = x->engine;
-    struct txn *t = x->txn;
-    struct lock_set locks = {.bound = RECORD_BOUND_MAX};
-    if (!s->in_multi) {
-        reply_errorf(&s->reply, "ERR EXEC without MULTI");
-        return EXEC_DONE;
-    }
-    if (s->multi_aborted) {
-        queue_reset(s);
-        session_unwatch(s);
-        reply_error_line(&s->reply, "EXECABORT Transaction discarded because of previous errors.");
-        return EXEC_DONE;
-    }
-    txn_reset(t, x->wall_ms);
-    uint32_t flags = collect(x, s, &locks);
-    bool gate = flags & (CMD_GATE | CMD_WALKS);
-    status state = flags & CMD_WRITE ? log_refusal(e) : HF_OK;
-    if (state != HF_OK) {
-        queue_reset(s);
-        session_unwatch(s);
-        reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));
-        return EXEC_DONE;
-    }
-    if (e->log && !log_credit_take(e->log, locks.bound)) {
-        if (flags & CMD_WRITE)
-            return wait_for_credit(x, node);
-        t->may_change = false;
-        locks.bound = 0;
-    }
-    enum exec_result result = EXEC_PARKED;
-    if (gate && !gate_take(x, node)) {
-        wait_for_gate(node);
-    } else if (lock_for_all(x, node, &locks)) {
-        observe_watched(t, s);
-        if (atomic_load(&s->watch_dirty)) {
-            unwatch_locked(s);
-            s->reply.ops->null_array(&s->reply);
-        } else {
-            unwatch_locked(s);
-            run_queue(x, s);
-            if (HF_UNLIKELY(t->ready != NULL))
-                wait_serve(x);
-        }
-        *lsn = txn_commit_lsn(t);
-        queue_reset(s);
-        result = EXEC_DONE;
-        if (gate)
-            gate_leave(x);
-    }
-    if (e->log && locks.bound)
-        log_credit_return(e->log, locks.bound);
-    return result;
+    t->undoing = row->flags & CMD_SCRIPT;
+    if (c.key_count > 32)
+        locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
+    for (size_t i = 0; i < c.key_count; i++)
+        locks.stripes[i] = c.keys[i].stripe;
+    locks.stripe_count = locks.key_count = c.key_count;
+    locks.keys = c.keys;
+    locks.bound = e->log ? record_bound(row, p->argv, p->argc) : 0;
+    c.may_wait = row->flags & CMD_BLOCKING && !s->wait_over;
+    return exec_run_locked(x, node, &locks, &c, exec_call_handler, lsn);
 }
 
 /* ---- the door ---- */
@@ -577,7 +418,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     const struct command *row = p->command;
     if (HF_UNLIKELY(row && row->handler == cmd_exec && p->argc != 1)) {
         /* an EXEC that is refused ends the transaction all the same */
-        queue_reset(s);
+        multi_end(s);
         session_unwatch(s);
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
         return EXEC_DONE;
@@ -602,17 +443,17 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
             reply_errorf(&s->reply, "ERR the transaction's queue is larger than 1 GiB; send EXEC or DISCARD");
             abort_multi(s);
         } else {
-            queue_command(s, row, p->argv, p->argc);
+            multi_queue(s, row, p->argv, p->argc);
         }
         return EXEC_DONE;
     }
     if (HF_UNLIKELY(row->handler == cmd_exec)) {
         count_call(x, row);
-        return run_exec(x, s, node, lsn);
+        return multi_exec(x, s, node, lsn);
     }
     if (row->flags & CMD_NO_TXN) {
         struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc};
-        call_handler(x, &c);
+        exec_call_handler(x, &c);
         return EXEC_DONE;
     }
     return run_with_txn(x, s, row, p, node, lsn);

@@ -20,6 +20,42 @@ struct exec {
     uint64_t housekeeping_us;
 };
 
+/* Beside what a command declares: what its script has touched in earlier attempts. */
+struct script_locks {
+    uint16_t *stripes;
+    size_t count, capacity;
+    unsigned attempts;
+    bool gate;
+    bool restart, undo; /* what this attempt ended with */
+};
+
+struct lock_set {
+    const struct key *keys;
+    size_t key_count;
+    uint16_t *stripes;
+    size_t stripe_count;
+    bool writes, gate;
+    size_t bound; /* log credit to take; then: held */
+};
+#define RECORD_BOUND_MAX (RECORD_DIRECT_MAX + 1024u)
+
+/* Takes credit, gate and locks, runs the body (again, if a script needs more locks), serves waiters, commits. */
+enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
+                                 void (*body)(struct exec *x, struct call *c), uint64_t *lsn);
+size_t exec_words_size(const bytes *argv, size_t argc);
+status exec_log_refusal(const struct engine *e);
+
+/* exec_multi.c */
+void exec_multi_engine(struct engine *engine); /* once */
+void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
+void multi_end(struct session *s); /* forgets the queue */
+enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);
+
+bool exec_owns_gate(const struct exec *x);
+void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
+/* Replies why a command may not run now (log broken, memory); false: it may. */
+bool exec_refuses(struct exec *x, const struct command *row, struct reply *r);
+
 /* Does a change of these keys, whose stripes the txn has locked, run commands that wait for them?
  * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena. */
 enum wait_need { NOBODY_WAITS, NEEDS_NO_MORE, NEEDS_MORE };

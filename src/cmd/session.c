@@ -2,6 +2,7 @@
 #include "cmd/session.h"
 
 #include "base/memory.h"
+#include "cmd/exec_script.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 
@@ -50,5 +51,6 @@ void session_release(struct session *s)
 {
     session_unwatch(s);
     forget_queue(s);
+    script_locks_free(s);
     arena_release(&s->queue_arena);
 }

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 struct dict;
+struct script_locks;
 struct waiter; /* engine/wait.h */
 struct watch; /* engine/internal.h: registrations of WATCH */
 
@@ -46,6 +47,7 @@ struct session {
     struct waiter *waiter;    /* NULL: not waiting */
     uint64_t wait_until_us;   /* monotonic; 0: as long as it takes */
     bool wait_over;           /* the time is up: the command runs once more and may not wait */
+    struct script_locks *script; /* exec_script: what its script has to lock; NULL: none is under way */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */
 };
 

@@ -134,6 +134,7 @@ int txn_lock_all(struct txn *t);                            /* -1: all held; els
 void txn_lock_all_wait(struct txn *t);
 uint64_t txn_commit_lsn(struct txn *t);                     /* logs, stamps, unlocks; what the reply waits for */
 void txn_rollback_all(struct txn *t);
+void txn_restart(struct txn *t); /* after a rollback: the same transaction, from its beginning; keeps the clock and the arena */
 void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */

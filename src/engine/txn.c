@@ -69,6 +69,16 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     }
 }
 
+void txn_restart(struct txn *t)
+{
+    hf_assert(t->locked_count == 0 && !t->undo);
+    t->map_changed = false;
+    t->dropped_count = 0;
+    t->slot_known = false;
+    t->changes = 0;
+    t->record.size = t->engine->log ? RECORD_HEADER_SIZE : 0;
+}
+
 /* ---- locks ---- */
 
 void txn_lock_add(struct txn *t, uint16_t stripe)
