@@ -44,6 +44,12 @@ static struct command object_rows[] = {
 static struct command pubsub_rows[] = {
 #include "cmd/pubsub.def"
     END_OF_ROWS};
+static struct command script_rows[] = {
+#include "cmd/script.def"
+    END_OF_ROWS};
+static struct command function_rows[] = {
+#include "cmd/function.def"
+    END_OF_ROWS};
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
@@ -56,6 +62,7 @@ static struct command rows[] = {
 #include "cmd/hash.def"
 #include "cmd/keys.def"
 #include "cmd/publish.def"
+#include "cmd/scripting.def"
 #include "cmd/server.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
