@@ -44,7 +44,7 @@ static int run_command(lua_State *lua, bool raise)
         return error_result(lua, raise);
     }
     if (argc == 0) {
-        push_error(lua, "ERR Please specify at least one argument for this redis.call() call");
+        push_error(lua, "ERR Please specify at least one argument for this redis lib call");
         return error_result(lua, raise);
     }
     bytes *argv = lua_newuserdata(lua, (size_t)argc * sizeof(*argv)); /* collected, should an error pass by */
@@ -67,7 +67,7 @@ static int run_command(lua_State *lua, bool raise)
     }
     hf_assert(lua_gettop(lua) == before + 1 || reply->too_deep);
     if (reply->too_deep)
-        return luaL_error(lua, "the reply is nested too deeply");
+        return raise_error(lua, "the reply is nested too deeply");
     if (!reply->reply.errors || !lua_istable(lua, -1))
         return 1;
     lua_pushliteral(lua, "err"); /* an array may hold errors and is none itself */
@@ -118,7 +118,7 @@ static int api_sha1hex(lua_State *lua)
     char hex[SHA1_TEXT + 1];
     size_t size;
     if (lua_gettop(lua) != 1)
-        return luaL_error(lua, "wrong number of arguments");
+        return raise_error(lua, "wrong number of arguments");
     const char *text = lua_tolstring(lua, 1, &size);
     sha1_hex(text ? bytes_of(text, size) : BYTES(""), hex);
     lua_pushstring(lua, hex);
@@ -129,12 +129,12 @@ static int api_log(lua_State *lua)
 {
     int count = lua_gettop(lua);
     if (count < 2)
-        return luaL_error(lua, "redis.log() requires two arguments or more.");
+        return raise_error(lua, "redis.log() requires two arguments or more.");
     if (!lua_isnumber(lua, 1))
-        return luaL_error(lua, "First argument must be a number (log level).");
+        return raise_error(lua, "First argument must be a number (log level).");
     int level = (int)lua_tonumber(lua, 1);
     if (level < 0 || level > 3)
-        return luaL_error(lua, "Invalid log level.");
+        return raise_error(lua, "Invalid debug level.");
     luaL_Buffer text;
     luaL_buffinit(lua, &text);
     for (int i = 2; i <= count; i++) {
@@ -154,10 +154,10 @@ static int api_log(lua_State *lua)
 static int api_setresp(lua_State *lua)
 {
     if (lua_gettop(lua) != 1)
-        return luaL_error(lua, "redis.setresp() requires one argument.");
+        return raise_error(lua, "redis.setresp() requires one argument.");
     int version = (int)lua_tonumber(lua, 1);
     if (version != 2 && version != 3)
-        return luaL_error(lua, "RESP version must be 2 or 3.");
+        return raise_error(lua, "RESP version must be 2 or 3.");
     struct run *run = state_run(lua);
     if (run)
         run->resp = version;
@@ -173,10 +173,10 @@ static int api_replicate_commands(lua_State *lua)
 static int api_set_repl(lua_State *lua)
 {
     if (lua_gettop(lua) != 1)
-        return luaL_error(lua, "redis.set_repl() requires two arguments.");
+        return raise_error(lua, "redis.set_repl() requires two arguments.");
     int flags = (int)lua_tonumber(lua, 1);
     if (flags < 0 || flags > 3)
-        return luaL_error(lua, "Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+        return raise_error(lua, "Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
     return 0;
 }
 
@@ -196,11 +196,11 @@ static int api_debug(lua_State *lua)
 static int api_acl_check_cmd(lua_State *lua)
 {
     if (lua_gettop(lua) == 0)
-        return luaL_error(lua, "Please specify at least one argument for this redis.acl_check_cmd() call");
+        return raise_error(lua, "Please specify at least one argument for this redis.acl_check_cmd() call");
     size_t size = 0;
     const char *name = word_of(lua, 1, &size);
     if (!name || !command_find(bytes_of(name, size)))
-        return luaL_error(lua, "Invalid command passed to redis.acl_check_cmd()");
+        return raise_error(lua, "Invalid command passed to redis.acl_check_cmd()");
     lua_pushboolean(lua, 1);
     return 1;
 }
@@ -238,7 +238,7 @@ static int math_random(lua_State *lua)
         return 1;
     }
     default:
-        return luaL_error(lua, "wrong number of arguments");
+        return raise_error(lua, "wrong number of arguments");
     }
 }
 
@@ -262,7 +262,6 @@ static const luaL_Reg functions[] = {
     {"breakpoint", api_breakpoint},
     {"debug", api_debug},
     {"acl_check_cmd", api_acl_check_cmd},
-    {"register_function", script_register_function},
     {NULL, NULL},
 };
 
@@ -271,19 +270,44 @@ static const struct { const char *name; int value; } numbers[] = {
     {"REPL_AOF", 1},   {"REPL_SLAVE", 2},  {"REPL_REPLICA", 2}, {"REPL_ALL", 3},  {"REDIS_VERSION_NUM", 0x070204},
 };
 
-void api_open(lua_State *lua)
+static void add_numbers(lua_State *lua)
 {
-    lua_newtable(lua);
-    luaL_register(lua, NULL, functions);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         lua_pushinteger(lua, numbers[i].value);
         lua_setfield(lua, -2, numbers[i].name);
     }
     lua_pushliteral(lua, "7.2.4");
     lua_setfield(lua, -2, "REDIS_VERSION");
+}
+
+void api_for_loading(lua_State *lua, bool loading)
+{
+    if (loading) {
+        lua_getglobal(lua, "redis");
+        lua_setfield(lua, LUA_REGISTRYINDEX, "full_api");
+    }
+    lua_getfield(lua, LUA_REGISTRYINDEX, loading ? "loading_api" : "full_api");
     lua_pushvalue(lua, -1);
     lua_setglobal(lua, "redis");
     lua_setglobal(lua, "server");
+}
+
+void api_open(lua_State *lua)
+{
+    lua_newtable(lua);
+    luaL_register(lua, NULL, functions);
+    add_numbers(lua);
+    lua_pushvalue(lua, -1);
+    lua_setglobal(lua, "redis");
+    lua_setglobal(lua, "server");
+    lua_newtable(lua);
+    lua_pushcfunction(lua, script_register_function);
+    lua_setfield(lua, -2, "register_function");
+    lua_pushcfunction(lua, api_log);
+    lua_setfield(lua, -2, "log");
+    add_numbers(lua);
+    state_protect_strictly(lua);
+    lua_setfield(lua, LUA_REGISTRYINDEX, "loading_api");
     lua_getglobal(lua, "math");
     lua_pushcfunction(lua, math_random);
     lua_setfield(lua, -2, "random");

@@ -143,7 +143,7 @@ bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[25
     out->present = true;
     bytes engine = next_word(&line, ' ');
     if (!bytes_equal(engine, BYTES("lua")))
-        return snprintf(error, 256, "Unexpected engine in script shebang: " WORD_FORMAT, WORD(engine)), false;
+        return snprintf(error, 256, "Unexpected engine in script shebang: #!" WORD_FORMAT, WORD(engine)), false;
     for (bytes word; (word = next_word(&line, ' ')).size;) {
         if (starts_with(word, "name=")) {
             out->name = bytes_of(word.data + 5, word.size - 5);

@@ -233,7 +233,9 @@ static bool run_library(struct state *s, struct run *run, struct library *l, byt
     lua_pushlightuserdata(lua, l);
     lua_rawset(lua, LUA_REGISTRYINDEX);
     s->run = run;
+    api_for_loading(lua, true);
     bool ran = lua_pcall(lua, 0, 0, 0) == 0;
+    api_for_loading(lua, false);
     s->run = NULL;
     lua_pushlightuserdata(lua, &loading_mark);
     lua_pushnil(lua);
@@ -292,7 +294,7 @@ static struct library *library_make(struct state *s, struct call *c, bytes sourc
         return NULL;
     }
     if (!shebang_parse(source, &flags, &code, error)) {
-        static const char unexpected[] = "Unexpected engine in script shebang: ";
+        static const char unexpected[] = "Unexpected engine in script shebang: #!";
         bool engine = strncmp(error, unexpected, sizeof(unexpected) - 1) == 0;
         if (engine)
             reply_errorf(c->reply, "ERR Engine '%s' not found", error + sizeof(unexpected) - 1);

@@ -36,7 +36,9 @@ struct state *state_of(const struct call *c);
 size_t script_memory(void);
 /* Pushes a table through which the one on the stack's top is read and not written; replaces it. */
 void state_protect(lua_State *lua);
+void state_protect_strictly(lua_State *lua); /* reading what is not there is an error, too */
 struct run *state_run(lua_State *lua);
+int raise_error(lua_State *lua, const char *text); /* without a place in front: {err = "ERR text"} */
 
 /* Compiles text (never bytecode) into a function that sees the protected globals; false: the error is on the stack. */
 bool state_compile(lua_State *lua, bytes code, const char *name);
@@ -69,7 +71,9 @@ void lua_to_reply(lua_State *lua, struct reply *r);
 void push_error(lua_State *lua, const char *text); /* {err = text} */
 
 /* api.c */
-void api_open(lua_State *lua); /* the tables redis and server on the stack of globals */
+void api_open(lua_State *lua); /* the globals redis and server */
+/* While a library is being loaded, `redis` can register functions and log, nothing else. */
+void api_for_loading(lua_State *lua, bool loading);
 
 /* pack_*.c, Debian's cjson and bit */
 int luaopen_struct(lua_State *lua);

@@ -81,6 +81,13 @@ static int refuse_write(lua_State *lua)
     return luaL_error(lua, "Attempt to modify a readonly table");
 }
 
+int raise_error(lua_State *lua, const char *text)
+{
+    lua_pushfstring(lua, "ERR %s", text);
+    push_error(lua, lua_tostring(lua, -1));
+    return lua_error(lua);
+}
+
 static bool is_proxy(lua_State *lua, int index)
 {
     if (!lua_istable(lua, index) || !lua_getmetatable(lua, index))
@@ -120,6 +127,13 @@ void state_protect(lua_State *lua)
     make_proxy(lua, NULL);
 }
 
+static int read_global(lua_State *lua);
+
+void state_protect_strictly(lua_State *lua)
+{
+    make_proxy(lua, read_global);
+}
+
 /* Reading a global that is none is an error: it is a typing mistake more often than not. */
 static int read_global(lua_State *lua)
 {
@@ -138,7 +152,7 @@ static int safe_rawset(lua_State *lua)
     luaL_checkany(lua, 2);
     luaL_checkany(lua, 3);
     if (is_proxy(lua, 1))
-        return refuse_write(lua);
+        return raise_error(lua, "Attempt to modify a readonly table");
     lua_settop(lua, 3);
     lua_rawset(lua, 1);
     return 1;
@@ -180,7 +194,17 @@ static int catching(lua_State *lua)
     lua_insert(lua, 1);
     lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
     const struct run *run = state_run(lua);
-    return run && run->unwinding ? rethrow(lua) : lua_gettop(lua);
+    if (run && run->unwinding)
+        return rethrow(lua);
+    /* scripts of old expect the text of an error, not the table that carries it */
+    if (!lua_toboolean(lua, 1) && lua_istable(lua, 2)) {
+        lua_pushliteral(lua, "err");
+        lua_rawget(lua, 2);
+        if (lua_isstring(lua, -1))
+            lua_replace(lua, 2);
+        lua_settop(lua, 2);
+    }
+    return lua_gettop(lua);
 }
 
 /* xpcall takes no arguments in 5.1; its handler sees the error, but cannot keep it. */
@@ -381,7 +405,12 @@ static void protect_libraries(lua_State *lua)
     /* the metatable of strings would be a way to the real string table */
     lua_pushliteral(lua, "");
     lua_getmetatable(lua, -1);
-    lua_pushboolean(lua, 0);
+    lua_getglobal(lua, "string");
+    lua_setfield(lua, -2, "__index");
+    lua_newtable(lua);
+    lua_getglobal(lua, "string");
+    lua_setfield(lua, -2, "__index");
+    state_protect(lua);
     lua_setfield(lua, -2, "__metatable");
     lua_pop(lua, 2);
 }
