@@ -13,6 +13,7 @@
 #include "cmd/hash.def"
 #include "cmd/introspect.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/memory.def"
 #include "cmd/object.def"
 #include "cmd/publish.def"

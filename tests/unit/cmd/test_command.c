@@ -407,7 +407,7 @@ static void answers_without_the_engine(void **state)
     assert_string_equal(said("COMMAND GETKEYSANDFLAGS rename a b"),
                         "*2;*2;$a;~3;+RW;+access;+delete;*2;$b;~2;+OW;+update;");
     assert_string_equal(said("COMMAND INFO get nosuch"),
-                        "*2;*10;$get;:2;~2;+readonly;+fast;:1;:1;:1;~3;+@string;+@read;+@fast;~0;"
+                        "*2;*10;$get;:2;~2;+readonly;+fast;:1;:1;:1;~3;+@read;+@string;+@fast;~0;"
                         "~1;%3;$flags;~2;+RO;+access;$begin_search;%2;$type;$index;$spec;%1;$index;:1;"
                         "$find_keys;%2;$type;$range;$spec;%3;$lastkey;:0;$keystep;:1;$limit;:0;~0;_;");
 }
