@@ -61,6 +61,7 @@ static struct command rows[] = {
 #include "cmd/connection.def"
 #include "cmd/hash.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/publish.def"
 #include "cmd/scripting.def"
 #include "cmd/server.def"

@@ -14,6 +14,7 @@
 #include "cmd/introspect.def"
 #include "cmd/function.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/memory.def"
 #include "cmd/object.def"
 #include "cmd/publish.def"

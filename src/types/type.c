@@ -6,13 +6,14 @@
 #include "types/type.h"
 
 #include "types/hash.h"
+#include "types/list.h"
 
 static const struct {
     const char *name;
     const struct type_ops *ops;
 } types[] = {
     [0] = {"string", NULL}, /* bytes in the entry */
-    [1] = {"list", NULL},
+    [1] = {"list", &list_ops},
     [2] = {"set", NULL},
     [3] = {"zset", NULL},
     [4] = {"hash", &hash_ops},
