@@ -58,6 +58,7 @@ static struct command rows[] = {
 #include "cmd/list.def"
 #include "cmd/publish.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 };

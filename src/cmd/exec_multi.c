@@ -82,9 +82,11 @@ void cmd_discard(struct call *c)
     reply_ok(c->reply);
 }
 
+/* Inside EXEC the watched stripes are locked, and EXEC ends all watches itself. */
 void cmd_unwatch(struct call *c)
 {
-    session_unwatch(c->session);
+    if (!c->session->in_multi)
+        session_unwatch(c->session);
     reply_ok(c->reply);
 }
 

@@ -19,6 +19,7 @@
 #include "cmd/publish.def"
 #include "cmd/pubsub.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 #undef COMMAND
