@@ -76,13 +76,11 @@ static struct set *unite(const struct operands *o, size_t first)
             largest = o->sets[i];
     }
     struct set *result = largest ? set_try_extend(largest) : NULL;
+    const struct set *held = result ? largest : NULL;
     if (!result)
         result = set_new();
-    else
-        hf_assert(largest);
-    bool begun = set_count(result) > 0;
     for (size_t i = first; i < o->count; i++) {
-        if (o->sets[i] && !(begun && o->sets[i] == largest))
+        if (o->sets[i] && o->sets[i] != held)
             add_all(result, o->sets[i]);
     }
     return result;
