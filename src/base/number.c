@@ -121,3 +121,16 @@ bool number_parse_memory(bytes text, uint64_t *value)
     }
     return false;
 }
+
+size_t number_format_double(char out[NUMBER_DOUBLE_MAX], double value)
+{
+    if (isnan(value) || isinf(value))
+        return (size_t)snprintf(out, NUMBER_DOUBLE_MAX, "%s", isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+    int length = 0;
+    for (int digits = 15; digits <= 17; digits++) {
+        length = snprintf(out, NUMBER_DOUBLE_MAX, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            break;
+    }
+    return (size_t)length;
+}

@@ -23,6 +23,9 @@ size_t number_format_uint(char *out, uint64_t value);
 /* 17 significant decimals after the point, trailing zeros removed: the form that
  * INCRBYFLOAT and HINCRBYFLOAT store and reply. */
 size_t number_format_float(char out[NUMBER_FLOAT_MAX], long double value);
+/* The shortest decimal text that reads back as the same double; nan, inf, -inf. */
+#define NUMBER_DOUBLE_MAX 40
+size_t number_format_double(char out[NUMBER_DOUBLE_MAX], double value);
 /* Sizes as redis.conf writes them: 100, 1k, 1kb, 2mb, 3gb (k = 1000, kb = 1024). */
 bool number_parse_memory(bytes text, uint64_t *value) HF_CHECK;
 

@@ -5,10 +5,10 @@
  * full name and its statistics; after that the table never changes, so any thread
  * reads it without a lock.
  *
- * Lookup: names of top-level commands are letters only and at most 16 of them
- * (asserted at start). For letters, case folding is "set bit 5", and only letters
- * fold to letters; so a name becomes two 64-bit words by loads and an OR, and the
- * comparison of the words is exact. The words hash into an open-addressed table.
+ * Lookup: names of top-level commands are letters and '_', at most 24 of them (asserted
+ * at start). For letters, case folding is "set bit 5", and only letters fold to letters;
+ * so a name becomes three 64-bit words by loads and an OR, and the comparison of the words is
+ * exact, but for '_', which is compared once more. The words hash into an open-addressed table.
  */
 #include "cmd/command.h"
 
@@ -44,6 +44,12 @@ static struct command object_rows[] = {
 static struct command pubsub_rows[] = {
 #include "cmd/pubsub.def"
     END_OF_ROWS};
+static struct command script_rows[] = {
+#include "cmd/script.def"
+    END_OF_ROWS};
+static struct command function_rows[] = {
+#include "cmd/function.def"
+    END_OF_ROWS};
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
@@ -57,6 +63,7 @@ static struct command rows[] = {
 #include "cmd/keys.def"
 #include "cmd/list.def"
 #include "cmd/publish.def"
+#include "cmd/scripting.def"
 #include "cmd/server.def"
 #include "cmd/set.def"
 #include "cmd/string.def"
@@ -68,21 +75,28 @@ static struct command rows[] = {
 #define NAME_SLOTS      (1u << SLOT_COUNT_LOG2)
 _Static_assert(ROW_COUNT * 2 <= NAME_SLOTS, "the name table stays at most half full");
 
+#define NAME_MAX_SIZE 24u
+
 struct folded {
-    uint64_t low, high;
+    uint64_t low, middle, high;
 };
 
 static struct name_slot {
     struct folded name;
     size_t size;
+    bool compare; /* has a '_' */
     const struct command *row;
 } slots[NAME_SLOTS];
 
-/* 1 to 16 bytes. Two loads that may overlap: together with the size they hold every byte. */
+/* 1 to 24 bytes. Loads that may overlap: together with the size they hold every byte. */
 static inline struct folded fold(bytes name)
 {
-    struct folded f = {0, 0};
+    struct folded f = {0, 0, 0};
     if (name.size >= 8) {
+        if (HF_UNLIKELY(name.size > 16)) {
+            memcpy(&f.middle, name.data + 8, 8);
+            f.middle |= UINT64_C(0x2020202020202020);
+        }
         memcpy(&f.low, name.data, 8);
         memcpy(&f.high, name.data + name.size - 8, 8);
     } else if (name.size >= 4) {
@@ -99,20 +113,21 @@ static inline struct folded fold(bytes name)
 
 static inline size_t slot_of(struct folded f, size_t size)
 {
-    uint64_t mixed = (f.low ^ (f.high + size) * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
+    uint64_t mixed = (f.low ^ f.middle ^ (f.high + size) * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
     return (size_t)(mixed >> (64 - SLOT_COUNT_LOG2));
 }
 
 const struct command *command_find(bytes name)
 {
-    if (name.size == 0 || name.size > 16)
+    if (name.size == 0 || name.size > NAME_MAX_SIZE)
         return NULL;
     struct folded f = fold(name);
     for (size_t i = slot_of(f, name.size);; i = (i + 1) & (NAME_SLOTS - 1)) {
         const struct name_slot *slot = &slots[i];
         if (!slot->row)
             return NULL;
-        if (slot->name.low == f.low && slot->name.high == f.high && slot->size == name.size)
+        if (slot->name.low == f.low && slot->name.high == f.high && slot->size == name.size && slot->name.middle == f.middle &&
+            (HF_LIKELY(!slot->compare) || bytes_is_word(name, slot->row->name)))
             return slot->row;
     }
 }
@@ -139,31 +154,26 @@ static void complete_row(struct command *row, const char *parent)
 static void place_name(const struct command *row)
 {
     bytes name = bytes_str(row->name);
-    hf_assert(name.size > 0 && name.size <= 16);
+    hf_assert(name.size > 0 && name.size <= NAME_MAX_SIZE);
     for (size_t i = 0; i < name.size; i++)
-        hf_assert(name.data[i] >= 'A' && name.data[i] <= 'Z');
+        hf_assert((name.data[i] >= 'A' && name.data[i] <= 'Z') || name.data[i] == '_');
     hf_assert(!command_find(name));
     struct folded f = fold(name);
     size_t i = slot_of(f, name.size);
     while (slots[i].row)
         i = (i + 1) & (NAME_SLOTS - 1);
-    slots[i] = (struct name_slot){f, name.size, row};
+    slots[i] = (struct name_slot){f, name.size, strchr(row->name, '_') != NULL, row};
 }
 
 void command_table_init(void)
 {
-    struct command *containers[] = {client_rows, config_rows, command_rows,
-                                    object_rows, memory_rows, debug_rows};
     if (rows[0].full_name)
         return;
     for (size_t i = 0; i < ROW_COUNT; i++) {
         complete_row(&rows[i], NULL);
         place_name(&rows[i]);
-        for (size_t j = 0; j < sizeof(containers) / sizeof(containers[0]); j++) {
-            for (struct command *sub = containers[j]; rows[i].subcommands == containers[j] && sub->name;
-                 sub++)
-                complete_row(sub, rows[i].name);
-        }
+        for (struct command *sub = (struct command *)rows[i].subcommands; sub && sub->name; sub++)
+            complete_row(sub, rows[i].name);
     }
 }
 

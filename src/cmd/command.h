@@ -36,6 +36,7 @@ enum command_flags {
     CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
     CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
     CMD_SCRIPT = 1 << 24,        /* runs further commands in its transaction (exec_script.h): undo is kept */
+    CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
 };
 

@@ -218,7 +218,7 @@ static size_t record_bound(const struct command *row, const bytes *argv, size_t 
 {
     size_t most = RECORD_BOUND_MAX;
     size_t key = argc > 1 ? argv[1].size : 0;
-    if (row->flags & (CMD_COPIES | CMD_GATE) || key > most || argc > most)
+    if (row->flags & (CMD_COPIES | CMD_GATE | CMD_SCRIPT) || key > most || argc > most)
         return most;
     size_t bound = RECORD_BOUND_FIXED + exec_words_size(argv, argc) + argc * (key + 32);
     return bound < most ? bound : most;
@@ -238,12 +238,12 @@ status exec_log_refusal(const struct engine *e)
     }
 }
 
-bool exec_refuses(struct exec *x, const struct command *row, struct reply *r)
+bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
 {
-    if (!(row->flags & CMD_WRITE))
+    if (!(flags & CMD_WRITE))
         return false;
     status state = exec_log_refusal(x->engine);
-    if (HF_LIKELY(state == HF_OK) && row->flags & CMD_GROWS &&
+    if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS &&
         HF_UNLIKELY(atomic_load_explicit(&x->engine->over_memory, memory_order_relaxed)))
         state = HF_ERR_OOM;
     if (HF_LIKELY(state == HF_OK))
@@ -265,7 +265,7 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
                      row->full_name);
         return true;
     }
-    return exec_refuses(x, row, &s->reply);
+    return exec_refuses(x, row->flags, &s->reply);
 }
 
 /* ---- running ---- */
@@ -382,7 +382,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     struct txn *t = x->txn;
     struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc, .exec = x};
     uint16_t few[32];
-    struct lock_set locks = {.stripes = few, .writes = row->flags & CMD_WRITE, .gate = row->flags & CMD_GATE};
+    struct lock_set locks = {.stripes = few, .writes = row->flags & (CMD_WRITE | CMD_SCRIPT), .gate = row->flags & CMD_GATE};
     if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;

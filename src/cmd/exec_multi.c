@@ -187,7 +187,7 @@ static uint32_t collect(struct exec *x, const struct session *s, struct lock_set
     for (const struct watch *w = s->watches; w; w = w->sibling)
         l->stripes[l->stripe_count++] = w->stripe;
     l->keys = keys;
-    l->writes = flags & CMD_WRITE;
+    l->writes = flags & (CMD_WRITE | CMD_SCRIPT);
     return flags;
 }
 
@@ -209,7 +209,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
     x->txn->undoing = flags & CMD_SCRIPT;
-    status state = locks.writes ? exec_log_refusal(x->engine) : HF_OK;
+    status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
     if (state != HF_OK) {
         multi_end(s);
         session_unwatch(s);

@@ -54,7 +54,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
 bool exec_owns_gate(const struct exec *x);
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
 /* Replies why a command may not run now (log broken, memory); false: it may. */
-bool exec_refuses(struct exec *x, const struct command *row, struct reply *r);
+bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
 
 /* Does a change of these keys, whose stripes the txn has locked, run commands that wait for them?
  * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena. */

@@ -85,7 +85,7 @@ static bool refused(const struct script *s, const struct command *row, struct re
     else if (s->read_only && row->flags & CMD_WRITE)
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
-        return exec_refuses(s->call->exec, row, r);
+        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom ? (uint32_t)CMD_GROWS : 0), r);
     return true;
 }
 
@@ -98,13 +98,17 @@ static bool is_held(const struct txn *t, uint16_t stripe)
     return false;
 }
 
-/* Locks them if that is possible without waiting. */
-static bool touch(struct txn *t, const uint16_t *stripes, size_t count)
+/* Locks them if that is possible without waiting for another worker. */
+static bool touch(struct exec *x, struct txn *t, const uint16_t *stripes, size_t count)
 {
+    bool alone = exec_owns_gate(x);
     for (size_t i = 0; i < count; i++) {
         if (is_held(t, stripes[i]))
             continue;
-        if (!stripe_try_lock(&t->engine->store->stripes[stripes[i]]))
+        struct stripe *stripe = &t->engine->store->stripes[stripes[i]];
+        if (alone)
+            stripe_lock_wait(stripe); /* only a snapshot can hold it, for microseconds */
+        else if (!stripe_try_lock(stripe))
             return false;
         txn_lock_add(t, stripes[i]);
     }
@@ -120,9 +124,9 @@ static bool lock_keys(struct script *s, const struct command *row, const struct 
     uint16_t *stripes = arena_alloc(arena, (count + 1) * sizeof(*stripes));
     for (size_t i = 0; i < count; i++)
         stripes[i] = keys[i].stripe;
-    bool held = touch(c->txn, stripes, stripe_count);
+    bool held = touch(c->exec, c->txn, stripes, stripe_count);
     while (held && row->flags & CMD_WRITE && wait_needs(c->exec, keys, count, &stripes, &stripe_count) == NEEDS_MORE)
-        held = touch(c->txn, stripes, stripe_count);
+        held = touch(c->exec, c->txn, stripes, stripe_count);
     if (!held)
         restart(s, stripes, stripe_count);
     return held;

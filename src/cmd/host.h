@@ -39,6 +39,7 @@ struct host {
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
+    void (*log_line)(int level, const char *line); /* 0 debug 1 verbose 2 notice 3 warning */
     /* life (server) */
     void (*info)(const bytes *sections, size_t count, struct buf *out); /* count 0: default */
     void (*reset_stats)(void);

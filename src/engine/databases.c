@@ -101,6 +101,8 @@ void databases_detach(struct engine *e, uint32_t db_id)
 
 static bool is_mapped(const struct engine *e, uint32_t db_id)
 {
+    if (db_id == SYSTEM_DB_ID)
+        return true;
     for (uint32_t db = 0; db < e->config.databases; db++) {
         if (e->db_ids[db] == db_id)
             return true;

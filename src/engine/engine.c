@@ -151,6 +151,7 @@ static void map_init(struct engine *e, const struct snapshot_load *load)
 {
     for (uint32_t i = 0; i < DATABASES_MAX; i++)
         e->db_ids[i] = UINT32_MAX;
+    e->db_ids[SYSTEM_DB] = SYSTEM_DB_ID;
     e->db_next_id = 0;
     if (load->found) {
         memcpy(e->db_ids, load->map.ids, load->map.count * sizeof(*load->map.ids));

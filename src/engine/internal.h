@@ -14,6 +14,8 @@
 #include "store/store.h"
 
 #define DATABASES_MAX 1024u
+#define SYSTEM_DB DATABASES_MAX /* behind the databases that clients select (system.h) */
+#define SYSTEM_DB_ID (UINT32_MAX - 1)
 
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;
@@ -36,7 +38,7 @@ struct engine {
 
     /* database number -> internal id. Changed under the gate and map_lock; read inside a batch. */
     struct spin map_lock;
-    uint32_t db_ids[DATABASES_MAX];
+    uint32_t db_ids[DATABASES_MAX + 1];
     uint32_t db_next_id;
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
