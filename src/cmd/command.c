@@ -65,6 +65,7 @@ static struct command rows[] = {
 #include "cmd/publish.def"
 #include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 };

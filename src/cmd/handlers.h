@@ -22,6 +22,7 @@
 #include "cmd/script.def"
 #include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 #undef COMMAND

@@ -7,6 +7,7 @@
 
 #include "types/hash.h"
 #include "types/list.h"
+#include "types/set.h"
 
 static const struct {
     const char *name;
@@ -14,7 +15,7 @@ static const struct {
 } types[] = {
     [0] = {"string", NULL}, /* bytes in the entry */
     [1] = {"list", &list_ops},
-    [2] = {"set", NULL},
+    [2] = {"set", &set_ops},
     [3] = {"zset", NULL},
     [4] = {"hash", &hash_ops},
     [5] = {"stream", NULL},

@@ -10,6 +10,8 @@ Time:   replies must not depend on the speed of the run, so a deadline lies eith
 """
 import random
 
+from oracle_generate_sets import SET_KEYS, SetCommands
+
 SESSIONS = 3
 FAR_SECONDS = [4102444800, 4102444801, 4133980800, 5000000000, 99999999999]
 
@@ -35,7 +37,7 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator:
+class Generator(SetCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -48,7 +50,7 @@ class Generator:
         return self.random.choice(items)
 
     def key(self):
-        return self.pick(KEYS + LIST_KEYS)
+        return self.pick(KEYS + LIST_KEYS + SET_KEYS)
 
     def hash_key(self):
         """Mostly the keys that hold hashes, else any: wrong types must appear, not rule."""
@@ -222,7 +224,7 @@ class Generator:
     def scan(self):
         words = [b"SCAN", self.pick([b"0"] * 20 + [b"abc", b"1x", b""])] + self.scan_options()
         if self.chance(0.3):
-            words += [b"TYPE", self.pick([b"string", b"hash", b"zset", b"HASH", b"nonsense"])]
+            words += [b"TYPE", self.pick([b"string", b"hash", b"set", b"zset", b"HASH", b"nonsense"])]
         return words if self.chance(0.97) else words + [self.pick([b"MATCH", b"nonsense", b"NOVALUES"])]
 
     def databases(self):
@@ -374,6 +376,7 @@ class Generator:
 
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
               (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
+              (30, "sets"),
               (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]
