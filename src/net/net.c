@@ -135,6 +135,14 @@ void net_stop(struct net *n, unsigned drain_ms)
     free_workers(n);
 }
 
+#ifdef HF_SIM
+void net_forget(void)
+{
+    atomic_store(&running, NULL);
+    atomic_store(&wakers, 0);
+}
+#endif
+
 /* ---- totals ---- */
 
 void net_sum(const struct net *n, struct net_stats *out)
