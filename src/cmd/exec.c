@@ -137,6 +137,13 @@ static void gate_leave(struct exec *x)
         e->config.wake_workers(e->config.context);
 }
 
+/* A command that waited as the gate's owner is refused after all. */
+static void gate_give_up(struct exec *x, const struct park_node *node)
+{
+    if (x->gate_node == node)
+        gate_leave(x);
+}
+
 /* ---- parking ---- */
 
 static enum exec_result wait_for_credit(struct exec *x, struct park_node *node)
@@ -427,13 +434,23 @@ void cmd_exec(struct call *c)
     hf_assert(!"EXEC is run by run_exec");
 }
 
-/* Touches every watched key: one that has expired since is removed, and marks its watchers. */
-static void observe_watched(struct txn *t, const struct session *s)
+static bool lies_expired(const struct txn *t, const struct key *k, const struct spot *spot)
+{
+    struct place p;
+    uint64_t deadline = spot->table && table_find(spot->table, k->name, k->hash, &p) ? entry_deadline(p.entry) : 0;
+    return deadline && deadline <= t->now_ms;
+}
+
+/* Touches every watched key: one that has expired since is removed, and marks its watchers. It stays
+ * when the log takes nothing now; this EXEC fails all the same. */
+static void observe_watched(struct txn *t, struct session *s)
 {
     for (const struct watch *w = s->watches; w; w = w->sibling) {
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
         txn_find(t, &k, &spot);
+        if (!t->may_change && lies_expired(t, &k, &spot))
+            atomic_store(&s->watch_dirty, true);
     }
 }
 
@@ -498,6 +515,7 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
     bool gate = flags & (CMD_GATE | CMD_WALKS);
     status state = flags & CMD_WRITE ? log_refusal(e) : HF_OK;
     if (state != HF_OK) {
+        gate_give_up(x, node);
         queue_reset(s);
         session_unwatch(s);
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));
@@ -558,6 +576,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     s->last_command = row->full_name;
     if (refused(x, s, row)) {
+        gate_give_up(x, node);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
         return EXEC_DONE;

@@ -108,9 +108,7 @@ static bool watch_broken(const struct model *m, const struct op *exec, bool cert
         unsigned dbs[16], keys[16];
         size_t count = model_keys(w->db, w->argv, w->argc, dbs, keys);
         for (size_t k = 0; k < count; k++) {
-            const struct value *v = &m->values[dbs[k]][keys[k]];
-            bool expired = v->kind != VALUE_NONE && v->deadline_ms && v->deadline_ms <= m->now_ms;
-            if (m->touched[dbs[k]][keys[k]] > since || expired)
+            if (m->touched[dbs[k]][keys[k]] > since || model_is_expired(m, dbs[k], keys[k]))
                 return true;
         }
     }
@@ -132,8 +130,7 @@ static void run_exec(struct model *m, struct op *op, struct buf *reply)
             unsigned dbs[16], keys[16];
             size_t count = model_keys(op->watches[i]->db, op->watches[i]->argv, op->watches[i]->argc, dbs, keys);
             for (size_t k = 0; k < count && m->may_write; k++) {
-                const struct value *v = &m->values[dbs[k]][keys[k]];
-                if (v->kind != VALUE_NONE && v->deadline_ms && v->deadline_ms <= m->now_ms)
+                if (model_is_expired(m, dbs[k], keys[k]))
                     model_remove(m, dbs[k], keys[k]);
             }
         }
@@ -199,11 +196,22 @@ static void apply_body(struct model *m, const struct op *op)
                 fail_op(op, "housekeeping did more than remove", BYTES(""));
             if (db < 0)
                 continue;
-            const struct value *v = &m->values[db][key];
-            if (v->kind == VALUE_NONE || !v->deadline_ms || v->deadline_ms > op->time_ms)
+            if (!model_is_expired(m, (unsigned)db, (unsigned)key))
                 fail_op(op, "housekeeping removed a key that has not expired", f.key);
             model_remove(m, (unsigned)db, (unsigned)key);
         }
+    }
+}
+
+/* Keys that the operation met expired, and removed; it may have met more than the model looks at. */
+static void remove_expired(struct model *m, const struct op *op)
+{
+    bytes in = bytes_of(op->body, op->body_size);
+    struct effect f;
+    while (in.size && effect_next(&in, &f) == HF_OK) {
+        int db = f.kind == EFFECT_REMOVE ? database_of(m, f.db_id) : -1, key = db < 0 ? -1 : model_key(f.key);
+        if (key >= 0 && model_is_expired(m, (unsigned)db, (unsigned)key))
+            model_remove(m, (unsigned)db, (unsigned)key);
     }
 }
 
@@ -214,6 +222,8 @@ static void model_apply(struct model *m, struct op *op, bool compare)
     m->now_ms = op->time_ms;
     m->may_write = true;
     m->wrote = false;
+    if (op->peer)
+        remove_expired(m, op);
     buf_init(&reply, SIZE_MAX);
     if (op->peer)
         run_op(m, op, &reply);
@@ -259,8 +269,11 @@ static void keep_for(const struct model *m, const struct op *op)
     } else {
         seen = seen_by_words(m, op->db, op);
     }
-    if (seen > check.keep)
+    if (seen > check.keep) {
         check.keep = seen;
+        sim_trace("record %llu must survive: connection %u has its reply %.*s", (unsigned long long)seen, op->peer->number,
+                  (int)(op->reply_size < 60 ? op->reply_size : 60), op->reply);
+    }
 }
 
 /* Does the state explain the read, at some moment of its batch's clock? */
@@ -302,10 +315,12 @@ static void place_reads(uint64_t index)
             break; /* by start, so by low */
         if (op->done)
             continue;
-        if (first_end > op->start && ((sim.plan.faults && refused(op)) || aborted(op) || explains(&check.now, op, &reply))) {
+        bool turned_away = sim.plan.faults && (refused(op) || aborted(op));
+        if (first_end > op->start && (turned_away || explains(&check.now, op, &reply))) {
             op->done = true;
             op->placed = index;
-            keep_for(&check.now, op);
+            if (!turned_away)
+                keep_for(&check.now, op);
             continue;
         }
         if (op->end < first_end)

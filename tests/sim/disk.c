@@ -20,8 +20,9 @@ static void latency(uint64_t most)
         sim_sleep(sim_random(DICE_DISK, sim_chance(DICE_DISK, 8) ? most : most / 8 + 1));
 }
 
-static int64_t after(int64_t result)
+static int64_t after(const char *call, const char *name, uint64_t at, int64_t result)
 {
+    sim_trace("disk: %s %s %llu => %lld%s", call, name, (unsigned long long)at, (long long)result, rec.cut ? ", cut" : "");
     if (rec.cut)
         sim_world_end();
     if (result == -EIO || result == -ENOSPC)
@@ -29,10 +30,20 @@ static int64_t after(int64_t result)
     return result;
 }
 
+static const char *name_of(int file)
+{
+    const struct rec_handle *h = &rec.handles[file - REC_FIRST_HANDLE];
+    for (size_t i = 0; h->disk && i < h->disk->live.count; i++) {
+        if (h->disk->live.at[i].file == h->file)
+            return h->disk->live.at[i].path;
+    }
+    return "(no name)";
+}
+
 static int disk_open(const char *path, int flags, int mode)
 {
     latency(0);
-    return (int)after(rec_open(path, flags, mode));
+    return (int)after("open", path, 0, rec_open(path, flags, mode));
 }
 
 static int disk_close(int file)
@@ -43,13 +54,13 @@ static int disk_close(int file)
 static int64_t disk_pread(int file, void *data, size_t size, uint64_t offset)
 {
     latency(sim.plan.write_ns);
-    return after(rec_pread(file, data, size, offset));
+    return after("pread", name_of(file), offset, rec_pread(file, data, size, offset));
 }
 
 static int64_t disk_pwrite(int file, const void *data, size_t size, uint64_t offset)
 {
     latency(sim.plan.write_ns);
-    int64_t result = after(rec_pwrite(file, data, size, offset));
+    int64_t result = after("pwrite", name_of(file), offset, rec_pwrite(file, data, size, offset));
     latency(0);
     return result;
 }
@@ -57,7 +68,7 @@ static int64_t disk_pwrite(int file, const void *data, size_t size, uint64_t off
 static int disk_fdatasync(int file)
 {
     latency(sim.plan.sync_ns / 8);
-    int result = (int)after(rec_fdatasync(file));
+    int result = (int)after("fdatasync", name_of(file), 0, rec_fdatasync(file));
     latency(sim.plan.sync_ns);
     return result;
 }
@@ -65,29 +76,29 @@ static int disk_fdatasync(int file)
 static int disk_ftruncate(int file, uint64_t size)
 {
     latency(0);
-    return (int)after(rec_ftruncate(file, size));
+    return (int)after("ftruncate", name_of(file), size, rec_ftruncate(file, size));
 }
 
-static int64_t disk_file_size(int file) { return after(rec_file_size(file)); }
+static int64_t disk_file_size(int file) { return after("size", name_of(file), 0, rec_file_size(file)); }
 
 static int disk_rename(const char *from, const char *to)
 {
     latency(0);
-    return (int)after(rec_rename(from, to));
+    return (int)after("rename to", to, 0, rec_rename(from, to));
 }
 
 static int disk_unlink(const char *path)
 {
     latency(0);
-    return (int)after(rec_unlink(path));
+    return (int)after("unlink", path, 0, rec_unlink(path));
 }
 
-static int disk_mkdir(const char *path, int mode) { return (int)after(rec_mkdir(path, mode)); }
+static int disk_mkdir(const char *path, int mode) { return (int)after("mkdir", path, 0, rec_mkdir(path, mode)); }
 
 static int disk_sync_dir(const char *path)
 {
     latency(sim.plan.sync_ns / 8);
-    int result = (int)after(rec_sync_dir(path));
+    int result = (int)after("sync_dir", path, 0, rec_sync_dir(path));
     latency(sim.plan.sync_ns);
     return result;
 }

@@ -100,8 +100,9 @@ static bool writes(struct model *m)
     return m->may_write;
 }
 
-static bool is_dead(const struct model *m, const struct value *v)
+bool model_is_expired(const struct model *m, unsigned db, unsigned key)
 {
+    const struct value *v = &m->values[db][key];
     return v->kind != VALUE_NONE && v->deadline_ms && v->deadline_ms <= m->now_ms;
 }
 
@@ -116,7 +117,7 @@ static struct value *look(struct model *m, unsigned db, unsigned key)
 {
     static struct value nothing;
     struct value *v = &m->values[db][key];
-    if (is_dead(m, v)) {
+    if (model_is_expired(m, db, key)) {
         if (!m->may_write)
             return &nothing;
         model_remove(m, db, key);
@@ -429,12 +430,12 @@ static void run_rename(struct run *r)
 
 static void run_move(struct run *r)
 {
-    struct value *v = at(r, 1);
     unsigned key = (unsigned)model_key(r->argv[1]), db = (unsigned)number_of(r->argv[2]);
     if (db == r->db) {
         say(r, "-ERR source and destination objects are the same");
         return;
     }
+    struct value *v = at(r, 1);
     if (v->kind == VALUE_NONE || look(r->m, db, key)->kind != VALUE_NONE) {
         say(r, ":0");
         return;

@@ -208,6 +208,7 @@ void model_release(struct model *m);
 /* Runs the command at m->now_ms; the reply in RESP2 is appended. False: not modelled. */
 bool model_run(struct model *m, unsigned db, const bytes *argv, size_t argc, struct buf *reply);
 void model_remove(struct model *m, unsigned db, unsigned key);
+bool model_is_expired(const struct model *m, unsigned db, unsigned key); /* there, but its deadline has passed */
 int model_key(bytes name);               /* -1: not of ours */
 /* Keys that the words name, with their databases; at most 16. */
 size_t model_keys(unsigned db, const bytes *argv, size_t argc, unsigned *dbs, unsigned *keys);
