@@ -10,6 +10,7 @@
 #include "store/key.h"
 
 struct engine;
+struct event; /* engine/internal.h: a list */
 
 struct engine_config {
     const char *dir;             /* data directory; made if absent; locked exclusively */
@@ -26,6 +27,10 @@ struct engine_config {
     void (*wake_workers)(void *context);
     void (*on_progress)(void *context, const char *what, uint64_t done, uint64_t total);
     void (*on_log_line)(void *context, int level, const char *line); /* level: 0 debug 1 verbose 2 notice 3 warning */
+    /* The keyspace events of a transaction, in order (events.h); lsn: the position that they must wait for, 0 when
+     * memory only. Called under its stripes' locks, so that the events of one key come in commit order: only hand them on
+     * (they end with the call), and lock nothing that somebody holds while calling the engine. */
+    void (*on_events)(void *context, const struct event *first, uint64_t lsn);
     void *context;
 };
 

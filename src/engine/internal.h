@@ -14,6 +14,7 @@
 #include "store/store.h"
 
 #define DATABASES_MAX 1024u
+#define IDENTITY_SIZE 32u /* "HFIDENT1", log id, hash secret, zero, crc32c */
 
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;
@@ -28,6 +29,7 @@ struct engine {
     int lock_file;
     struct store *store;
     struct log *log;                /* NULL: memory only */
+    struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
     struct spin spare_lock;
@@ -58,6 +60,8 @@ struct engine {
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
+    uint8_t identity[IDENTITY_SIZE]; /* holdfast.id; memory only: written with the first snapshot */
+    bool identity_saved;
     uint64_t log_at_snapshot;
     pthread_t keeper;               /* starts snapshots when the log outgrows the data */
     bool keeper_running;
@@ -94,6 +98,7 @@ struct txn {
     struct slab_heap *heap;
     struct worker_slot *slot_stats;
     uint64_t now_ms;
+    bool noting;        /* has a record: for the log, or for the tail of a snapshot (set with the locks) */
     bool may_change;    /* has log credit: observed expiry is removed and logged */
     bool undoing;       /* keep undo */
     bool map_changed;
@@ -174,6 +179,9 @@ void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id);
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
 status apply_record(struct engine *e, int thread, int threads, struct txn *t, const struct snapshot_ranges *ranges,
                     uint64_t map_lsn, const struct log_record *record);
+
+/* engine.c */
+status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */

@@ -42,7 +42,7 @@ void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key
 uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
-bool txn_logs(const struct txn *t) { return t->engine->log != NULL; }
+bool txn_logs(const struct txn *t) { return t->noting; }
 
 void txn_reset(struct txn *t, uint64_t now_ms)
 {
@@ -57,12 +57,13 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->observed_lsn = 0;
     t->changes = 0;
     t->events = t->events_last = NULL;
-    t->record.size = 0;
+    t->noting = t->engine->log != NULL;
     if (t->arena.current)
         arena_reset(&t->arena);
+    t->record.size = 0;
+    buf_reserve(&t->record, RECORD_HEADER_SIZE);
+    t->record.size = RECORD_HEADER_SIZE;
     if (t->engine->log) {
-        buf_reserve(&t->record, RECORD_HEADER_SIZE);
-        t->record.size = RECORD_HEADER_SIZE;
         t->observed_lsn = atomic_load_explicit(&t->engine->map_lsn, memory_order_relaxed);
     }
 }
@@ -97,6 +98,7 @@ int txn_lock_all(struct txn *t)
         t->locked_count = 0;
         return busy;
     }
+    t->noting |= tail_is_noting(&t->engine->tail);
     return -1;
 }
 
@@ -104,6 +106,7 @@ void txn_lock_all_wait(struct txn *t)
 {
     for (size_t i = 0; i < t->locked_count; i++)
         stripe_lock_wait(&t->engine->store->stripes[t->locked[i]]);
+    t->noting |= tail_is_noting(&t->engine->tail);
 }
 
 void txn_unlock_all(struct txn *t)
@@ -244,7 +247,7 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
         retire(t, k, spot, old, false, false);
         spot->place.entry = fresh;
     }
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -256,7 +259,7 @@ status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct e
     link_entry(t, k, spot, fresh);
     retire(t, k, spot, old, false, shared);
     spot->place.entry = fresh;
-    if (t->engine->log)
+    if (t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -267,7 +270,7 @@ void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log,
     struct entry *old = spot->place.entry;
     table_remove(spot->table, &spot->place, k->hash, t->engine->log ? log_tail(t->engine->log) : 0);
     spot->place.entry = NULL;
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_remove(&t->record, spot->db_id, k->name);
     txn_changed(t, k, spot);
     retire(t, k, spot, old, shallow, false);
@@ -319,7 +322,11 @@ uint64_t txn_commit_lsn(struct txn *t)
             atomic_store(&e->map_lsn, lsn);
             spin_unlock(&e->map_lock);
         }
+    } else if (t->noting && t->record.size > RECORD_HEADER_SIZE) {
+        tail_note(&e->tail, bytes_of(t->record.data + RECORD_HEADER_SIZE, t->record.size - RECORD_HEADER_SIZE));
     }
+    if (HF_UNLIKELY(t->events != NULL) && e->config.on_events)
+        e->config.on_events(e->config.context, t->events, e->log ? lsn : 0);
     txn_unlock_all(t);
     for (size_t i = 0; i < t->dropped_count; i++)
         databases_detach(e, t->dropped_ids[i]);
@@ -394,5 +401,6 @@ void txn_rollback_all(struct txn *t)
     t->undo = NULL;
     t->touched_count = 0;
     t->record.size = 0;
+    t->events = t->events_last = NULL;
     txn_unlock_all(t);
 }
