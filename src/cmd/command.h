@@ -31,6 +31,8 @@ enum command_flags {
     CMD_OTHER_DB = 1 << 16,  /* names keys of another database: COPY, MOVE (exec asks command_keys) */
     CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
+    CMD_STEPS = 1 << 19,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
+                              * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };
 
 struct call {

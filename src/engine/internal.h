@@ -114,7 +114,7 @@ struct txn {
     uint16_t *locked;   /* stripes held, ascending */
     size_t locked_count, locked_capacity;
     bool single;        /* exactly locked[0], kept out of the array path */
-    struct undo *undo;
+    struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
     uint64_t changes;
     struct event *events, *events_last; /* in the arena; delivered at commit */
@@ -135,6 +135,13 @@ int txn_lock_all(struct txn *t);                            /* -1: all held; els
 void txn_lock_all_wait(struct txn *t);
 uint64_t txn_commit_lsn(struct txn *t);                     /* logs, stamps, unlocks; what the reply waits for */
 void txn_rollback_all(struct txn *t);
+/* One command of several steps, of which a later one may be refused: undone up to the point, the rest of the transaction
+ * stays. Nothing but txn_point_undo or txn_point_keep may follow on the point's steps. */
+struct txn_point { struct undo *undo; size_t record_size, touched_count; uint64_t changes; struct event *events_last;
+                   struct undo *floor; bool undoing; };
+void txn_point_set(struct txn *t, struct txn_point *point);
+void txn_point_undo(struct txn *t, const struct txn_point *point);
+void txn_point_keep(struct txn *t, const struct txn_point *point);
 void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */

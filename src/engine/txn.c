@@ -386,10 +386,10 @@ static void undo_value(const struct undo *u)
     }
 }
 
-void txn_rollback_all(struct txn *t)
+static void undo_until(struct txn *t, const struct undo *end)
 {
     struct engine *e = t->engine;
-    for (struct undo *u = t->undo; u; u = u->next) {
+    for (struct undo *u = t->undo; u != end; u = u->next) {
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {
@@ -398,6 +398,41 @@ void txn_rollback_all(struct txn *t)
             undo_value(u);
         }
     }
+}
+
+void txn_point_set(struct txn *t, struct txn_point *point)
+{
+    *point = (struct txn_point){t->undo, t->record.size, t->touched_count, t->changes, t->events_last,
+                               t->undo_floor, t->undoing};
+    t->undo_floor = t->undo;
+    t->undoing = true;
+}
+
+void txn_point_keep(struct txn *t, const struct txn_point *point)
+{
+    t->undo_floor = point->floor;
+    t->undoing = point->undoing;
+}
+
+/* Watchers that were told of a change stay told: their EXEC is refused once too often, which is harmless. */
+void txn_point_undo(struct txn *t, const struct txn_point *point)
+{
+    undo_until(t, point->undo);
+    t->undo = point->undo;
+    t->record.size = point->record_size;
+    t->touched_count = point->touched_count;
+    t->changes = point->changes;
+    t->events_last = point->events_last;
+    if (t->events_last)
+        t->events_last->next = NULL;
+    else
+        t->events = NULL;
+    txn_point_keep(t, point);
+}
+
+void txn_rollback_all(struct txn *t)
+{
+    undo_until(t, NULL);
     t->undo = NULL;
     t->touched_count = 0;
     t->record.size = 0;
