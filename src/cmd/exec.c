@@ -289,12 +289,35 @@ static struct key *room_for_keys(struct exec *x, size_t count)
     return x->keys;
 }
 
+/* A refusal half-way leaves nothing behind. Commands of one step change nothing when they refuse, and a
+ * collection is refused memory only when it is made, before its first change: so only several keys need undo,
+ * and only when memory may really be refused: for a value outside of its block, or near the end of the slab. */
+static bool has_steps(const struct exec *x, const struct call *c)
+{
+    if (HF_LIKELY(c->key_count < 2) || !(c->command->flags & (CMD_GROWS | CMD_STEPS)))
+        return false;
+    for (size_t i = 1; i < c->argc; i++) {
+        if (c->argv[i].size > ENTRY_INLINE_MAX)
+            return true;
+    }
+    return slab_is_nearly_full(x->engine->store->slab);
+}
+
 void exec_call_handler(struct exec *x, struct call *c)
 {
+    struct txn_point point;
     uint64_t errors = c->reply->errors;
+    bool steps = has_steps(x, c);
     count_call(x, c->command);
+    if (HF_UNLIKELY(steps))
+        txn_point_set(c->txn, &point);
     c->command->handler(c);
-    if (HF_UNLIKELY(c->reply->errors != errors))
+    bool failed = c->reply->errors != errors;
+    if (HF_UNLIKELY(steps) && failed)
+        txn_point_undo(c->txn, &point);
+    else if (HF_UNLIKELY(steps))
+        txn_point_keep(c->txn, &point);
+    if (HF_UNLIKELY(failed))
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
 

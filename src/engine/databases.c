@@ -20,6 +20,7 @@ static void map_change_begin(struct txn *t)
         memcpy(u->ids, e->db_ids, e->config.databases * sizeof(*u->ids));
     }
     spin_lock(&e->map_lock);
+    t->noting |= tail_is_noting(&e->tail);
 }
 
 static void map_change_end(struct txn *t)
@@ -27,7 +28,7 @@ static void map_change_end(struct txn *t)
     struct engine *e = t->engine;
     t->map_changed = true;
     t->changes++;
-    if (e->log)
+    if (t->noting)
         effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
     spin_unlock(&e->map_lock);
 }
