@@ -195,11 +195,13 @@ static void put_command(struct client *c, bool in_multi)
         make_pairs(c, &w);
     else if (pick < 86)
         make_hash_write(c, &w);
-    else if (pick < 96 || !sim.plan.gates)
+    else
         make_key_write(c, &w);
-    else if (pick < 98 || in_multi)
+    if (dice(100) < sim.plan.gate_share && (in_multi || dice(2))) {
+        w = (struct words){.count = 0};
         make_gate(&w);
-    else {
+    } else if (!in_multi && dice(100) < sim.plan.gate_share) {
+        w = (struct words){.count = 0};
         c->db = (unsigned)dice(sim.plan.databases);
         word(&w, "SELECT");
         word_number(&w, c->db);
@@ -306,7 +308,7 @@ static void burst(struct client *c)
             put_command(c, false);
         put_transaction(c);
     }
-    if (sim.plan.saves && dice(24) == 0)
+    if (sim.plan.save_one_in && dice(sim.plan.save_one_in) == 0)
         put_line(c, "BGSAVE", NULL);
 }
 

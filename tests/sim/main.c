@@ -30,14 +30,14 @@ static void draw_plan(struct plan *p)
 {
     static const uint64_t gaps[] = {1, 2, 4, 16, 64, 256};
     static const uint64_t atomic_gaps[] = {1, 3, 10, 50, 300, 3000, UINT64_C(1) << 40};
-    static const size_t rings[] = {64u << 10, 64u << 10, 256u << 10, 8u << 20};
-    static const uint64_t segments[] = {16u << 10, 64u << 10, 256u << 10, 1u << 20};
+    static const size_t rings[] = {64u << 10, 64u << 10, 256u << 10, 1u << 20};
+    static const uint64_t segments[] = {16u << 10, 16u << 10, 64u << 10, 256u << 10};
     bool quiet = often(3);
     *p = (struct plan){
         .workers = 1 + (unsigned)dice(4), .clients = 1 + (unsigned)dice(8), .bursts = 4 + (unsigned)dice(28),
         .keys = 2 + (unsigned)dice(SIM_KEYS_MAX - 1), .databases = 1 + (unsigned)dice(SIM_DBS_MAX), .lives = 2 + (unsigned)dice(3),
-        .interval = often(3), .large = often(6), .deadlines = !often(3), .gates = !often(3), .hangups = often(3),
-        .saves = often(2), .faults = often(6), .clock_steps = often(5),
+        .interval = often(3), .large = often(6), .deadlines = !often(3), .hangups = often(3), .gate_share = often(3) ? 0 : often(3) ? 25 : 4,
+        .save_one_in = often(2) ? 0 : often(3) ? 3 : 24, .faults = often(6), .clock_steps = often(5),
         .ring_size = rings[dice(4)], .segment_size = segments[dice(4)], .interval_ms = 10 + (uint32_t)dice(40),
         .think_ns = dice(2) ? dice(3 * SIM_MS) : dice(100000),
         .gap_named = gaps[dice(6)], .gap_atomic = atomic_gaps[dice(7)],
@@ -164,7 +164,7 @@ static void run_seed(void)
     check_start();
     sim_trace("%u workers, %u clients, %u bursts, %u keys, %s%s%s%s%s%s, gaps %llu and %llu", sim.plan.workers, sim.plan.clients,
               sim.plan.bursts, sim.plan.keys, sim.plan.interval ? "interval" : "commit", sim.plan.large ? ", large values" : "",
-              sim.plan.faults ? ", faults" : "", sim.plan.stall_ns ? ", stalls" : "", sim.plan.saves ? ", snapshots" : "",
+              sim.plan.faults ? ", faults" : "", sim.plan.stall_ns ? ", stalls" : "", sim.plan.save_one_in ? ", snapshots" : "",
               sim.plan.hangups ? ", hang-ups" : "", (unsigned long long)sim.plan.gap_named, (unsigned long long)sim.plan.gap_atomic);
     for (unsigned life = 0; life <= sim.plan.lives; life++)
         run_life(life == sim.plan.lives);
