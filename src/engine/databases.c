@@ -25,11 +25,12 @@ static void map_change_begin(struct txn *t)
 static void map_change_end(struct txn *t)
 {
     struct engine *e = t->engine;
-    t->map_changed = true;
+    t->map_changed = e->map_pending = true;
     t->changes++;
     if (e->log)
         effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
     spin_unlock(&e->map_lock);
+    os_sched_point(SCHED_GATE);
 }
 
 static void drop_later(struct txn *t, uint32_t db_id)

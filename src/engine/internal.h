@@ -36,6 +36,7 @@ struct engine {
     struct spin map_lock;
     uint32_t db_ids[DATABASES_MAX];
     uint32_t db_next_id;
+    bool map_pending;               /* changed by a transaction that has no place in the log yet; guarded by map_lock */
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
     struct dropped *dropped;        /* guarded by dropped_lock */

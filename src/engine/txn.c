@@ -305,6 +305,14 @@ static void undo_release(struct txn *t)
     t->undo = NULL;
 }
 
+/* Memory only, or rolled back. */
+static void map_settle(struct engine *e)
+{
+    spin_lock(&e->map_lock);
+    e->map_pending = false;
+    spin_unlock(&e->map_lock);
+}
+
 uint64_t txn_commit_lsn(struct txn *t)
 {
     struct engine *e = t->engine;
@@ -317,8 +325,11 @@ uint64_t txn_commit_lsn(struct txn *t)
             table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
         if (t->map_changed) {
             atomic_store(&e->map_lsn, lsn);
+            e->map_pending = false;
             spin_unlock(&e->map_lock);
         }
+    } else if (t->map_changed) {
+        map_settle(e);
     }
     txn_unlock_all(t);
     for (size_t i = 0; i < t->dropped_count; i++)
@@ -386,12 +397,16 @@ void txn_rollback_all(struct txn *t)
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {
+            spin_lock(&e->map_lock);
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
+            spin_unlock(&e->map_lock);
         } else {
             undo_value(u);
         }
     }
     t->undo = NULL;
+    if (t->map_changed)
+        map_settle(e);
     t->touched_count = 0;
     t->record.size = 0;
     txn_unlock_all(t);

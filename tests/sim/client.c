@@ -287,22 +287,23 @@ static void connect_client(struct client *c)
     c->db = 0;
 }
 
-static void burst(struct client *c)
+/* False: hang up now. */
+static bool burst(struct client *c)
 {
-    uint64_t pick = dice(10);
-    if (pick < 4) {
-        put_command(c, false);
-    } else if (pick < 7) {
-        for (uint64_t n = 2 + dice(7); n > 0; n--)
+    uint64_t pick = dice(8);
+    if (dice(100) >= sim.plan.watch_share) {
+        for (uint64_t n = pick < 4 ? 1 : 2 + dice(7); n > 0 && pick < 7; n--)
             put_command(c, false);
-    } else if (pick < 8) {
-        put_transaction(c);
+        if (pick == 7)
+            put_transaction(c);
     } else {
         put_watch(c);
         if (dice(2)) { /* somebody else's turn before the transaction */
             send_out(c);
             await(c, 0);
             sim_sleep(dice(sim.plan.think_ns + 1));
+            if (sim.plan.hangups && dice(3) == 0)
+                return false;
         }
         if (dice(4) == 0)
             put_command(c, false);
@@ -310,6 +311,8 @@ static void burst(struct client *c)
     }
     if (sim.plan.save_one_in && dice(sim.plan.save_one_in) == 0)
         put_line(c, "BGSAVE", NULL);
+    send_out(c);
+    return !sim.plan.hangups || dice(16) > 0;
 }
 
 void *client_main(void *number)
@@ -318,12 +321,9 @@ void *client_main(void *number)
     buf_init(&c.out, SIZE_MAX);
     connect_client(&c);
     for (unsigned i = 0; i < sim.plan.bursts; i++) {
-        burst(&c);
-        send_out(&c);
-        bool hangs_up = sim.plan.hangups && dice(16) == 0;
-        if (!hangs_up)
+        if (burst(&c)) {
             await(&c, dice(3) ? 0 : OWED_MAX);
-        if (hangs_up) {
+        } else {
             sim_sleep(dice(4) ? dice(sim.plan.think_ns + 1) : 0);
             wire_close(c.wire);
             connect_client(&c);

@@ -26,12 +26,47 @@ static bool often(uint64_t one_in) { return dice(one_in) == 0; }
 
 /* ---- the plan ---- */
 
+/* Some seeds press one thing hard. */
+static void press(struct plan *p)
+{
+    switch (dice(10)) {
+    case 0: /* whole databases come and go while snapshots are taken */
+        p->gate_share = 40;
+        p->save_one_in = 1;
+        p->databases = 2;
+        p->slow_point = SCHED_GATE;
+        p->slow_one_in = 4;
+        p->slow_ns = 4 * SIM_MS;
+        p->write_ns = p->stall_ns = 0;
+        p->sync_ns = 10000;
+        p->faults = false;
+        break;
+    case 1: /* WATCH, and connections that end */
+        p->watch_share = 60;
+        p->gate_share = 25;
+        p->hangups = true;
+        p->workers = 2 + (unsigned)dice(3);
+        p->keys = 2 + (unsigned)dice(3);
+        p->gap_named = p->gap_atomic = 1 + dice(3);
+        break;
+    case 2: /* the log has no room: credit */
+        p->large = true;
+        p->ring_size = 64u << 10;
+        p->clients = 8;
+        break;
+    default:
+        break;
+    }
+}
+
 static void draw_plan(struct plan *p)
 {
     static const uint64_t gaps[] = {1, 2, 4, 16, 64, 256};
     static const uint64_t atomic_gaps[] = {1, 3, 10, 50, 300, 3000, UINT64_C(1) << 40};
     static const size_t rings[] = {64u << 10, 64u << 10, 256u << 10, 1u << 20};
     static const uint64_t segments[] = {16u << 10, 16u << 10, 64u << 10, 256u << 10};
+    static const int slow_points[] = {SCHED_LOCK, SCHED_UNLOCK, SCHED_RESERVE, SCHED_RESERVE, SCHED_PUBLISH, SCHED_WAKE, SCHED_GATE,
+                                      SCHED_CAPTURE};
     bool quiet = often(3);
     *p = (struct plan){
         .workers = 1 + (unsigned)dice(4), .clients = 1 + (unsigned)dice(8), .bursts = 4 + (unsigned)dice(28),
@@ -41,16 +76,23 @@ static void draw_plan(struct plan *p)
         .ring_size = rings[dice(4)], .segment_size = segments[dice(4)], .interval_ms = 10 + (uint32_t)dice(40),
         .think_ns = dice(2) ? dice(3 * SIM_MS) : dice(100000),
         .gap_named = gaps[dice(6)], .gap_atomic = atomic_gaps[dice(7)],
+        .slow_point = -1, .watch_share = 20,
     };
     if (!quiet) {
         p->stall_ns = often(2) ? dice(3 * SIM_MS) : 0;
         p->stall_one_in = 20 + (unsigned)dice(2000);
         p->write_ns = often(2) ? dice(200000) : 0;
         p->sync_ns = often(2) ? dice(5 * SIM_MS) : dice(300000);
+        if (often(2)) {
+            p->slow_point = slow_points[dice(8)];
+            p->slow_one_in = p->slow_point == SCHED_LOCK || p->slow_point == SCHED_UNLOCK || p->slow_point == SCHED_CAPTURE ? 20000 : 8;
+            p->slow_ns = dice(4 * SIM_MS);
+        }
     } else {
         p->sync_ns = dice(50000);
     }
-    p->patience_ns = 60 * SIM_MS + 60 * (p->stall_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
+    press(p);
+    p->patience_ns = 60 * SIM_MS + 60 * (p->stall_ns + p->slow_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
 }
 
 /* ---- the server around the workers ---- */
@@ -139,6 +181,7 @@ static void *live(void *last)
 static void run_life(bool last)
 {
     uint64_t cut_at = last || often(4) ? 0 : 1 + dice(UINT64_C(1) << (3 + dice(9)));
+    sim.cut_behind_snapshot = cut_at && sim.plan.save_one_in && often(2) ? 1 + (unsigned)dice(4) : 0;
     sim.crash = often(4);
     sim.engine = NULL;
     sim_world_begin();

@@ -35,6 +35,7 @@ struct plan {
     bool large;                     /* some values above 64 KiB */
     bool deadlines, hangups, faults, clock_steps;
     unsigned gate_share;            /* percent of the commands that run alone or change the database */
+    unsigned watch_share;           /* percent of the bursts that are transactions with WATCH */
     unsigned save_one_in;           /* bursts with a BGSAVE; 0: none */
     size_t ring_size;
     uint64_t segment_size;
@@ -44,6 +45,9 @@ struct plan {
     uint64_t gap_named, gap_atomic;
     uint64_t stall_ns;              /* longest pause of a coroutine; 0: none */
     unsigned stall_one_in;
+    int slow_point;                 /* enum sched_point where the thread is often lost for long; -1: none */
+    unsigned slow_one_in;
+    uint64_t slow_ns;
     uint64_t write_ns, sync_ns;     /* longest latencies */
 };
 
@@ -56,7 +60,7 @@ struct sim {
     uint64_t digest;                /* of the schedule: two runs of a seed agree */
     unsigned world;
     struct engine *engine;          /* of this world; NULL while it opens */
-    bool cut;                       /* the world ended by a power cut or a crash */
+    unsigned cut_behind_snapshot;   /* 1..: the cut comes so many changes after a snapshot gets its name */
     bool crash;                     /* a crash of the process only: the page cache stays */
     uint64_t durable_at_end;        /* what the log claimed when the world ended */
 };
