@@ -169,7 +169,7 @@ struct watch {
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
 void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
 void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id); /* gate held */
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
