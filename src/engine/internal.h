@@ -42,6 +42,7 @@ struct engine {
     struct spin map_lock;
     uint32_t db_ids[DATABASES_MAX + 1];
     uint32_t db_next_id;
+    bool map_pending;               /* changed by a transaction that has no place in the log yet; guarded by map_lock */
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
     struct dropped *dropped;        /* guarded by dropped_lock */
@@ -188,7 +189,7 @@ struct watch {
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
 void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
 void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id); /* gate held */
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */

@@ -25,6 +25,11 @@ static void read_map(void *context, struct snapshot_map *map)
 {
     struct engine *e = context;
     spin_lock(&e->map_lock);
+    while (e->map_pending) { /* what a crash may take back does not belong into a snapshot */
+        spin_unlock(&e->map_lock);
+        thread_yield();
+        spin_lock(&e->map_lock);
+    }
     map->next_id = e->db_next_id;
     map->count = e->config.databases;
     memcpy(map->ids, e->db_ids, e->config.databases * sizeof(*map->ids));

@@ -364,6 +364,14 @@ static void undo_release(struct txn *t)
     t->undo = NULL;
 }
 
+/* Memory only, or rolled back. */
+static void map_settle(struct engine *e)
+{
+    spin_lock(&e->map_lock);
+    e->map_pending = false;
+    spin_unlock(&e->map_lock);
+}
+
 uint64_t txn_commit_lsn(struct txn *t)
 {
     struct engine *e = t->engine;
@@ -376,10 +384,14 @@ uint64_t txn_commit_lsn(struct txn *t)
             table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
         if (t->map_changed) {
             atomic_store(&e->map_lsn, lsn);
+            e->map_pending = false;
             spin_unlock(&e->map_lock);
         }
-    } else if (t->noting && t->record.size > RECORD_HEADER_SIZE) {
-        tail_note(&e->tail, bytes_of(t->record.data + RECORD_HEADER_SIZE, t->record.size - RECORD_HEADER_SIZE));
+    } else {
+        if (t->noting && t->record.size > RECORD_HEADER_SIZE)
+            tail_note(&e->tail, bytes_of(t->record.data + RECORD_HEADER_SIZE, t->record.size - RECORD_HEADER_SIZE));
+        if (t->map_changed)
+            map_settle(e);
     }
     if (HF_UNLIKELY(t->deliveries != NULL))
         deliver_all(t, lsn);
@@ -449,7 +461,9 @@ static void undo_until(struct txn *t, const struct undo *end)
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {
+            spin_lock(&e->map_lock);
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
+            spin_unlock(&e->map_lock);
         } else {
             undo_value(u);
         }
@@ -495,6 +509,8 @@ void txn_rollback_all(struct txn *t)
 {
     undo_until(t, NULL);
     t->undo = NULL;
+    if (t->map_changed)
+        map_settle(t->engine);
     t->touched_count = 0;
     t->record.size = 0;
     t->deliveries = t->deliveries_last = NULL;
