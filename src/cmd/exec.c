@@ -30,6 +30,8 @@ struct exec {
     struct key *keys;
     size_t key_capacity;
     struct park_node *waiting;      /* for log credit, in no order */
+    bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
+    bool paused;                    /* CLIENT PAUSE: nothing expires */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
     uint64_t counted_calls;
@@ -108,6 +110,29 @@ void exec_batch_end(struct exec *x)
     atomic_store_explicit(&x->engine->workers[x->worker].in_batch, 0, memory_order_release);
     if (x->engine->log)
         log_kick(x->engine->log);
+    if (HF_UNLIKELY(x->sync_wanted)) {
+        log_sync_now(x->engine->log);
+        x->sync_wanted = false;
+    }
+}
+
+void exec_set_paused(struct exec *x, bool paused) { x->paused = paused; }
+
+/* Errors that need no execution are replied in a pause, too. */
+bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only)
+{
+    const struct command *row = p->command;
+    if (row && row->subcommands)
+        row = p->argc > 1 ? command_find_sub(row, p->argv[1]) : NULL;
+    if (!row || !command_arity_fits(row, p->argc) || (!s->authenticated && !(row->flags & CMD_NO_AUTH)))
+        return false;
+    uint32_t flags = row->flags;
+    for (size_t i = 0; row->handler == cmd_exec && s->in_multi && i < s->queue_count; i++)
+        flags |= s->queue[i].command->flags;
+    if (writes_only && !(flags & CMD_WRITE))
+        return false;
+    s->last_command = row->full_name;
+    return true;
 }
 
 static bool gate_take(struct exec *x, struct park_node *node)
@@ -307,6 +332,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
         c.keys = keys;
     }
     txn_reset(t, x->wall_ms);
+    t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (e->log) {
         bound = record_bound(row, p->argv, p->argc);
         if (HF_UNLIKELY(!log_credit_take(e->log, bound))) {
@@ -516,6 +542,7 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
     txn_reset(t, x->wall_ms);
     uint32_t flags = collect(x, s, &stripes, &count);
     bool gate = flags & (CMD_GATE | CMD_WALKS);
+    t->may_change = !x->paused || flags & CMD_WRITE;
     status state = flags & CMD_WRITE ? log_refusal(e) : HF_OK;
     if (state != HF_OK) {
         queue_reset(s);
@@ -560,6 +587,16 @@ static void abort_multi(struct session *s)
         s->multi_aborted = true;
 }
 
+/* A wrong number of words for a command that is known. */
+static void count_rejected(const struct parsed_command *p)
+{
+    const struct command *row = p->command;
+    if (row && row->subcommands && p->argc > 1)
+        row = command_find_sub(row, p->argv[1]);
+    if (row && row->stats)
+        atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
+}
+
 static enum exec_result run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     const struct command *row = p->command;
@@ -573,6 +610,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     if (HF_UNLIKELY(!row || row->subcommands || !command_arity_fits(row, p->argc)))
         row = command_resolve(p->argv, p->argc, &s->reply);
     if (HF_UNLIKELY(!row)) {
+        count_rejected(p);
         abort_multi(s);
         return EXEC_DONE;
     }
@@ -623,6 +661,9 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
     }
     if (s->durability == DURABILITY_NONE)
         *lsn = 0;
+    else if (HF_UNLIKELY(*lsn && s->durability == DURABILITY_COMMIT && x->engine->config.durability == DURABILITY_INTERVAL &&
+                         *lsn > log_durable(x->engine->log)))
+        x->sync_wanted = true;
     return result;
 }
 
@@ -689,7 +730,9 @@ unsigned exec_housekeeping(struct exec *x)
     x->housekeeping_us = now_us;
     if (!exec_batch_begin(x))
         return 1;
-    uint64_t next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
+    uint64_t next = UINT64_MAX;
+    if (!x->paused)
+        next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
     bool more = x->worker == 0 && databases_free_slice(e, e->heaps[x->worker]);
     if (atomic_load_explicit(&e->maxmemory, memory_order_relaxed))
         watch_memory(x);

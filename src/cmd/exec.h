@@ -41,6 +41,10 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
 /* The node and its connection outlive the park. Withdraws it when the connection closes;
  * false: node->wake() has been called already, wait for the message that it posted. */
 bool exec_unpark(struct exec *x, struct park_node *node);
+/* CLIENT PAUSE, as the network keeps it: while paused nothing expires. */
+void exec_set_paused(struct exec *x, bool paused);
+/* Does this command wait for the end of a pause? False for one that is refused by its words alone. */
+bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only);
 /* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
 unsigned exec_housekeeping(struct exec *x);
 

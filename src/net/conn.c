@@ -99,6 +99,8 @@ void conn_close(struct conn *c)
     list_remove(&c->gated);
     if (c->blocked & BLOCKED_PARKED)
         stat_add(&w->stats.parked_now, (uint64_t)-1);
+    if (c->blocked & BLOCKED_PAUSED)
+        stat_add(&w->stats.paused_now, (uint64_t)-1);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -130,6 +132,8 @@ void conn_unblock(struct conn *c, enum conn_blocked why)
         return;
     if (why == BLOCKED_PARKED)
         stat_add(&c->worker->stats.parked_now, (uint64_t)-1);
+    if (why == BLOCKED_PAUSED)
+        stat_add(&c->worker->stats.paused_now, (uint64_t)-1);
     c->blocked &= ~(unsigned)why;
     if (c->worker->draining && !c->blocked && !c->more) {
         c->closing = true;

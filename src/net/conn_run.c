@@ -93,18 +93,6 @@ static bool stop_after(struct conn *c)
     return c->blocked != 0;
 }
 
-static bool paused(const struct conn *c, const struct parsed_command *p)
-{
-    if (bytes_is_word(p->argv[0], "CLIENT"))
-        return false;
-    if (c->worker->pause == PAUSE_ALL)
-        return true;
-    const struct command *row = p->command;
-    return row ? (row->flags & CMD_WRITE && !c->session.in_multi) ||
-                     (c->session.in_multi && bytes_is_word(p->argv[0], "EXEC"))
-               : false;
-}
-
 static void protocol_error(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -166,8 +154,10 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
     w->chunk++;
     exec_prefetch(w->exec, &c->session, w->batch, k->count);
     for (size_t i = 0; i < k->count; i++) {
-        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && paused(c, &w->batch[i])) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed &&
+            exec_would_wait(&c->session, &w->batch[i], w->pause == PAUSE_WRITES)) {
             c->blocked |= BLOCKED_PAUSED;
+            stat_add(&w->stats.paused_now, 1);
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }

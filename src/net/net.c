@@ -155,6 +155,7 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->accept_errors += atomic_load_explicit(&s->accept_errors, memory_order_relaxed);
         out->parked_now += atomic_load_explicit(&s->parked_now, memory_order_relaxed);
         out->gated_now += atomic_load_explicit(&s->gated_now, memory_order_relaxed);
+        out->paused_now += atomic_load_explicit(&s->paused_now, memory_order_relaxed);
     }
     out->connections_now = atomic_load(&n->connections);
 }

@@ -218,11 +218,14 @@ static void update_pause(struct worker *w)
     struct net *n = w->net;
     uint64_t until = atomic_load_explicit(&n->pause_until_ms, memory_order_relaxed);
     if (HF_LIKELY(until == 0) || w->draining) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE))
+            exec_set_paused(w->exec, false);
         w->pause = PAUSE_NONE;
         return;
     }
     bool over = w->now_us / 1000 >= until;
     w->pause = over ? PAUSE_NONE : atomic_load(&n->pause_writes_only) ? PAUSE_WRITES : PAUSE_ALL;
+    exec_set_paused(w->exec, w->pause != PAUSE_NONE);
     if (over)
         atomic_compare_exchange_strong(&n->pause_until_ms, &until, 0);
 }
