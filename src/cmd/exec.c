@@ -249,6 +249,13 @@ static status log_refusal(const struct engine *e)
     }
 }
 
+/* A value too large for the ring goes to the disk beside its credit. */
+static bool disk_takes(const struct engine *e, const bytes *argv, size_t argc)
+{
+    size_t size = words_size(argv, argc);
+    return size <= RECORD_DIRECT_MAX || log_disk_takes(e->log, size);
+}
+
 /* What refuses a command before it is run or queued. */
 static bool refused(struct exec *x, struct session *s, const struct command *row)
 {
@@ -335,6 +342,10 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (e->log) {
         bound = record_bound(row, p->argv, p->argc);
+        if (HF_UNLIKELY(bound > RECORD_DIRECT_MAX) && row->flags & CMD_WRITE && !disk_takes(e, p->argv, p->argc)) {
+            reply_status(&s->reply, HF_ERR_DISK_FULL);
+            return EXEC_DONE;
+        }
         if (HF_UNLIKELY(!log_credit_take(e->log, bound))) {
             if (row->flags & CMD_WRITE)
                 return wait_for_credit(x, node);
@@ -544,6 +555,9 @@ static enum exec_result run_exec(struct exec *x, struct session *s, struct park_
     bool gate = flags & (CMD_GATE | CMD_WALKS);
     t->may_change = !x->paused || flags & CMD_WRITE;
     status state = flags & CMD_WRITE ? log_refusal(e) : HF_OK;
+    if (e->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&
+        !log_disk_takes(e->log, s->queue_bytes))
+        state = HF_ERR_DISK_FULL;
     if (state != HF_OK) {
         queue_reset(s);
         session_unwatch(s);

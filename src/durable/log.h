@@ -44,6 +44,7 @@ struct log_config {
     void *context;
 };
 
+/* FULL: the disk had no room for a write, or it has none left for what is not written yet. */
 enum log_state { LOG_OK = 0, LOG_FULL = 1, LOG_BROKEN = 2 };
 
 /* Where recovery ended; the writer starts here in a new epoch (docs/format/log.md). */
@@ -54,6 +55,8 @@ void log_close(struct log *log); /* writes and fsyncs everything published, then
 
 /* Bytes of ring that `bound` bytes of record will take at most. */
 bool log_credit_take(struct log *log, size_t bound);   /* false: no room now; try again after moved() */
+/* For a record that may be larger than RECORD_DIRECT_MAX, beside its credit: can the disk take it? Asks the system. */
+bool log_disk_takes(struct log *log, uint64_t size);
 void log_credit_return(struct log *log, size_t bound);
 
 /* Reserves, copies and publishes one record under credit. `record` is header room and
