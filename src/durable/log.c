@@ -37,10 +37,16 @@ static uint64_t credit_cost(const struct log *log, size_t bound)
     return bound > half || cost > half ? half : cost;
 }
 
+/* The position at which the disk would stand if everything appended were written in full. */
+static uint64_t room_taken(const struct log *log)
+{
+    return atomic_load(&log->tail) + atomic_load_explicit(&log->indirect_extra, memory_order_relaxed);
+}
+
 static bool credit_fits(const struct log *log, uint64_t others, uint64_t cost)
 {
     uint64_t used = others + atomic_load(&log->tail) - atomic_load(&log->freed);
-    if (HF_UNLIKELY(others + atomic_load(&log->tail) + cost > atomic_load_explicit(&log->room_lsn, memory_order_relaxed)))
+    if (HF_UNLIKELY(others + room_taken(log) + cost > atomic_load_explicit(&log->room_lsn, memory_order_relaxed)))
         return false;
     return used + cost <= (used ? atomic_load(&log->credit_limit) : log->config.ring_size);
 }
@@ -131,6 +137,7 @@ static void indirect_free(struct log *log, uint64_t from, uint64_t to)
         uint8_t *copy;
         log_ring_copy_out(log, (uint8_t *)&copy, from + RECORD_HEADER_SIZE, sizeof(copy));
         mem_free(copy);
+        atomic_fetch_sub(&log->indirect_extra, round_up((uint32_t)word, 8) - RECORD_INDIRECT_SPACE);
         atomic_fetch_sub(&log->indirect_live, 1);
         from += RECORD_INDIRECT_SPACE;
     }
@@ -183,6 +190,7 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
         memset(copy + padded - 8, 0, 8);
         memcpy(copy, record, size);
         atomic_fetch_add(&log->indirect_live, 1);
+        atomic_fetch_add(&log->indirect_extra, padded - RECORD_INDIRECT_SPACE);
     }
     time_raise(log, time_ms);
 
@@ -229,7 +237,7 @@ uint64_t log_durable(const struct log *log) { return atomic_load_explicit(&log->
 /* No room is left, and none can be prepared. */
 static bool is_out_of_room(const struct log *log)
 {
-    return atomic_load(&log->tail) + CREDIT_COST_MAX > atomic_load(&log->room_lsn) && atomic_load(&log->files.fill_refused);
+    return room_taken(log) + CREDIT_COST_MAX > atomic_load(&log->room_lsn) && atomic_load(&log->files.fill_refused);
 }
 
 enum log_state log_state(const struct log *log)
@@ -239,6 +247,11 @@ enum log_state log_state(const struct log *log)
 }
 
 uint64_t log_time_ms(const struct log *log) { return atomic_load(&log->time_ms); }
+
+uint64_t log_failed_since_us(const struct log *log)
+{
+    return atomic_load_explicit(&log->failed_since_us, memory_order_relaxed);
+}
 
 static void timespec_after_ms(struct timespec *t, unsigned ms)
 {

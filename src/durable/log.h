@@ -74,6 +74,8 @@ uint64_t log_tail(const struct log *log);    /* next position to be reserved */
 uint64_t log_written(const struct log *log); /* everything below is in the file (page cache) */
 uint64_t log_durable(const struct log *log); /* everything below is on disk */
 enum log_state log_state(const struct log *log);
+/* Since when what is appended cannot be made durable (monotonic microseconds); 0: it can. */
+uint64_t log_failed_since_us(const struct log *log);
 /* Blocks the calling thread until durable_lsn >= lsn; for SAVE, shutdown, the library and tests. */
 status log_wait_durable(struct log *log, uint64_t lsn) HF_CHECK;
 /* The same for written_lsn: safe from a crash of the process. For the library in `interval`. */

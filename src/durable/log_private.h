@@ -42,6 +42,7 @@ struct log {
     _Atomic uint64_t room_lsn;   /* UINT64_MAX while the disk has plenty of free space */
     _Atomic uint32_t epoch;
     _Atomic int state;
+    _Atomic uint64_t failed_since_us; /* 0 while OK */
     _Atomic bool starved; /* someone was refused credit since the last call of moved() */
     _Alignas(CACHE_LINE) struct parking parking; /* of the log thread */
     _Atomic bool pending, sync_wanted, notify, stop;
@@ -49,6 +50,7 @@ struct log {
     _Atomic int64_t sync_result;
     _Atomic uint32_t interval_ms;
     _Atomic uint64_t indirect_live;   /* indirect records in the ring */
+    _Atomic uint64_t indirect_extra;  /* what they take on disk beyond their share of the ring */
     _Atomic uint64_t unsynced_us;     /* when the oldest byte above durable was written; 0: none */
 
     /* the writer lock: workers only ever try it */

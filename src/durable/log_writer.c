@@ -398,6 +398,7 @@ static void log_fail(struct log *log, int64_t error)
     counter_add(&log->io_errors, 1);
     if (is_ok(log)) {
         segment_poison(&log->files);
+        atomic_store(&log->failed_since_us, OS.monotonic_us());
         log->heal_delay_us = full ? FULL_DELAY_US : HEAL_DELAY_US;
     } else {
         log->heal_delay_us = full ? FULL_DELAY_US : log->heal_delay_us * 2;
@@ -463,6 +464,7 @@ static void log_heal(struct log *log)
     segment_adopt(log, &fresh, log->offset);
     segment_note_size(&log->files, log->offset);
     durable_set(log, log->file_lsn, log->chain, 0);
+    atomic_store(&log->failed_since_us, 0);
     atomic_store(&log->state, LOG_OK);
     atomic_store(&log->notify, true);
 }

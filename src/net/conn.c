@@ -317,6 +317,17 @@ void conn_flush(struct conn *c)
         conn_unblock(c, BLOCKED_OUTPUT);
 }
 
+void conn_give_up(struct conn *c)
+{
+    uint64_t replies = 0;
+    for (size_t i = 0; i < c->mark_count; i++)
+        replies += c->marks[(c->mark_first + i) & (c->mark_capacity - 1)].replies;
+    c->mark_count = 0;
+    c->output.size = (size_t)(c->open_end - c->output_base);
+    for (; replies; replies--)
+        reply_status(&c->session.reply, HF_ERR_IO_UNKNOWN);
+}
+
 void conn_tend(struct conn *c)
 {
     struct worker *w = c->worker;

@@ -78,6 +78,7 @@ void conn_schedule(struct conn *c); /* ready, if invariant 3 says so */
 void conn_unblock(struct conn *c, enum conn_blocked why);
 void conn_serve(struct conn *c);    /* inside a batch: one read, and what can be run */
 void conn_flush(struct conn *c);    /* outside: sends what the marks allow */
+void conn_give_up(struct conn *c);  /* the log has failed for long: each held reply becomes an error, its outcome unknown (R15) */
 void conn_tend(struct conn *c);     /* about once a second: limits in time, memory back */
 
 /* Runs the commands in data; returns how many bytes they took. Sets c->more and c->blocked. */

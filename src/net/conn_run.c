@@ -36,8 +36,8 @@ static void mark_push(struct conn *c, struct mark m)
     *mark_at(c, c->mark_count++) = m;
 }
 
-/* A reply ends at the end of the output and waits for lsn (0: only for those before it). */
-static void mark_reply(struct conn *c, uint64_t lsn)
+/* A reply stands in the output from `begin` on and waits for lsn (0: only for those before it). */
+static void mark_reply(struct conn *c, size_t begin, uint64_t lsn)
 {
     struct worker *w = c->worker;
     bool commit = c->session.durability == DURABILITY_COMMIT;
@@ -56,6 +56,8 @@ static void mark_reply(struct conn *c, uint64_t lsn)
         lsn = lsn > last->lsn ? lsn : last->lsn;
     } else if (!waits) {
         return;
+    } else {
+        c->open_end = c->output_base + begin; /* nothing before it waits */
     }
     c->mark_chunk = w->chunk;
     mark_push(c, (struct mark){end, lsn, 1, commit});
@@ -106,8 +108,9 @@ static void protocol_error(struct conn *c)
     net_log(w->net, 1, "%s from client id=%llu addr=%s", c->parser.error, (unsigned long long)c->session.id, c->record.address);
     char line[128];
     snprintf(line, sizeof(line), "ERR %s", c->parser.error);
+    size_t before = c->output.size;
     reply_error_line(&c->session.reply, line);
-    mark_reply(c, 0);
+    mark_reply(c, before, 0);
     c->closing = true;
 }
 
@@ -173,7 +176,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         }
         c->wake_due = false;
         if (c->output.size != before && (lsn || c->mark_count))
-            mark_reply(c, lsn);
+            mark_reply(c, before, lsn);
         if (HF_UNLIKELY(stop_after(c)))
             return i + 1;
     }

@@ -13,6 +13,7 @@ struct net_stats {
     uint64_t accept_errors;
     uint64_t parked_now, gated_now; /* connections waiting: for a lock; for the log with a reply */
     uint64_t paused_now;            /* for the end of CLIENT PAUSE */
+    uint64_t step_us_max;           /* the longest step of a worker since the start: nobody was served meanwhile by it */
     uint64_t commands_per_second, bytes_in_per_second, bytes_out_per_second; /* of the last second */
 };
 

@@ -21,6 +21,7 @@
 #define ACCEPT_REST_US 100000 /* after "too many open files" and the like */
 #define RETRY_MS 5           /* gate shut, or commands parked: the gate may open, credit return, without a wake */
 #define WAIT_MAX_US 60000000
+#define UNKNOWN_AFTER_US 1000000 /* a failed log may heal; for so long replies are held */
 #define TEND_SLOW_US 1000000
 #define TEND_FAST_US 100000
 #define TEND_SLOW_COUNT 256  /* above: a tenth of the connections ten times a second */
@@ -278,12 +279,23 @@ static bool look_at_log(struct worker *w)
     return moved;
 }
 
+/* A log that fails heals within a tenth of a second as a rule, and then the outcome is known. */
+static bool log_is_given_up(const struct worker *w)
+{
+    struct log *log = engine_log(w->net->engine);
+    uint64_t since = log ? log_failed_since_us(log) : 0;
+    return HF_UNLIKELY(since != 0) && OS.monotonic_us() - since > UNKNOWN_AFTER_US;
+}
+
 static void flush_all(struct worker *w, bool moved)
 {
-    if (moved) {
+    bool give_up = !list_empty(&w->gated) && log_is_given_up(w);
+    if (moved || give_up) {
         for (struct link *at = w->gated.next; at != &w->gated; at = at->next)
             list_append(&w->flush, &LIST_OF(at, struct conn, gated)->flush);
     }
+    for (struct link *at = w->gated.next; give_up && at != &w->gated; at = at->next)
+        conn_give_up(LIST_OF(at, struct conn, gated));
     while (!list_empty(&w->flush)) {
         struct conn *c = LIST_OF(w->flush.next, struct conn, flush);
         list_remove(&c->flush);
@@ -411,6 +423,9 @@ void worker_step(struct worker *w, int timeout_ms)
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
     if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0))) /* wakes those that wait for credit */
         w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
+    uint64_t took_us = OS.monotonic_us() - w->now_us;
+    if (HF_UNLIKELY(took_us > atomic_load_explicit(&w->stats.step_us_max, memory_order_relaxed)))
+        atomic_store_explicit(&w->stats.step_us_max, took_us, memory_order_relaxed);
 }
 
 void *worker_main(void *worker)

@@ -255,6 +255,7 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("protocol_errors", n->protocol_errors);
     UINT("accept_errors", n->accept_errors);
     UINT("lock_waits", n->parks);
+    UINT("worker_step_usec_max", n->step_us_max);
 }
 
 static void write_replication(struct buf *out, const struct facts *f)
