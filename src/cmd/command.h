@@ -116,6 +116,7 @@ const struct command *command_find_sub(const struct command *container, bytes na
 bool command_arity_fits(const struct command *row, size_t argc);
 size_t command_count(void);
 const struct command *command_at(size_t index);
+void command_stats_reset(void); /* those of all rows */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
 

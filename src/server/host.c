@@ -4,6 +4,7 @@
  * apply() is the one place where a LIVE setting becomes an effect; it runs at start for
  * every setting and after each CONFIG SET for the changed one.
  */
+#include "cmd/command.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 
@@ -122,6 +123,8 @@ static void reset_stats(void)
 {
     net_stats_reset();
     info_reset();
+    command_stats_reset();
+    reply_error_counts_reset();
 }
 
 static status snapshot_start(void)
