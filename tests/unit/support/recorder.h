@@ -498,6 +498,8 @@ REC int rec_open(const char *path, int flags, int mode)
 
 REC int rec_close(int handle)
 {
+    if (handle < REC_FIRST_HANDLE) /* a socket */
+        return os_kernel.close(handle);
     pthread_mutex_lock(&rec.lock);
     struct rec_file *f = rec_file_of(handle);
     if (rec.handles[handle - REC_FIRST_HANDLE].locks)
