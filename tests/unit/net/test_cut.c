@@ -20,7 +20,7 @@
 #include "../support/netmodel.h"
 
 #define CUTS_IN_A_ROW 5
-#define CUTS_DEFAULT 120
+#define CUTS_DEFAULT 200
 #define DATA_DIR REC_ROOT "/data"
 
 struct round {
