@@ -35,6 +35,17 @@ bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value)
     return true;
 }
 
+bool arg_int_from(struct call *c, size_t index, int64_t least, const char *error, int64_t *value)
+{
+    int64_t parsed;
+    if (!number_parse_int(c->argv[index], &parsed) || parsed < least) {
+        reply_error_line(c->reply, error);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
 bool arg_db(struct call *c, size_t index, uint32_t *db)
 {
     int64_t value;

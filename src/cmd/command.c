@@ -61,9 +61,11 @@ static struct command rows[] = {
 #include "cmd/connection.def"
 #include "cmd/hash.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/publish.def"
 #include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 };

@@ -53,7 +53,11 @@ struct call {
     bool may_wait;                  /* the executor can run it again later */
     bool waits;                     /* call_block said so: nothing was replied nor changed */
     double wait_seconds;            /* 0: for ever */
+    const struct key *woken_by;     /* run again for a change of this one of `keys`: look at no other; NULL: the first run */
 };
+
+/* Run once more because the waiting is over: reply as timed out, whatever the keys hold. */
+static inline bool call_is_over(const struct call *c) { return c->session->wait_over; }
 
 /* CMD_BLOCKING rows: asks the executor to wait for a change of the command's keys and to run it again then; the handler
  * replies nothing and returns. 0 seconds: for ever. False: this call may not wait (inside MULTI or a script, or

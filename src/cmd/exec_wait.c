@@ -116,8 +116,9 @@ static void tell_owner(struct txn *t, struct delivery *d, uint64_t lsn)
 }
 
 /* Runs the waiting command. False: it still waits. */
-static bool serve_one(struct exec *x, struct waiter *w)
+static bool serve_one(struct exec *x, const struct wait_link *link)
 {
+    struct waiter *w = link->waiter;
     struct txn *t = x->txn;
     uint32_t waiting = WAIT_WAITING;
     if (!atomic_compare_exchange_strong(&w->state, &waiting, WAIT_CLAIMED))
@@ -128,7 +129,8 @@ static bool serve_one(struct exec *x, struct waiter *w)
     for (size_t i = 0; i < w->link_count; i++)
         keys[i] = w->links[i].key;
     struct call c = {.command = w->command, .session = &stub, .reply = &stub.reply, .txn = t, .argv = w->argv,
-                     .argc = w->argc, .keys = keys, .key_count = w->link_count, .may_wait = true};
+                     .argc = w->argc, .keys = keys, .key_count = w->link_count, .may_wait = true,
+                     .woken_by = &keys[link - w->links]};
     c.command->handler(&c);
     if (c.waits) {
         hf_assert(w->reply.size == 0);
@@ -171,7 +173,7 @@ void wait_serve(struct exec *x)
             while (next && next->waiter == link->waiter) /* BLPOP a a: gone with the first */
                 next = wait_next(x->engine, &k, next);
             if (is_of_group(t, &k, link->waiter->command))
-                serve_one(x, link->waiter);
+                serve_one(x, link);
             link = next;
         }
     }

@@ -14,6 +14,7 @@
 #include "cmd/introspect.def"
 #include "cmd/function.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/memory.def"
 #include "cmd/object.def"
 #include "cmd/publish.def"
@@ -21,6 +22,7 @@
 #include "cmd/script.def"
 #include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 #undef COMMAND

@@ -75,35 +75,36 @@ static void reply_flags(struct reply *r, const struct command *row)
     reply_word_set(r, &w, "");
 }
 
-/* ACL categories follow from the group and the flags. */
+/* ACL categories follow from the group and the flags, in the order in which Redis lists them. */
+static const struct {
+    const char *category, *group;
+    uint32_t flags;
+} category_rows[] = {
+    {"keyspace", "generic", 0},     {"read", NULL, CMD_READ},
+    {"write", NULL, CMD_WRITE},     {"set", "set", 0},
+    {"sortedset", "sorted-set", 0}, {"list", "list", 0},
+    {"hash", "hash", 0},            {"string", "string", 0},
+    {"bitmap", "bitmap", 0},        {"hyperloglog", "hyperloglog", 0},
+    {"geo", "geo", 0},              {"stream", "stream", 0},
+    {"pubsub", NULL, CMD_PUBSUB},   {"admin", NULL, CMD_ADMIN},
+    {"fast", NULL, CMD_FAST},       {"slow", NULL, 0},
+    {"blocking", NULL, CMD_BLOCKING}, {"dangerous", NULL, CMD_ADMIN | CMD_DANGEROUS},
+    {"connection", "connection", 0}, {"transaction", "transactions", 0},
+    {"scripting", "scripting", 0},
+};
+
 static void categories_of(const struct command *row, struct words *w)
 {
-    static const struct {
-        const char *group, *category;
-    } of_group[] = {{"generic", "keyspace"},
-                    {"string", "string"},
-                    {"hash", "hash"},
-                    {"list", "list"},
-                    {"connection", "connection"},
-                    {"transactions", "transaction"}};
     uint32_t flags = flags_of(row);
-    for (size_t i = 0; row->handler && i < sizeof(of_group) / sizeof(of_group[0]); i++) {
-        if (strcmp(row->group, of_group[i].group) == 0)
-            words_add(w, bytes_str(of_group[i].category));
+    for (size_t i = 0; i < sizeof(category_rows) / sizeof(category_rows[0]); i++) {
+        const char *group = category_rows[i].group;
+        uint32_t any = category_rows[i].flags;
+        bool is_in = group ? row->handler && strcmp(row->group, group) == 0
+                   : any   ? (flags & any) != 0
+                           : !(flags & CMD_FAST);
+        if (is_in)
+            words_add(w, bytes_str(category_rows[i].category));
     }
-    if (flags & CMD_READ)
-        words_add(w, BYTES("read"));
-    if (flags & CMD_WRITE)
-        words_add(w, BYTES("write"));
-    if (flags & CMD_ADMIN)
-        words_add(w, BYTES("admin"));
-    if (flags & (CMD_ADMIN | CMD_DANGEROUS))
-        words_add(w, BYTES("dangerous"));
-    if (flags & CMD_BLOCKING)
-        words_add(w, BYTES("blocking"));
-    if (flags & CMD_PUBSUB)
-        words_add(w, BYTES("pubsub"));
-    words_add(w, flags & CMD_FAST ? BYTES("fast") : BYTES("slow"));
 }
 
 /* How the keys of a row are used, one text per key spec. */

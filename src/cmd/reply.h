@@ -42,8 +42,10 @@ static inline void reply_int(struct reply *r, int64_t value) { r->ops->integer(r
 static inline void reply_bulk(struct reply *r, bytes value) { r->ops->bulk(r, value); }
 static inline void reply_text(struct reply *r, const char *text) { r->ops->bulk(r, bytes_str(text)); }
 static inline void reply_null(struct reply *r) { r->ops->null(r); }
+static inline void reply_null_array(struct reply *r) { r->ops->null_array(r); }
 static inline void reply_array(struct reply *r, size_t count) { r->ops->array(r, count); }
 static inline void reply_map(struct reply *r, size_t pairs) { r->ops->map(r, pairs); }
+static inline void reply_set(struct reply *r, size_t count) { r->ops->set(r, count); }
 static inline void reply_error_line(struct reply *r, const char *line) { r->errors++; r->ops->error(r, bytes_str(line)); }
 /* A whole line, its first word included ("ERR ..."), with printf; at most 1,000 bytes. */
 void reply_errorf(struct reply *r, const char *format, ...) HF_PRINTF(2, 3);

@@ -251,7 +251,7 @@ static status run_loaders(struct loading *l, char *detail, size_t detail_size)
 {
     int threads = l->load->threads;
     struct loader *loaders = mem_zalloc((size_t)threads * sizeof(*loaders));
-    pthread_t *running = mem_zalloc((size_t)threads * sizeof(*running));
+    os_thread *running = mem_zalloc((size_t)threads * sizeof(*running));
     uint64_t ranges = 0;
     status s = HF_OK;
     for (int i = 0; i < threads; i++) {
@@ -262,7 +262,7 @@ static status run_loaders(struct loading *l, char *detail, size_t detail_size)
     loader_run(&loaders[0]);
     for (int i = 0; i < threads; i++) {
         if (i > 0)
-            pthread_join(running[i], NULL);
+            thread_join(running[i]);
         ranges += loaders[i].ranges_seen;
         if (s == HF_OK && loaders[i].result != HF_OK)
             s = snapshot_fail(loaders[i].result, detail, detail_size, "%s", loaders[i].detail);

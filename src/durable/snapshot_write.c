@@ -170,6 +170,7 @@ static void capture_hold(struct writer *x, struct stripe *s)
     c->mark_count = 0;
     buf_reset(&c->bytes);
     stripe_lock_wait(s);
+    os_sched_point(SCHED_CAPTURE);
     c->lsn = c->range.lsn = x->w->log ? log_tail(x->w->log) : 0;
     struct table *t = x->in_table ? stripe_table(s, x->db_id) : next_table(x, s);
     if (!x->in_table && t) {
@@ -410,7 +411,8 @@ static status publish(struct writer *x)
     int result = OS.fdatasync(x->file);
     if (result < 0)
         return write_failed(x, "synced", result);
-    if (w->log) {
+    os_sched_point(SCHED_PUBLISH);
+    if (w->log && !os_bug(BUG_MANIFEST_EARLY)) {
         status s = log_wait_durable(w->log, x->footer.lsn_highest);
         if (s != HF_OK)
             return snapshot_fail(s, x->detail, x->detail_size, "%s: the log did not become durable up to %llu", x->path,

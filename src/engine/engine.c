@@ -242,8 +242,8 @@ static void engine_release(struct engine *e)
     }
     if (e->lock_file >= 0)
         OS.close(e->lock_file);
-    pthread_mutex_destroy(&e->snapshot_lock);
-    pthread_cond_destroy(&e->snapshot_done);
+    os_mutex_release(&e->snapshot_lock);
+    os_cond_release(&e->snapshot_done);
     mem_free(e->dir);
     mem_free(e);
 }
@@ -262,8 +262,8 @@ status engine_open(const struct engine_config *config, struct engine **out, char
         e->config.databases = 16;
     atomic_store(&e->maxmemory, config->maxmemory);
     e->dir = mem_strdup(config->dir ? config->dir : ".");
-    pthread_mutex_init(&e->snapshot_lock, NULL);
-    pthread_cond_init(&e->snapshot_done, NULL);
+    os_mutex_init(&e->snapshot_lock);
+    os_cond_init(&e->snapshot_done);
     if (size)
         detail[0] = 0;
     status s = lock_directory(e, detail, size);
@@ -302,7 +302,12 @@ void engine_close(struct engine *e)
 }
 
 uint64_t engine_written(const struct engine *e) { return e->log ? log_written(e->log) : UINT64_MAX; }
-uint64_t engine_durable(const struct engine *e) { return e->log ? log_durable(e->log) : UINT64_MAX; }
+uint64_t engine_durable(const struct engine *e)
+{
+    if (os_bug(BUG_ACK_EARLY))
+        return engine_written(e);
+    return e->log ? log_durable(e->log) : UINT64_MAX;
+}
 bool engine_logged(const struct engine *e) { return e->log != NULL; }
 struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
@@ -351,13 +356,13 @@ void engine_stats(struct engine *e, struct engine_stats *out)
     if (out->used_memory > atomic_load(&e->used_peak))
         atomic_store(&e->used_peak, out->used_memory);
     out->used_memory_peak = atomic_load(&e->used_peak);
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     out->snapshot_running = e->snapshot_running;
     out->snapshot_last_failed = e->snapshot_failed;
     out->snapshot_last_s = e->snapshot_last_s;
     out->snapshot_last_duration_ms = e->snapshot_last_ms;
     out->snapshot_last_bytes = e->snapshot_last_bytes;
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     uint64_t total = atomic_load(&e->snapshot_total_keys);
     out->snapshot_progress = total ? (double)atomic_load(&e->snapshot_done_keys) / (double)total : 0;
     out->recovery_ms = e->recovery_ms;

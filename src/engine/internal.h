@@ -56,15 +56,15 @@ struct engine {
     void (*on_event)(const struct event *event, uint64_t lsn);
 
     /* snapshots */
-    pthread_mutex_t snapshot_lock;
-    pthread_cond_t snapshot_done;
+    struct os_mutex snapshot_lock;
+    struct os_cond snapshot_done;
     bool snapshot_running, snapshot_failed, snapshot_cancel;
     uint64_t snapshot_number, snapshot_generation;
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
     uint64_t log_at_snapshot;
-    pthread_t keeper;               /* starts snapshots when the log outgrows the data */
+    os_thread keeper;               /* starts snapshots when the log outgrows the data */
     bool keeper_running;
     _Atomic bool stopping;
     struct parking keeper_parking;

@@ -90,6 +90,12 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
     return s;
 }
 
+void object_touch(struct txn *t, const struct object_ref *o)
+{
+    if (o->stripe->watches)
+        watch_touch_locked(t->engine, o->stripe, o->db_id, o->key->name);
+}
+
 bool object_close(struct txn *t, struct object_ref *o)
 {
     if (!o->object || !type_ops_of((int)o->type)->is_empty(o->object))

@@ -84,7 +84,7 @@ static void *snapshot_thread(void *context)
                  status_text(s), detail);
         log_line(e, 3, line);
     }
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     e->snapshot_running = false;
     e->snapshot_failed = s != HF_OK;
     e->snapshot_generation++;
@@ -96,8 +96,8 @@ static void *snapshot_thread(void *context)
         e->log_at_snapshot = logged;
         atomic_store(&e->changes_at_snapshot, changes_before);
     }
-    pthread_cond_broadcast(&e->snapshot_done);
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_cond_broadcast(&e->snapshot_done);
+    os_mutex_unlock(&e->snapshot_lock);
     return NULL;
 }
 
@@ -106,27 +106,27 @@ static status start_locked(struct engine *e)
     if (e->snapshot_running)
         return HF_ERR_EXISTS;
     e->snapshot_running = true;
-    pthread_detach(thread_start("hf-snapshot", snapshot_thread, e));
+    thread_detach(thread_start("hf-snapshot", snapshot_thread, e));
     return HF_OK;
 }
 
 status engine_snapshot_start(struct engine *e)
 {
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     status s = start_locked(e);
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     return s;
 }
 
 status engine_snapshot_wait(struct engine *e)
 {
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     uint64_t generation = e->snapshot_generation;
     (void)start_locked(e); /* one that runs already serves as well */
     while (e->snapshot_generation == generation)
-        pthread_cond_wait(&e->snapshot_done, &e->snapshot_lock);
+        os_cond_wait(&e->snapshot_done, &e->snapshot_lock);
     status s = e->snapshot_failed ? HF_ERR_IO : HF_OK;
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     return s;
 }
 
@@ -138,7 +138,7 @@ static void *keeper_thread(void *context)
         parking_sleep(&e->keeper_parking, KEEPER_PERIOD_US);
         if (wait > 0 && --wait > 0)
             continue;
-        pthread_mutex_lock(&e->snapshot_lock);
+        os_mutex_lock(&e->snapshot_lock);
         uint64_t limit = e->snapshot_last_bytes * 2;
         limit = limit < LOG_BEFORE_SNAPSHOT_MIN ? LOG_BEFORE_SNAPSHOT_MIN : limit;
         bool due = !e->snapshot_running && bytes_logged(e) - e->log_at_snapshot > limit;
@@ -146,7 +146,7 @@ static void *keeper_thread(void *context)
             wait = e->snapshot_failed ? 50 : 0;
             (void)start_locked(e);
         }
-        pthread_mutex_unlock(&e->snapshot_lock);
+        os_mutex_unlock(&e->snapshot_lock);
     }
     return NULL;
 }
@@ -164,10 +164,10 @@ void snapshots_stop_keeper(struct engine *e)
     atomic_store(&e->stopping, true);
     if (e->keeper_running) {
         parking_wake(&e->keeper_parking);
-        pthread_join(e->keeper, NULL);
+        thread_join(e->keeper);
     }
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     while (e->snapshot_running)
-        pthread_cond_wait(&e->snapshot_done, &e->snapshot_lock);
-    pthread_mutex_unlock(&e->snapshot_lock);
+        os_cond_wait(&e->snapshot_done, &e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
 }

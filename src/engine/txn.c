@@ -363,7 +363,7 @@ uint64_t txn_commit_lsn(struct txn *t)
         if (t->map_changed)
             spin_lock(&e->map_lock);
         lsn = log_append(e->log, RECORD_EFFECTS, t->slot, t->now_ms, t->record.data, t->record.size);
-        for (size_t i = 0; i < t->touched_count; i++)
+        for (size_t i = 0; i < t->touched_count && !os_bug(BUG_NO_STAMP); i++)
             table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
         if (t->map_changed) {
             atomic_store(&e->map_lsn, lsn);

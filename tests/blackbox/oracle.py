@@ -14,7 +14,7 @@ import sys
 import time
 
 from harness import Client, Server, encode
-from oracle_compare import DIFFERENCES, SOLO, Comparer, run_solo
+from oracle_compare import DIFFERENCES, SOLO, Comparer, queued_form, run_solo
 from oracle_generate import SESSIONS, Generator
 
 EPOCH_STEPS = 2000
@@ -86,7 +86,8 @@ def run(pair, steps):
             if not comparer.same_solo(steps[start][1], *replies):
                 return Mismatch(start, steps[start][1], replies)
             continue
-        data = b"".join(encode(*words) for _, words in steps[start:end])
+        sent = [queued_form(words) for _, words in steps[start:end]]
+        data = b"".join(encode(*words) for words in sent)
         for client in clients:
             try:
                 client.send_raw(data)
@@ -94,8 +95,8 @@ def run(pair, steps):
                 pass        # the read below tells
         for i in range(start, end):
             replies = [_guard(Client.read, client) for client in clients]
-            if not comparer.same(steps[i][1], *replies):
-                return Mismatch(i, steps[i][1], replies)
+            if not comparer.same(sent[i - start], *replies):
+                return Mismatch(i, sent[i - start], replies)
     return None
 
 
