@@ -98,7 +98,7 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
             result = os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
     } else if (result == 0) {
         bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
-                    get_u32((uint8_t *)data + 28) == crc32c(0, data, 28);
+                    (get_u32((uint8_t *)data + 28) == crc32c(0, data, 28) || os_bug(BUG_IDENTITY_CRC));
         if (good)
             memcpy(fresh, data, IDENTITY_SIZE);
         mem_free(data);
