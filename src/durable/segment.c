@@ -268,6 +268,11 @@ uint64_t segment_scan_mark(const struct segment_scan *scan)
     return mark;
 }
 
+uint64_t segment_scan_next(const struct segment_scan *scan)
+{
+    return group_place(scan, scan->end_offset);
+}
+
 bool segment_scan_is_damaged(const struct segment_scan *scan)
 {
     if (segment_scan_mark(scan) > scan->end_lsn)

@@ -7,15 +7,14 @@
  */
 #include "engine/internal.h"
 
-#include "base/crc.h"
 #include "base/memory.h"
+#include "durable/identity.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
-#define IDENTITY_SIZE 32u /* "HFIDENT1", log id, hash secret, zero, crc32c */
 #define RING_DEFAULT ((size_t)8 << 20)
 #define SEGMENT_DEFAULT (UINT64_C(64) << 20)
 
@@ -76,7 +75,8 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
     char path[4096];
     void *data = NULL;
     size_t length = 0;
-    uint8_t fresh[IDENTITY_SIZE] = "HFIDENT1";
+    uint8_t fresh[IDENTITY_SIZE];
+    struct identity id = {0};
     snprintf(path, sizeof(path), "%s/holdfast.id", e->dir);
     int result = os_read_file(path, IDENTITY_SIZE, &data, &length);
     if (result == -ENOENT && e->config.durability != DURABILITY_NONE) {
@@ -91,19 +91,16 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
             return s;
     }
     if (result == -ENOENT) {
-        OS.random(fresh + 8, 16);
-        put_u32(fresh + 28, crc32c(0, fresh, 28));
+        OS.random(&id, sizeof(id));
+        identity_encode(&id, fresh);
         result = e->config.durability == DURABILITY_NONE ? 0 : sync_parent(e->dir);
         if (result == 0 && e->config.durability != DURABILITY_NONE)
             result = os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
     } else if (result == 0) {
-        bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
-                    (get_u32((uint8_t *)data + 28) == crc32c(0, data, 28) || os_bug(BUG_IDENTITY_CRC));
-        if (good)
-            memcpy(fresh, data, IDENTITY_SIZE);
+        const char *problem = identity_decode(data, length, &id);
         mem_free(data);
-        if (!good) {
-            snprintf(detail, size, "%s is damaged at offset 0: its checksum does not hold", path);
+        if (problem) {
+            snprintf(detail, size, "%s is damaged at offset 0: %s", path, problem);
             return HF_ERR_CORRUPT;
         }
     }
@@ -111,8 +108,8 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
         snprintf(detail, size, "%s: %s", path, strerror(-result));
         return HF_ERR_IO;
     }
-    e->log_id = get_u64(fresh + 8);
-    *secret = get_u64(fresh + 16);
+    e->log_id = id.log_id;
+    *secret = id.secret;
     return HF_OK;
 }
 
@@ -138,6 +135,13 @@ static void log_progress(void *context, uint64_t done, uint64_t total)
     struct engine *e = ((struct recovery *)context)->engine;
     if (e->config.on_progress)
         e->config.on_progress(e->config.context, "replaying the log", done, total);
+}
+
+static void log_note(void *context, const char *line)
+{
+    struct engine *e = ((struct recovery *)context)->engine;
+    if (e->config.on_log_line)
+        e->config.on_log_line(e->config.context, 2, line);
 }
 
 static void load_progress(void *context, uint64_t done, uint64_t total)
@@ -202,7 +206,7 @@ static status recover(struct engine *e, struct log_start *start, char *detail, s
             r.txns[i]->recovering = true;
         }
         struct log_recover how = {.dir = e->dir, .log_id = e->log_id, .from_lsn = r.load.from_lsn, .threads = r.threads,
-                                  .each = replay, .progress = log_progress, .context = &r};
+                                  .each = replay, .progress = log_progress, .note = log_note, .context = &r};
         s = log_recover(&how, start, detail, size);
         for (int i = 0; i < r.threads; i++)
             txn_free(r.txns[i]);
