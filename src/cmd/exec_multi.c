@@ -159,6 +159,8 @@ static void run_queue(struct exec *x, struct session *s)
             c.keys = keys;
         }
         exec_call_handler(x, &c);
+        if (os_bug(BUG_STRIPE_LOCK))
+            os_bug_pause();
         if (HF_UNLIKELY(s->script && s->script->restart))
             return; /* a script of it needs more locks: all of it runs again */
         s->last_command = q->command->full_name;

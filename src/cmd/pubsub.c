@@ -284,21 +284,23 @@ size_t pubsub_publish(enum topic_kind kind, bytes channel, bytes payload, uint64
 }
 
 static void push_to(const struct listeners *l, const struct message *m, const bytes *pattern,
-                    void (*pushed)(struct session *s, uint64_t lsn))
+                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn))
 {
     for (size_t i = 0; i < l->count; i++) {
         struct reply *reply = &l->at[i]->reply;
+        size_t begin = reply->out->size;
         reply->ops->push(reply, pattern ? 4 : 3);
         reply_text(reply, pattern ? "pmessage" : m->kind == TOPIC_SHARD ? "smessage" : "message");
         if (pattern)
             reply_bulk(reply, *pattern);
         reply_bulk(reply, m->channel);
         reply_bulk(reply, m->payload);
-        pushed(l->at[i], m->lsn);
+        pushed(l->at[i], begin, m->lsn);
     }
 }
 
-void pubsub_deliver(unsigned worker, const struct message *m, void (*pushed)(struct session *s, uint64_t lsn))
+void pubsub_deliver(unsigned worker, const struct message *m,
+                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn))
 {
     struct listeners *l = dict_pointer(local_table(worker, m->kind), m->channel);
     if (l)

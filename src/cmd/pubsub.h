@@ -36,7 +36,9 @@ size_t pubsub_shown_count(const struct session *s, enum topic_kind kind);
 size_t pubsub_receivers(enum topic_kind kind, bytes channel);
 size_t pubsub_publish(enum topic_kind kind, bytes channel, bytes payload, uint64_t lsn);
 /* A posted message has arrived at its worker: writes it into each listener's reply, then calls pushed. */
-void pubsub_deliver(unsigned worker, const struct message *m, void (*pushed)(struct session *s, uint64_t lsn));
+/* pushed: the message stands at the end of its output, from `begin` on. */
+void pubsub_deliver(unsigned worker, const struct message *m,
+                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn));
 
 /* PUBSUB: names with listeners (pattern NULL: all), and how many listeners a name has. */
 void pubsub_walk(enum topic_kind kind, void (*each)(void *context, bytes name), void *context);

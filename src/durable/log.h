@@ -106,6 +106,8 @@ struct log_recover {
     int threads;
     status (*each)(void *context, int thread, const struct log_record *record);
     void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total);
+    /* Where the log ends, when bytes that make no group stand behind it; not called after a clean end. May be NULL. */
+    void (*note)(void *context, const char *line);
     void *context;
 };
 status log_recover(const struct log_recover *how, struct log_start *start, char *detail, size_t detail_size) HF_CHECK;

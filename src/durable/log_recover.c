@@ -256,7 +256,7 @@ static status segment_check(struct recovery *r, const struct found_segment *s, c
     if (r->bad_problem)
         segment_scan_cut(&r->scan, (size_t)atomic_load(&r->bad_group), r->bad_problem);
     else
-        r->bad_offset = r->scan.end_offset, r->bad_lsn = r->scan.end_lsn;
+        r->bad_offset = segment_scan_next(&r->scan), r->bad_lsn = r->scan.end_lsn;
     const char *problem = r->scan.problem ? r->scan.problem : "a group is missing";
     if (!next)
         return segment_scan_is_damaged(&r->scan)
@@ -267,6 +267,25 @@ static status segment_check(struct recovery *r, const struct found_segment *s, c
         return damaged(r, s->number, r->scan.end_offset, r->scan.end_lsn,
                        "the next segment does not continue this one");
     return HF_OK;
+}
+
+/* A seal with nothing but zeros up to its block's end. */
+static bool ends_clean(const struct segment_scan *scan)
+{
+    return scan->count && scan->groups[scan->count - 1].header.flags & GROUP_SEAL &&
+           segment_scan_next(scan) % SEGMENT_BLOCK == 0;
+}
+
+/* A torn tail is normal after a crash. But it may also be a flip in the last bytes of a log, so it is told where. */
+static void tell_end(struct recovery *r, const struct found_segment *s)
+{
+    char path[SEGMENT_PATH_MAX], line[SEGMENT_PATH_MAX + 256];
+    if (!r->scan.problem || !r->how->note || ends_clean(&r->scan))
+        return;
+    segment_path(path, r->how->dir, s->number);
+    snprintf(line, sizeof(line), "The log ends in file %s, offset %" PRIu64 ", lsn %" PRIu64 ": %s. Nothing behind it was ever "
+             "acknowledged as durable, as far as the log can tell.", path, r->bad_offset, r->bad_lsn, r->scan.problem);
+    r->how->note(r->how->context, line);
 }
 
 static status segment_apply(struct recovery *r)
@@ -394,8 +413,10 @@ static status recover_all(struct recovery *r, struct log_start *start)
             result = segment_apply(r);
         if (result == HF_OK) {
             start_note(r, start);
-            if (!next)
+            if (!next) {
+                tell_end(r, s);
                 result = tail_seal(r, start);
+            }
         }
         segment_scan_release(&r->scan);
         mem_free(r->data);

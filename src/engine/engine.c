@@ -7,8 +7,8 @@
  */
 #include "engine/internal.h"
 
-#include "base/crc.h"
 #include "base/memory.h"
+#include "durable/identity.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -91,8 +91,7 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
     char path[4096];
     void *data = NULL;
     size_t length = 0;
-    uint8_t *fresh = e->identity;
-    memcpy(fresh, "HFIDENT1", 8);
+    struct identity id = {0};
     snprintf(path, sizeof(path), "%s/holdfast.id", e->dir);
     int result = os_read_file(path, IDENTITY_SIZE, &data, &length);
     if (result == -ENOENT) {
@@ -105,22 +104,21 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
         }
         if (s != HF_OK)
             return s;
-        OS.random(fresh + 8, 16);
-        put_u32(fresh + 28, crc32c(0, fresh, 28));
+        OS.random(&id, sizeof(id));
+        identity_encode(&id, e->identity);
         result = 0;
         if (e->config.durability != DURABILITY_NONE) /* memory only: with the first snapshot */
             s = engine_save_identity(e, detail, size);
         if (s != HF_OK)
             return s;
     } else if (result == 0) {
-        bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
-                    get_u32((uint8_t *)data + 28) == crc32c(0, data, 28);
-        if (good)
-            memcpy(fresh, data, IDENTITY_SIZE);
-        e->identity_saved = good;
+        const char *problem = identity_decode(data, length, &id);
+        if (!problem)
+            memcpy(e->identity, data, IDENTITY_SIZE);
+        e->identity_saved = !problem;
         mem_free(data);
-        if (!good) {
-            snprintf(detail, size, "%s is damaged at offset 0: its checksum does not hold", path);
+        if (problem) {
+            snprintf(detail, size, "%s is damaged at offset 0: %s", path, problem);
             return HF_ERR_CORRUPT;
         }
     }
@@ -128,8 +126,8 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
         snprintf(detail, size, "%s: %s", path, strerror(-result));
         return HF_ERR_IO;
     }
-    e->log_id = get_u64(fresh + 8);
-    *secret = get_u64(fresh + 16);
+    e->log_id = id.log_id;
+    *secret = id.secret;
     return HF_OK;
 }
 
@@ -155,6 +153,13 @@ static void log_progress(void *context, uint64_t done, uint64_t total)
     struct engine *e = ((struct recovery *)context)->engine;
     if (e->config.on_progress)
         e->config.on_progress(e->config.context, "replaying the log", done, total);
+}
+
+static void log_note(void *context, const char *line)
+{
+    struct engine *e = ((struct recovery *)context)->engine;
+    if (e->config.on_log_line)
+        e->config.on_log_line(e->config.context, 2, line);
 }
 
 static void load_progress(void *context, uint64_t done, uint64_t total)
@@ -231,7 +236,7 @@ static status load_and_replay(struct engine *e, struct recovery *r, struct log_s
         return HF_OK;
     }
     struct log_recover how = {.dir = e->dir, .log_id = e->log_id, .from_lsn = r->load.from_lsn, .threads = r->threads,
-                              .each = replay, .progress = log_progress, .context = r};
+                              .each = replay, .progress = log_progress, .note = log_note, .context = r};
     return log_recover(&how, start, detail, size);
 }
 

@@ -6,6 +6,7 @@
 #define HF_ENGINE_INTERNAL_H
 
 #include "durable/effect.h"
+#include "durable/identity.h"
 #include "durable/log.h"
 #include "durable/snapshot.h"
 #include "engine/engine.h"
@@ -16,7 +17,6 @@
 #define DATABASES_MAX 1024u
 #define SYSTEM_DB DATABASES_MAX /* behind the databases that clients select (system.h) */
 #define SYSTEM_DB_ID (UINT32_MAX - 1)
-#define IDENTITY_SIZE 32u /* "HFIDENT1", log id, hash secret, zero, crc32c */
 
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;

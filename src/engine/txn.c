@@ -162,7 +162,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
     if (!spot->table)
         return NULL;
     bool found = table_find(spot->table, k->name, k->hash, &spot->place);
-    if (e->log) {
+    if (e->log && (found || !os_bug(BUG_ABSENT_UNGATED))) {
         uint64_t lsn = table_stamp_lsn(spot->table, k->hash, log_tail(e->log));
         if (lsn > t->observed_lsn)
             t->observed_lsn = lsn;
@@ -375,7 +375,7 @@ static void map_settle(struct engine *e)
 uint64_t txn_commit_lsn(struct txn *t)
 {
     struct engine *e = t->engine;
-    uint64_t lsn = t->observed_lsn;
+    uint64_t lsn = os_bug(BUG_READ_UNGATED) ? 0 : t->observed_lsn;
     if (e->log && t->record.size > RECORD_HEADER_SIZE) {
         if (t->map_changed)
             spin_lock(&e->map_lock);

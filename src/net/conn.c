@@ -260,30 +260,6 @@ void conn_serve(struct conn *c)
     conn_schedule(c);
 }
 
-/* Drops the marks that the log has passed; moves open_end. */
-static void open_gate(struct conn *c)
-{
-    struct worker *w = c->worker;
-    while (c->mark_count) {
-        const struct mark *m = &c->marks[c->mark_first];
-        if (m->lsn > (m->commit ? w->durable : w->written))
-            break;
-        c->open_end = m->end;
-        c->mark_first = (c->mark_first + 1) & (c->mark_capacity - 1);
-        c->mark_count--;
-    }
-    if (c->mark_count == 0) {
-        c->open_end = c->output_base + c->output.size;
-        if (list_has(&c->gated)) {
-            list_remove(&c->gated);
-            stat_add(&w->stats.gated_now, (uint64_t)-1);
-        }
-    } else if (!list_has(&c->gated)) {
-        list_append(&w->gated, &c->gated);
-        stat_add(&w->stats.gated_now, 1);
-    }
-}
-
 static void sent_all(struct conn *c)
 {
     c->output_base += c->output.size;
@@ -294,7 +270,7 @@ static void sent_all(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
-    open_gate(c);
+    conn_open_gate(c);
     size_t open = (size_t)(c->open_end > c->output_base ? c->open_end - c->output_base : 0);
     if (open > c->sent && c->writable) {
         struct iovec part = {c->output.data + c->sent, open - c->sent};

@@ -37,7 +37,7 @@ static void mark_push(struct conn *c, struct mark m)
     *mark_at(c, c->mark_count++) = m;
 }
 
-void conn_mark_reply(struct conn *c, uint64_t lsn)
+void conn_mark(struct conn *c, size_t begin, uint64_t lsn, unsigned replies)
 {
     struct worker *w = c->worker;
     bool commit = c->session.durability == DURABILITY_COMMIT;
@@ -45,20 +45,21 @@ void conn_mark_reply(struct conn *c, uint64_t lsn)
     uint64_t end = c->output_base + c->output.size;
     if (c->mark_count) {
         struct mark *last = mark_at(c, c->mark_count - 1);
-        bool same = !waits || (lsn <= last->lsn && last->commit == commit) ||
-                    (c->mark_chunk == w->chunk && last->commit == commit);
+        bool same = last->lsn == 0 || !waits ? last->lsn == 0 && !waits
+                                             : last->commit == commit && (lsn <= last->lsn || c->mark_chunk == w->chunk);
         if (same) {
-            last->replies += last->end != end;
+            last->replies += replies;
             last->end = end;
             last->lsn = lsn > last->lsn && waits ? lsn : last->lsn;
             return;
         }
-        lsn = lsn > last->lsn ? lsn : last->lsn;
     } else if (!waits) {
         return;
+    } else {
+        c->open_end = c->output_base + begin;
     }
     c->mark_chunk = w->chunk;
-    mark_push(c, (struct mark){end, lsn, 1, commit});
+    mark_push(c, (struct mark){end, waits ? lsn : 0, replies, commit});
 }
 
 /* Output limits, and whether to stop here for now. */
@@ -93,11 +94,11 @@ static bool stop_after(struct conn *c)
     return c->blocked != 0;
 }
 
-void conn_pushed(struct session *s, uint64_t lsn)
+void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
 {
     struct conn *c = s->connection;
     struct worker *w = c->worker;
-    conn_mark_reply(c, s->durability == DURABILITY_NONE ? 0 : lsn);
+    conn_mark(c, begin, s->durability == DURABILITY_NONE ? 0 : lsn, 0);
     list_append(&w->flush, &c->flush);
     uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
     if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
@@ -122,8 +123,9 @@ static void protocol_error(struct conn *c)
     net_log(w->net, 1, "%s from client id=%llu addr=%s", c->parser.error, (unsigned long long)c->session.id, c->record.address);
     char line[128];
     snprintf(line, sizeof(line), "ERR %s", c->parser.error);
+    size_t begin = c->output.size;
     reply_error_line(&c->session.reply, line);
-    conn_mark_reply(c, 0);
+    conn_mark(c, begin, 0, 1);
     c->closing = true;
 }
 
@@ -198,7 +200,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             return i;
         }
         if (c->output.size != before && (lsn || c->mark_count))
-            conn_mark_reply(c, lsn);
+            conn_mark(c, before, lsn, 1);
         if (HF_UNLIKELY(stop_after(c)))
             return i + 1;
     }

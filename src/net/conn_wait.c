@@ -39,9 +39,10 @@ static void wait_ends(struct conn *c)
     conn_unblock(c, BLOCKED_WAITING);
 }
 
-static void answered(struct conn *c, uint64_t lsn)
+static void answered(struct conn *c, size_t begin, uint64_t lsn)
 {
-    conn_mark_reply(c, lsn);
+    if (c->output.size != begin)
+        conn_mark(c, begin, lsn, 1);
     c->skip = true;
     list_append(&c->worker->flush, &c->flush);
 }
@@ -50,9 +51,10 @@ void conn_served(struct conn *c)
 {
     struct session *s = &c->session;
     struct waiter *waiter = s->waiter;
+    size_t begin = c->output.size;
     if (s->reply_mode == REPLY_ON)
         buf_append_bytes(&c->output, buf_view(&waiter->reply));
-    answered(c, s->durability == DURABILITY_NONE ? 0 : waiter->lsn);
+    answered(c, begin, s->durability == DURABILITY_NONE ? 0 : waiter->lsn);
     wait_ends(c);
 }
 
@@ -81,8 +83,9 @@ void conn_unblocked(struct conn *c, bool error)
 {
     exec_wait_withdrawn(c->worker->exec, &c->session);
     if (error) {
+        size_t begin = c->output.size;
         reply_error_line(&c->session.reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        answered(c, 0);
+        answered(c, begin, 0);
     } else {
         c->session.wait_over = true;
     }

@@ -325,14 +325,30 @@ static void run_ready(struct worker *w)
     exec_batch_end(w->exec);
 }
 
-/* True: the log moved since the last look. */
+static uint64_t gives_up_us(const struct worker *w)
+{
+    return w->log_failed_us + (uint64_t)atomic_load(&w->net->limits->failed_hold_ms) * 1000;
+}
+
+bool worker_gives_up(const struct worker *w)
+{
+    return HF_UNLIKELY(w->log_failed_us != 0) && w->now_us >= gives_up_us(w);
+}
+
+/* True: the log moved since the last look, or has failed for too long. */
 static bool look_at_log(struct worker *w)
 {
     uint64_t written = engine_written(w->net->engine), durable = engine_durable(w->net->engine);
     bool moved = written != w->written || durable != w->durable;
     w->written = written;
     w->durable = durable;
-    return moved;
+    struct log *log = engine_log(w->net->engine);
+    w->log_state = log ? (int)log_state(log) : LOG_OK;
+    if (HF_LIKELY(w->log_state == LOG_OK))
+        w->log_failed_us = 0;
+    else if (w->log_failed_us == 0)
+        w->log_failed_us = w->now_us;
+    return moved || worker_gives_up(w);
 }
 
 static void flush_all(struct worker *w, bool moved)
@@ -419,6 +435,8 @@ static int prepare_wait(struct worker *w, int timeout_ms)
     }
     if (w->draining)
         until = sooner(until, w->now_us + 10000);
+    if (w->log_failed_us && !list_empty(&w->gated))
+        until = sooner(until, gives_up_us(w));
     uint64_t wait_us = until > w->now_us ? until - w->now_us : 0;
     int wait_ms = wait_us < WAIT_MAX_US ? (int)((wait_us + 999) / 1000) : WAIT_MAX_US / 1000;
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);

@@ -43,6 +43,8 @@ struct worker {
 
     uint64_t now_us;         /* monotonic, of this step */
     uint64_t written, durable;
+    int log_state;           /* enum log_state, as last seen */
+    uint64_t log_failed_us;  /* since when it is not LOG_OK; 0: it is */
     uint64_t housekeeping_us, tend_us, accept_again_us, accept_told_us;
     uint64_t chunk;          /* counts chunks of commands, for merging marks */
     enum pause_mode pause;
@@ -91,6 +93,7 @@ void worker_free(struct worker *w);
 /* One iteration; waits only in epoll_wait, at most timeout_ms (-1: as long as nothing is due). */
 void worker_step(struct worker *w, int timeout_ms);
 void *worker_main(void *worker);
+bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 
 struct net *net_running(void); /* NULL: none */

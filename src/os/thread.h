@@ -18,9 +18,12 @@
 enum sched_point { SCHED_LOCK, SCHED_UNLOCK, SCHED_RESERVE, SCHED_PUBLISH, SCHED_WAKE, SCHED_GATE, SCHED_CAPTURE,
                    SCHED_ATOMIC, SCHED_SPIN }; /* the last two: simulation only */
 
-/* Faults that a simulation can sow, to prove that it finds them (tests/sim/README.md). */
+/* Faults that are sown to prove that the tests find them: by a simulation (tests/sim/README.md), or by
+ * HOLDFAST_BUG in a build with -Dbugs=true (bug.c has the names, script/bugs the tests). */
 enum os_bug { BUG_NONE, BUG_STRIPE_LOCK, BUG_PUBLISH_FIRST, BUG_NO_STAMP, BUG_GATE_ALONE, BUG_MANIFEST_EARLY,
-              BUG_ACK_EARLY, BUG_WAKE_LOST, BUG_LAST };
+              BUG_ACK_EARLY, BUG_WAKE_LOST, BUG_ACK_UNWRITTEN, BUG_READ_UNGATED, BUG_ABSENT_UNGATED, BUG_NO_FSYNC,
+              BUG_FSYNC_ERROR, BUG_HALF_REPLAY, BUG_RECORD_CRC, BUG_GROUP_CRC, BUG_BLOCK_CRC, BUG_IDENTITY_CRC,
+              BUG_LAST };
 
 #ifdef HF_SIM
 void os_sched_point(enum sched_point point);
@@ -28,9 +31,14 @@ bool os_bug(enum os_bug bug);
 void thread_yield(void);
 #else
 static inline void os_sched_point(enum sched_point point) { (void)point; }
-#define os_bug(bug) false
 static inline void thread_yield(void) { sched_yield(); }
+#ifdef HF_BUGS
+bool os_bug(enum os_bug bug);
+#else
+#define os_bug(bug) false
 #endif
+#endif
+void os_bug_pause(void); /* gives a sown race the time to happen */
 
 static inline void cpu_relax(void)
 {
