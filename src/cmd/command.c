@@ -58,6 +58,7 @@ static struct command debug_rows[] = {
     END_OF_ROWS};
 
 static struct command rows[] = {
+#include "cmd/bitmap.def"
 #include "cmd/connection.def"
 #include "cmd/hash.def"
 #include "cmd/keys.def"

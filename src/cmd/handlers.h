@@ -6,6 +6,7 @@
 
 #define COMMAND(word, function, ...) command_handler function;
 #define CONTAINER(word, ...)
+#include "cmd/bitmap.def"
 #include "cmd/client.def"
 #include "cmd/config.def"
 #include "cmd/connection.def"
