@@ -61,6 +61,7 @@ static struct command rows[] = {
 #include "cmd/bitmap.def"
 #include "cmd/connection.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/keys.def"
 #include "cmd/list.def"
 #include "cmd/publish.def"

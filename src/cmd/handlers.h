@@ -12,6 +12,7 @@
 #include "cmd/connection.def"
 #include "cmd/debug.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/introspect.def"
 #include "cmd/function.def"
 #include "cmd/keys.def"

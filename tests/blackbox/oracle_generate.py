@@ -11,6 +11,7 @@ Time:   replies must not depend on the speed of the run, so a deadline lies eith
 import random
 
 from oracle_generate_bits import BIT_KEYS, BitCommands
+from oracle_generate_hll import HLL_KEYS, HllCommands
 from oracle_generate_sets import SET_KEYS, SetCommands
 
 SESSIONS = 3
@@ -38,7 +39,7 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator(SetCommands, BitCommands):
+class Generator(SetCommands, BitCommands, HllCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -51,7 +52,7 @@ class Generator(SetCommands, BitCommands):
         return self.random.choice(items)
 
     def key(self):
-        return self.pick(KEYS + LIST_KEYS + SET_KEYS + BIT_KEYS)
+        return self.pick(KEYS + LIST_KEYS + SET_KEYS + BIT_KEYS + HLL_KEYS)
 
     def hash_key(self):
         """Mostly the keys that hold hashes, else any: wrong types must appear, not rule."""
@@ -378,7 +379,7 @@ class Generator(SetCommands, BitCommands):
 
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
               (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
-              (30, "sets"), (24, "bits"),
+              (30, "sets"), (24, "bits"), (12, "hll"),
               (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]
