@@ -70,6 +70,7 @@ static struct command rows[] = {
 #include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/zset.def"
 };
 
 #define ROW_COUNT       (sizeof(rows) / sizeof(rows[0]))

@@ -61,6 +61,7 @@ static void refresh_clock(struct exec *x)
 bool exec_batch_begin(struct exec *x)
 {
     struct engine *e = x->engine;
+    os_sched_point(SCHED_GATE);
     atomic_store(&e->workers[x->worker].in_batch, 1);
     uint32_t owner = atomic_load(&e->gate_owner);
     if (HF_UNLIKELY(owner != 0 && owner != x->worker + 1)) {
@@ -100,12 +101,13 @@ static bool gate_take(struct exec *x, struct park_node *node)
 {
     struct engine *e = x->engine;
     uint32_t none = 0, mine = x->worker + 1;
+    os_sched_point(SCHED_GATE);
     bool owned = x->gate_node == node && atomic_load(&e->gate_owner) == mine;
     if (!owned && !atomic_compare_exchange_strong(&e->gate_owner, &none, mine))
         return false;
     x->gate_node = node;
     for (unsigned i = 0; i < e->config.workers; i++) {
-        if (i != x->worker && atomic_load(&e->workers[i].in_batch))
+        if (i != x->worker && atomic_load(&e->workers[i].in_batch) && !os_bug(BUG_GATE_ALONE))
             return false;
     }
     return true;
@@ -120,9 +122,17 @@ static void gate_leave(struct exec *x)
 {
     struct engine *e = x->engine;
     x->gate_node = NULL;
+    os_sched_point(SCHED_GATE);
     atomic_store(&e->gate_owner, 0);
     if (e->config.wake_workers)
         e->config.wake_workers(e->config.context);
+}
+
+/* A command that waited as the gate's owner is refused after all. */
+void exec_gate_give_up(struct exec *x, const struct park_node *node)
+{
+    if (x->gate_node == node)
+        gate_leave(x);
 }
 
 /* ---- parking ---- */
@@ -279,12 +289,35 @@ static struct key *room_for_keys(struct exec *x, size_t count)
     return x->keys;
 }
 
+/* A refusal half-way leaves nothing behind. Commands of one step change nothing when they refuse, and a
+ * collection is refused memory only when it is made, before its first change: so only several keys need undo,
+ * and only when memory may really be refused: for a value outside of its block, or near the end of the slab. */
+static bool has_steps(const struct exec *x, const struct call *c)
+{
+    if (HF_LIKELY(c->key_count < 2) || !(c->command->flags & (CMD_GROWS | CMD_STEPS)))
+        return false;
+    for (size_t i = 1; i < c->argc; i++) {
+        if (c->argv[i].size > ENTRY_INLINE_MAX)
+            return true;
+    }
+    return slab_is_nearly_full(x->engine->store->slab);
+}
+
 void exec_call_handler(struct exec *x, struct call *c)
 {
+    struct txn_point point;
     uint64_t errors = c->reply->errors;
+    bool steps = has_steps(x, c);
     count_call(x, c->command);
+    if (HF_UNLIKELY(steps))
+        txn_point_set(c->txn, &point);
     c->command->handler(c);
-    if (HF_UNLIKELY(c->reply->errors != errors))
+    bool failed = c->reply->errors != errors;
+    if (HF_UNLIKELY(steps) && failed)
+        txn_point_undo(c->txn, &point);
+    else if (HF_UNLIKELY(steps))
+        txn_point_keep(c->txn, &point);
+    if (HF_UNLIKELY(failed))
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
 
@@ -431,6 +464,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     s->last_command = row->full_name;
     if (refused(x, s, row)) {
+        exec_gate_give_up(x, node);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
         return EXEC_DONE;

@@ -82,7 +82,7 @@ void cmd_discard(struct call *c)
     reply_ok(c->reply);
 }
 
-/* Inside EXEC the watched stripes are locked, and EXEC ends all watches itself. */
+/* Inside EXEC the stripes are locked already, and the watches end with it anyway. */
 void cmd_unwatch(struct call *c)
 {
     if (!c->session->in_multi)
@@ -125,13 +125,23 @@ void cmd_exec(struct call *c)
     hf_assert(!"EXEC is run by run_exec");
 }
 
-/* Touches every watched key: one that has expired since is removed, and marks its watchers. */
-static void observe_watched(struct txn *t, const struct session *s)
+static bool lies_expired(const struct txn *t, const struct key *k, const struct spot *spot)
+{
+    struct place p;
+    uint64_t deadline = spot->table && table_find(spot->table, k->name, k->hash, &p) ? entry_deadline(p.entry) : 0;
+    return deadline && deadline <= t->now_ms;
+}
+
+/* Touches every watched key: one that has expired since is removed, and marks its watchers. It stays
+ * when the log takes nothing now; this EXEC fails all the same. */
+static void observe_watched(struct txn *t, struct session *s)
 {
     for (const struct watch *w = s->watches; w; w = w->sibling) {
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
         txn_find(t, &k, &spot);
+        if (!t->may_change && lies_expired(t, &k, &spot))
+            atomic_store(&s->watch_dirty, true);
     }
 }
 
@@ -211,6 +221,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
     x->txn->undoing = flags & CMD_SCRIPT;
     status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
     if (state != HF_OK) {
+        exec_gate_give_up(x, node);
         multi_end(s);
         session_unwatch(s);
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));

@@ -52,6 +52,7 @@ void multi_end(struct session *s); /* forgets the queue */
 enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);
 
 bool exec_owns_gate(const struct exec *x);
+void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
 /* Replies why a command may not run now (log broken, memory); false: it may. */
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */

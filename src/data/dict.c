@@ -1,143 +1,112 @@
-/* dict.c -- members in a sorted array of (hash, member): small tables only, until the tree stands.
- *
- * The payload of an element is one block: member size, member, value.
- */
+/* dict.c -- a tree in the order of a keyed hash. */
 #include "data/dict.h"
 
+#include "base/assert.h"
 #include "base/memory.h"
+#include "os/os.h"
+
+#include <pthread.h>
 
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
 #endif
 #include <xxhash.h>
 
-struct item { uint64_t hash; size_t member_size, value_size; uint8_t data[]; };
-struct tree_node { uint64_t count, capacity; struct item **at; size_t memory; };
+#define CURSOR_BITS 52 /* below 2^53: some clients hold a cursor in a double */
+#define CURSOR_SHIFT (64 - CURSOR_BITS)
+#define SIZE_MAX_BYTES 5
 
-struct dict dict_make(void) { return (struct dict){{NULL, NULL}}; }
+/* -- payload: varint member size (LEB128, seven bits a byte), member, value -- */
 
-static uint64_t hash_of(bytes member) { return XXH3_64bits(member.data, member.size); }
-
-static int compare(const struct item *i, uint64_t hash, bytes member)
+static bytes member_of(bytes payload, bytes *value)
 {
-    if (i->hash != hash)
-        return i->hash < hash ? -1 : 1;
-    return bytes_compare(bytes_of(i->data, i->member_size), member);
+    size_t size = 0, at = 0;
+    unsigned shift = 0;
+    do {
+        size |= (size_t)(payload.data[at] & 127) << shift;
+        shift += 7;
+    } while (payload.data[at++] & 128);
+    if (value)
+        *value = bytes_of(payload.data + at + size, payload.size - at - size);
+    return bytes_of(payload.data + at, size);
 }
 
-static bool find(const struct dict *d, uint64_t hash, bytes member, uint64_t *place)
+static int compare(bytes payload, bytes key)
 {
-    const struct tree_node *n = d->tree.root;
-    uint64_t low = 0, high = n ? n->count : 0;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        int order = compare(n->at[middle], hash, member);
-        if (order == 0) {
-            *place = middle;
-            return true;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *place = low;
-    return false;
+    return bytes_compare(member_of(payload, NULL), key);
 }
 
-static struct item *item_new(uint64_t hash, bytes member, bytes value)
+/* -- hashing, keyed per process against chosen collisions -- */
+
+static uint8_t secret[192];
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+
+static void secret_make(void)
 {
-    struct item *i = mem_alloc(sizeof(*i) + member.size + value.size);
-    *i = (struct item){hash, member.size, value.size};
-    if (member.size)
-        memcpy(i->data, member.data, member.size);
-    if (value.size)
-        memcpy(i->data + member.size, value.data, value.size);
-    return i;
+    OS.random(secret, sizeof(secret));
 }
 
-void dict_clear(struct dict *d)
+static uint64_t hash_of(bytes member)
 {
-    struct tree_node *n = d->tree.root;
-    for (uint64_t i = 0; n && i < n->count; i++)
-        mem_free(n->at[i]);
-    if (n)
-        mem_free(n->at);
-    mem_free(n);
-    d->tree.root = NULL;
+    return XXH3_64bits_withSecret(member.data, member.size, secret, sizeof(secret));
 }
 
-bool dict_clear_some(struct dict *d, size_t *budget)
+struct dict dict_make(void)
 {
-    dict_clear(d);
-    *budget -= *budget > 0;
-    return true;
+    pthread_once(&secret_once, secret_make);
+    return (struct dict){tree_make(compare)};
 }
 
-struct dict dict_share(const struct dict *d)
-{
-    struct dict copy = dict_make();
-    struct dict_cursor c = {0};
-    bytes member, value;
-    while (dict_next(d, &c, &member, &value))
-        dict_set(&copy, member, value);
-    return copy;
-}
-
-uint64_t dict_count(const struct dict *d) { return d->tree.root ? d->tree.root->count : 0; }
-size_t dict_memory(const struct dict *d) { return d->tree.root ? sizeof(*d->tree.root) + d->tree.root->memory : 0; }
-
-static void show(const struct item *i, bytes *member, bytes *value)
-{
-    *member = bytes_of(i->data, i->member_size);
-    *value = bytes_of(i->data + i->member_size, i->value_size);
-}
+struct dict dict_share(const struct dict *d) { return (struct dict){tree_share(&d->tree)}; }
+void dict_clear(struct dict *d) { tree_clear(&d->tree); }
+bool dict_clear_some(struct dict *d, size_t *budget) { return tree_clear_some(&d->tree, budget); }
+uint64_t dict_count(const struct dict *d) { return tree_count(&d->tree); }
+size_t dict_memory(const struct dict *d) { return tree_memory(&d->tree); }
 
 bool dict_get(const struct dict *d, bytes member, bytes *value)
 {
-    uint64_t place;
-    bytes found;
-    if (!find(d, hash_of(member), member, &place))
+    uint64_t position;
+    struct tree_element e;
+    if (!d->tree.root || !tree_find(&d->tree, hash_of(member), member, &position, &e))
         return false;
     if (value)
-        show(d->tree.root->at[place], &found, value);
+        member_of(e.payload, value);
     return true;
 }
 
 bool dict_set(struct dict *d, bytes member, bytes value)
 {
-    uint64_t hash = hash_of(member), place;
-    bool found = find(d, hash, member, &place);
-    struct item *item = item_new(hash, member, value);
-    if (!d->tree.root)
-        d->tree.root = mem_zalloc(sizeof(*d->tree.root));
-    struct tree_node *n = d->tree.root;
-    if (found) {
-        mem_free(n->at[place]);
-        n->at[place] = item;
-        return false;
+    uint8_t few[512], *payload = few;
+    uint64_t position, hash = hash_of(member);
+    size_t at = 0, total = SIZE_MAX_BYTES + member.size + value.size;
+    if (total > sizeof(few))
+        payload = mem_alloc(total);
+    for (size_t size = member.size; ; size >>= 7) {
+        payload[at++] = (uint8_t)(size < 128 ? size : (size | 128));
+        if (size < 128)
+            break;
     }
-    if (n->count == n->capacity) {
-        n->capacity = n->capacity ? n->capacity * 2 : 4;
-        n->at = mem_realloc(n->at, n->capacity * sizeof(struct item *));
-    }
-    memmove(n->at + place + 1, n->at + place, (n->count - place) * sizeof(struct item *));
-    n->at[place] = item;
-    n->count++;
-    return true;
+    if (member.size)
+        memcpy(payload + at, member.data, member.size);
+    if (value.size)
+        memcpy(payload + at + member.size, value.data, value.size);
+    bytes whole = bytes_of(payload, at + member.size + value.size);
+    bool found = tree_find(&d->tree, hash, member, &position, NULL);
+    if (found)
+        tree_replace(&d->tree, position, whole);
+    else
+        tree_insert(&d->tree, position, hash, whole);
+    if (payload != few)
+        mem_free(payload);
+    return !found;
 }
 
 bool dict_remove(struct dict *d, bytes member)
 {
-    uint64_t place;
-    if (!find(d, hash_of(member), member, &place))
+    uint64_t position;
+    if (!tree_find(&d->tree, hash_of(member), member, &position, NULL))
         return false;
-    struct tree_node *n = d->tree.root;
-    mem_free(n->at[place]);
-    n->count--;
-    memmove(n->at + place, n->at + place + 1, (n->count - place) * sizeof(struct item *));
-    if (n->count == 0)
-        dict_clear(d);
+    tree_remove(&d->tree, position, 1);
     return true;
 }
 
@@ -145,14 +114,44 @@ bool dict_at(const struct dict *d, uint64_t position, bytes *member, bytes *valu
 {
     if (position >= dict_count(d))
         return false;
-    show(d->tree.root->at[position], member, value);
+    *member = member_of(tree_at(&d->tree, position).payload, value);
     return true;
 }
 
 bool dict_next(const struct dict *d, struct dict_cursor *c, bytes *member, bytes *value)
 {
-    uint64_t at = c->started ? c->tree.at[0] : 0;
+    struct tree_element e;
+    bool more = c->started ? tree_next(&c->tree, &e) : tree_seek(&d->tree, 0, &c->tree, &e);
     c->started = true;
-    c->tree.at[0] = (uint16_t)(at + 1);
-    return dict_at(d, at, member, value);
+    if (more)
+        *member = member_of(e.payload, value);
+    return more;
+}
+
+uint64_t dict_scan(const struct dict *d, uint64_t cursor, size_t count,
+                   void (*each)(void *context, bytes member, bytes value), void *context)
+{
+    struct tree_cursor c;
+    struct tree_element e;
+    if (cursor >> CURSOR_BITS || !tree_seek(&d->tree, tree_lower(&d->tree, cursor << CURSOR_SHIFT), &c, &e))
+        return 0;
+    for (size_t shown = 0;;) {
+        uint64_t place = e.order >> CURSOR_SHIFT;
+        bytes value, member = member_of(e.payload, &value);
+        each(context, member, value);
+        shown++;
+        if (!tree_next(&c, &e))
+            return 0;
+        if (shown >= count && e.order >> CURSOR_SHIFT != place)
+            return e.order >> CURSOR_SHIFT;
+    }
+}
+
+void dict_check(const struct dict *d)
+{
+    struct tree_cursor c;
+    struct tree_element e;
+    tree_check(&d->tree);
+    for (bool more = tree_seek(&d->tree, 0, &c, &e); more; more = tree_next(&c, &e))
+        hf_assert(e.order == hash_of(member_of(e.payload, NULL)));
 }

@@ -26,6 +26,7 @@
 #define RING_SIZE_MIN (64u << 10)
 #define INDIRECT_WHEN_TIGHT 1024u /* records from this size leave a nearly full ring alone */
 #define WAIT_FAILED_MAX_US 5000000u
+#define WAIT_LOOK_US 50000u
 
 static uint64_t credit_cost(const struct log *log, size_t bound)
 {
@@ -179,6 +180,9 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
               log->config.ring_size); /* appended without credit */
     put_u32(record + 20, record_crc_with_lsn(crc, lsn));
     put_u64(record + 24, lsn);
+    if (os_bug(BUG_PUBLISH_FIRST))
+        atomic_store_explicit(log_word(log, lsn), word, memory_order_release);
+    os_sched_point(SCHED_PUBLISH);
     if (HF_UNLIKELY(indirect)) {
         memcpy(copy, record, RECORD_HEADER_SIZE);
         ring_copy_in(log, lsn + 8, record + 8, RECORD_HEADER_SIZE - 8);
@@ -215,23 +219,13 @@ uint64_t log_durable(const struct log *log) { return atomic_load_explicit(&log->
 enum log_state log_state(const struct log *log) { return (enum log_state)atomic_load(&log->state); }
 uint64_t log_time_ms(const struct log *log) { return atomic_load(&log->time_ms); }
 
-static void timespec_after_ms(struct timespec *t, unsigned ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, t);
-    t->tv_nsec += (long)ms * 1000000;
-    if (t->tv_nsec >= 1000000000) {
-        t->tv_sec++;
-        t->tv_nsec -= 1000000000;
-    }
-}
-
 /* A failed log heals by itself within a second as a rule; after five the caller hears of it. */
 static status wait_for(struct log *log, uint64_t (*position)(const struct log *), uint64_t lsn, bool sync)
 {
     uint64_t failed_since = 0;
     status result = HF_OK;
     atomic_fetch_add(&log->waiters, 1);
-    pthread_mutex_lock(&log->wait_lock);
+    os_mutex_lock(&log->wait_lock);
     while (position(log) < lsn) {
         enum log_state state = log_state(log);
         uint64_t now = OS.monotonic_us();
@@ -245,11 +239,9 @@ static status wait_for(struct log *log, uint64_t (*position)(const struct log *)
         }
         if (sync)
             log_sync_now(log);
-        struct timespec until;
-        timespec_after_ms(&until, 50);
-        pthread_cond_timedwait(&log->wait_moved, &log->wait_lock, &until);
+        os_cond_wait_us(&log->wait_moved, &log->wait_lock, WAIT_LOOK_US);
     }
-    pthread_mutex_unlock(&log->wait_lock);
+    os_mutex_unlock(&log->wait_lock);
     atomic_fetch_sub(&log->waiters, 1);
     return result;
 }
@@ -297,9 +289,9 @@ static void log_release(struct log *log)
     indirect_free(log, atomic_load(&log->freed), atomic_load(&log->tail)); /* of a log closed broken */
     mem_free(log->ring);
     mem_free(log->staging);
-    pthread_mutex_destroy(&log->writer);
-    pthread_mutex_destroy(&log->wait_lock);
-    pthread_cond_destroy(&log->wait_moved);
+    os_mutex_release(&log->writer);
+    os_mutex_release(&log->wait_lock);
+    os_cond_release(&log->wait_moved);
     mem_free((void *)log->config.dir);
     mem_free(log);
 }
@@ -322,14 +314,9 @@ static struct log *log_new(const struct log_config *config, const struct log_sta
     log->ring = mem_alloc_aligned(SEGMENT_BLOCK, config->ring_size);
     memset(log->ring, 0, config->ring_size);
     log->staging = mem_alloc_aligned(SEGMENT_BLOCK, GROUP_BYTES_MAX + 2 * SEGMENT_BLOCK);
-    pthread_mutex_init(&log->writer, NULL);
-    pthread_mutex_init(&log->wait_lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&log->wait_moved, &attributes);
-    pthread_condattr_destroy(&attributes);
-
+    os_mutex_init(&log->writer);
+    os_mutex_init(&log->wait_lock);
+    os_cond_init(&log->wait_moved);
     log->tail = log->freed = log->written = log->durable = start->lsn;
     log->file_lsn = log->epoch_lsn = log->mark_lsn = start->lsn;
     log->chain = log->durable_chain = start->chain;

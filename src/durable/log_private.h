@@ -31,7 +31,7 @@ struct log {
     uint8_t *ring;
     uint64_t ring_mask;
     struct segment_files files;
-    pthread_t thread, helper;
+    os_thread thread, helper;
 
     /* any worker */
     _Alignas(CACHE_LINE) _Atomic uint64_t tail;
@@ -50,7 +50,7 @@ struct log {
     _Atomic uint64_t unsynced_us;     /* when the oldest byte above durable was written; 0: none */
 
     /* the writer lock: workers only ever try it */
-    _Alignas(CACHE_LINE) pthread_mutex_t writer;
+    _Alignas(CACHE_LINE) struct os_mutex writer;
     uint8_t *staging; /* one group and its padding */
     int file;         /* the active segment */
     bool prepared;    /* it is written up to its size already */
@@ -73,8 +73,8 @@ struct log {
     struct parking helper_parking;
     _Atomic bool helper_stop;
 
-    pthread_mutex_t wait_lock; /* log_wait_durable */
-    pthread_cond_t wait_moved;
+    struct os_mutex wait_lock; /* log_wait_durable */
+    struct os_cond wait_moved;
     _Atomic uint32_t waiters;
 
     /* counters */

@@ -45,7 +45,7 @@ struct recovery {
     _Atomic int read_error;
     _Atomic bool abort;
     _Atomic uint64_t bad_group; /* the first one found so far */
-    pthread_mutex_t bad_lock;
+    struct os_mutex bad_lock;
     uint64_t bad_offset, bad_lsn;
     const char *bad_problem;
     status results[RECOVER_THREADS_MAX];
@@ -64,7 +64,7 @@ static void *task_run(void *context)
 
 static void on_all_threads(struct recovery *r, void (*run)(struct recovery *r, int thread))
 {
-    pthread_t threads[RECOVER_THREADS_MAX];
+    os_thread threads[RECOVER_THREADS_MAX];
     struct task tasks[RECOVER_THREADS_MAX];
     atomic_store(&r->next, 0);
     for (int i = 1; i < r->how->threads; i++) {
@@ -73,7 +73,7 @@ static void on_all_threads(struct recovery *r, void (*run)(struct recovery *r, i
     }
     run(r, 0);
     for (int i = 1; i < r->how->threads; i++)
-        pthread_join(threads[i], NULL);
+        thread_join(threads[i]);
 }
 
 static void read_chunks(struct recovery *r, int thread)
@@ -102,14 +102,14 @@ static void verify_groups(struct recovery *r, int thread)
         const char *problem = group_verify(r->data, &r->scan.groups[i], &offset, &lsn);
         if (!problem)
             continue;
-        pthread_mutex_lock(&r->bad_lock);
+        os_mutex_lock(&r->bad_lock);
         if (i < atomic_load(&r->bad_group)) {
             atomic_store(&r->bad_group, i);
             r->bad_offset = offset;
             r->bad_lsn = lsn;
             r->bad_problem = problem;
         }
-        pthread_mutex_unlock(&r->bad_lock);
+        os_mutex_unlock(&r->bad_lock);
     }
 }
 
@@ -415,7 +415,7 @@ status log_recover(const struct log_recover *how, struct log_start *start, char 
     r->how = how;
     r->detail = detail;
     r->detail_size = detail_size;
-    pthread_mutex_init(&r->bad_lock, NULL);
+    os_mutex_init(&r->bad_lock);
     status result = recover_all(r, &end);
     if (result == HF_OK && end.lsn < how->from_lsn) {
         snprintf(detail, detail_size, "the log in %s ends at lsn %" PRIu64 ", below %" PRIu64
@@ -424,7 +424,7 @@ status log_recover(const struct log_recover *how, struct log_start *start, char 
     }
     if (result == HF_OK)
         *start = end;
-    pthread_mutex_destroy(&r->bad_lock);
+    os_mutex_release(&r->bad_lock);
     mem_free(r->segments);
     mem_free(r);
     return result;

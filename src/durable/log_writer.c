@@ -454,7 +454,7 @@ void log_write_inline(struct log *log)
             return;
         if (atomic_load(&log->sync_state) != SYNC_IDLE)
             break;
-        if (pthread_mutex_trylock(&log->writer) != 0)
+        if (!os_mutex_try_lock(&log->writer))
             return; /* the holder looks at `pending` when it has unlocked */
         atomic_store(&log->pending, false);
         enum write_result result = is_ok(log) ? group_write(log, GROUP_BYTES_INLINE) : WRITE_NOTHING;
@@ -463,7 +463,7 @@ void log_write_inline(struct log *log)
         bool more = result == WRITE_NO_ROOM || result == WRITE_TOO_LARGE ||
                     atomic_load(&log->written) < log->file_lsn ||
                     log->file_lsn < atomic_load(&log->tail);
-        pthread_mutex_unlock(&log->writer);
+        os_mutex_unlock(&log->writer);
         atomic_thread_fence(memory_order_seq_cst);
         if (more)
             break;
@@ -536,7 +536,7 @@ static uint64_t sync_step(struct log *log)
 static uint64_t log_step(struct log *log)
 {
     uint64_t sleep = 0, now = OS.monotonic_us();
-    pthread_mutex_lock(&log->writer);
+    os_mutex_lock(&log->writer);
     atomic_store(&log->pending, false);
     if (atomic_exchange(&log->sync_wanted, false)) /* before the write: covers what is published now */
         log->want_sync = true;
@@ -550,7 +550,7 @@ static uint64_t log_step(struct log *log)
     } else {
         sleep = log->heal_at_us > now ? log->heal_at_us - now : HEAL_DELAY_US;
     }
-    pthread_mutex_unlock(&log->writer);
+    os_mutex_unlock(&log->writer);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load(&log->pending) && is_ok(log) ? 0 : sleep;
 }
@@ -562,9 +562,9 @@ static void tell(struct log *log)
     if (log->config.moved)
         log->config.moved(log->config.context);
     if (atomic_load(&log->waiters)) {
-        pthread_mutex_lock(&log->wait_lock);
-        pthread_cond_broadcast(&log->wait_moved);
-        pthread_mutex_unlock(&log->wait_lock);
+        os_mutex_lock(&log->wait_lock);
+        os_cond_broadcast(&log->wait_moved);
+        os_mutex_unlock(&log->wait_lock);
     }
 }
 
@@ -583,10 +583,10 @@ static void log_finish(struct log *log)
             break;
         tries += !is_ok(log) || log->file_lsn == atomic_load(&log->durable);
     }
-    pthread_mutex_lock(&log->writer);
+    os_mutex_lock(&log->writer);
     if (is_ok(log) && atomic_load(&log->sync_state) == SYNC_IDLE)
         mark_write(log, GROUP_SEAL);
-    pthread_mutex_unlock(&log->writer);
+    os_mutex_unlock(&log->writer);
 }
 
 static void *log_thread_run(void *context)
@@ -630,10 +630,10 @@ void log_threads_stop(struct log *log)
 {
     atomic_store(&log->stop, true);
     parking_wake(&log->parking);
-    pthread_join(log->thread, NULL);
+    thread_join(log->thread);
     atomic_store(&log->helper_stop, true);
     parking_wake(&log->helper_parking);
-    pthread_join(log->helper, NULL);
+    thread_join(log->helper);
     if (log->file >= 0)
         OS.close(log->file);
 }

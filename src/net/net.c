@@ -127,7 +127,7 @@ void net_stop(struct net *n, unsigned drain_ms)
     for (unsigned i = 0; i < n->worker_count; i++)
         wakefd_signal(n->workers[i]->inbox.wakefd);
     for (unsigned i = 0; i < n->worker_count; i++)
-        pthread_join(n->threads[i], NULL);
+        thread_join(n->threads[i]);
     atomic_store(&running, NULL);
     while (atomic_load(&wakers))
         cpu_relax();
@@ -137,6 +137,14 @@ void net_stop(struct net *n, unsigned drain_ms)
     }
     free_workers(n);
 }
+
+#ifdef HF_SIM
+void net_forget(void)
+{
+    atomic_store(&running, NULL);
+    atomic_store(&wakers, 0);
+}
+#endif
 
 /* ---- totals ---- */
 

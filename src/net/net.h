@@ -58,6 +58,10 @@ status net_start(const struct net_config *config, struct net **out, char *detail
  * context is not looked at; before net_start and after net_stop it does nothing. */
 void net_wake_workers(void *context);
 
+#ifdef HF_SIM
+void net_forget(void); /* the process of before has crashed; nobody runs in it */
+#endif
+
 /* Stops accepting and reading, finishes what has arrived whole, sends what may be sent,
  * closes; after drain_ms closes the rest as they stand. Joins the workers and frees
  * everything: the engine can close after it. */

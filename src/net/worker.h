@@ -71,7 +71,7 @@ struct net {
     struct listeners listeners;
     unsigned worker_count;
     struct worker *workers[64];
-    pthread_t threads[64];
+    os_thread threads[64];
     _Atomic bool stopping;
     _Atomic uint64_t stop_at_us;
     _Atomic uint64_t next_id;

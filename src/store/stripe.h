@@ -38,6 +38,8 @@ static inline bool stripe_try_lock_once(struct stripe *s)
 {
     uint32_t unlocked = 0;
     os_sched_point(SCHED_LOCK);
+    if (os_bug(BUG_STRIPE_LOCK))
+        return true;
     return atomic_compare_exchange_strong_explicit(&s->lock, &unlocked, 1, memory_order_acquire, memory_order_relaxed);
 }
 

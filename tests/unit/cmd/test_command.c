@@ -230,11 +230,11 @@ static void names_are_found_in_any_case(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
-        char name[17];
+        char name[32];
         size_t size = strlen(row->name);
         for (unsigned pattern = 0; pattern < 4; pattern++) {
             for (size_t j = 0; j < size; j++)
-                name[j] = (char)(row->name[j] | ((pattern >> (j & 1)) & 1 ? 32 : 0));
+                name[j] = (char)(row->name[j] | (row->name[j] != '_' && (pattern >> (j & 1)) & 1 ? 32 : 0));
             assert_ptr_equal(command_find(bytes_of(name, size)), row);
         }
     }
@@ -386,6 +386,34 @@ static void refusals_read_like_redis(void **state)
         {"CLIENT PAUSE x foo", "-ERR CLIENT PAUSE mode must be WRITE or ALL;"},
         {"COMMAND GETKEYS foo a", "-ERR Invalid command specified;"},
         {"COMMAND GETKEYS ping a", "-ERR The command has no key arguments;"},
+        {"LPOP l 1 2", "-ERR wrong number of arguments for 'lpop' command;"},
+        {"LPOP l -1", "-ERR value is out of range, must be positive;"},
+        {"RPOP l x", "-ERR value is out of range, must be positive;"},
+        {"LRANGE l x 1", "-ERR value is not an integer or out of range;"},
+        {"LINSERT l BESIDE a b", "-ERR syntax error;"},
+        {"LPOS l x RANK 0", "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use "
+                            "negative to start from the end of the list;"},
+        {"LPOS l x RANK -9223372036854775808",
+         "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807;"},
+        {"LPOS l x COUNT -1", "-ERR COUNT can't be negative;"},
+        {"LPOS l x MAXLEN y", "-ERR MAXLEN can't be negative;"},
+        {"LPOS l x MAXLEN", "-ERR syntax error;"},
+        {"LMOVE a b LEFT UP", "-ERR syntax error;"},
+        {"BLMOVE a b LEFT UP x", "-ERR syntax error;"},
+        {"BLMOVE a b LEFT RIGHT x", "-ERR timeout is not a float or out of range;"},
+        {"BRPOPLPUSH a b -1", "-ERR timeout is negative;"},
+        {"BLPOP l 1e400", "-ERR timeout is negative;"},
+        {"LMPOP 0 l LEFT", "-ERR numkeys should be greater than 0;"},
+        {"LMPOP x l LEFT", "-ERR numkeys should be greater than 0;"},
+        {"LMPOP 2 l LEFT", "-ERR syntax error;"},
+        {"LMPOP 9223372036854775807 l LEFT", "-ERR syntax error;"},
+        {"LMPOP 1 l UP", "-ERR syntax error;"},
+        {"LMPOP 1 l LEFT COUNT 0 x", "-ERR count should be greater than 0;"},
+        {"LMPOP 1 l LEFT COUNT 1 COUNT 1", "-ERR syntax error;"},
+        {"LMPOP 1 l LEFT COUNT", "-ERR syntax error;"},
+        {"BLMPOP x 1 l LEFT COUNT 0", "-ERR count should be greater than 0;"},
+        {"BLMPOP x 1 l LEFT", "-ERR timeout is not a float or out of range;"},
+        {"COMMAND GETKEYS lmpop 4 a b left", "-ERR Invalid arguments specified for command;"},
         {"SHUTDOWN SAVE NOSAVE", "-ERR syntax error;"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -405,6 +433,8 @@ static void answers_without_the_engine(void **state)
     assert_string_equal(said("CLIENT GETNAME"), "$bob;");
     assert_string_equal(said("CLIENT REPLY OFF"), "");
     assert_string_equal(said("COMMAND GETKEYS mset a 1 b 2"), "*2;$a;$b;");
+    assert_string_equal(said("COMMAND GETKEYS blmpop 0 2 a b left"), "*2;$a;$b;");
+    assert_string_equal(said("COMMAND GETKEYS blpop a b 0"), "*2;$a;$b;");
     assert_string_equal(said("COMMAND GETKEYSANDFLAGS rename a b"),
                         "*2;*2;$a;~3;+RW;+access;+delete;*2;$b;~2;+OW;+update;");
     assert_string_equal(said("COMMAND INFO get nosuch"),
