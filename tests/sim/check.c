@@ -76,6 +76,12 @@ static void walk_session(struct op *op)
         op->watches = p->watches;
         op->watch_count = p->watch_count;
         end_transaction(p);
+    } else if (bytes_is_word(name, "RESET")) {
+        end_transaction(p);
+        p->db = 0;
+        op->done = true;
+    } else if (bytes_is_word(name, "QUIT")) {
+        op->done = true;
     } else if (p->in_multi) {
         bool queued = op->end == UINT64_MAX || (op->reply_size == 9 && memcmp(op->reply, "+QUEUED\r\n", 9) == 0);
         if (!queued && !(refused(op) && sim.plan.faults))
@@ -90,7 +96,7 @@ static void walk_session(struct op *op)
         op->done = true;
     } else if (bytes_is_word(name, "WATCH")) {
         p->watches = with(p->watches, &p->watch_count, op);
-    } else if (bytes_is_word(name, "BGSAVE")) {
+    } else if (bytes_is_word(name, "BGSAVE") || bytes_is_word(name, "SAVE")) {
         op->done = true;
     }
 }
