@@ -150,6 +150,7 @@ struct op {
     bytes *argv;
     size_t argc;
     uint64_t start, end;                /* moments; end UINT64_MAX: under way when the world ended */
+    uint64_t made_at;                   /* sim.now at its end */
     uint64_t now_low_ms, now_high_ms;   /* the batch's clock was in between */
     char *reply;
     size_t reply_size;
