@@ -68,6 +68,7 @@ static struct command rows[] = {
 #include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/zset.def"
 };
 
 #define ROW_COUNT       (sizeof(rows) / sizeof(rows[0]))
@@ -186,6 +187,25 @@ const struct command *command_at(size_t index)
 {
     hf_assert(index < ROW_COUNT);
     return &rows[index];
+}
+
+static void stats_zero(struct command_stats *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->calls, 0);
+    atomic_store(&s->usec, 0);
+    atomic_store(&s->failed, 0);
+    atomic_store(&s->rejected, 0);
+}
+
+void command_stats_reset(void)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        stats_zero(command_at(i)->stats);
+        for (const struct command *sub = command_at(i)->subcommands; sub && sub->name; sub++)
+            stats_zero(sub->stats);
+    }
 }
 
 const struct command *command_find_sub(const struct command *container, bytes name)

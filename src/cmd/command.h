@@ -38,6 +38,8 @@ enum command_flags {
     CMD_SCRIPT = 1 << 24,        /* runs further commands in its transaction (exec_script.h): undo is kept */
     CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
+    CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
+                              * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };
 
 struct call {
@@ -114,6 +116,7 @@ const struct command *command_find_sub(const struct command *container, bytes na
 bool command_arity_fits(const struct command *row, size_t argc);
 size_t command_count(void);
 const struct command *command_at(size_t index);
+void command_stats_reset(void); /* those of all rows */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
 

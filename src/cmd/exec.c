@@ -95,6 +95,29 @@ void exec_batch_end(struct exec *x)
     atomic_store_explicit(&x->engine->workers[x->worker].in_batch, 0, memory_order_release);
     if (x->engine->log)
         log_kick(x->engine->log);
+    if (HF_UNLIKELY(x->sync_wanted)) {
+        log_sync_now(x->engine->log);
+        x->sync_wanted = false;
+    }
+}
+
+void exec_set_paused(struct exec *x, bool paused) { x->paused = paused; }
+
+/* Errors that need no execution are replied in a pause, too. */
+bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only)
+{
+    const struct command *row = p->command;
+    if (row && row->subcommands)
+        row = p->argc > 1 ? command_find_sub(row, p->argv[1]) : NULL;
+    if (!row || !command_arity_fits(row, p->argc) || (!s->authenticated && !(row->flags & CMD_NO_AUTH)))
+        return false;
+    uint32_t flags = row->flags;
+    for (size_t i = 0; row->handler == cmd_exec && s->in_multi && i < s->queue_count; i++)
+        flags |= s->queue[i].command->flags;
+    if (writes_only && !(flags & CMD_WRITE))
+        return false;
+    s->last_command = row->full_name;
+    return true;
 }
 
 static bool gate_take(struct exec *x, struct park_node *node)
@@ -262,6 +285,13 @@ bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
     return true;
 }
 
+/* A value too large for the ring goes to the disk beside its credit. */
+static bool disk_takes(const struct engine *e, const bytes *argv, size_t argc)
+{
+    size_t size = exec_words_size(argv, argc);
+    return size <= RECORD_DIRECT_MAX || log_disk_takes(e->log, size);
+}
+
 /* What refuses a command before it is run or queued. */
 static bool refused(struct exec *x, struct session *s, const struct command *row)
 {
@@ -289,12 +319,35 @@ static struct key *room_for_keys(struct exec *x, size_t count)
     return x->keys;
 }
 
+/* A refusal half-way leaves nothing behind. Commands of one step change nothing when they refuse, and a
+ * collection is refused memory only when it is made, before its first change: so only several keys need undo,
+ * and only when memory may really be refused: for a value outside of its block, or near the end of the slab. */
+static bool has_steps(const struct exec *x, const struct call *c)
+{
+    if (HF_LIKELY(c->key_count < 2) || !(c->command->flags & (CMD_GROWS | CMD_STEPS)))
+        return false;
+    for (size_t i = 1; i < c->argc; i++) {
+        if (c->argv[i].size > ENTRY_INLINE_MAX)
+            return true;
+    }
+    return slab_is_nearly_full(x->engine->store->slab);
+}
+
 void exec_call_handler(struct exec *x, struct call *c)
 {
+    struct txn_point point;
     uint64_t errors = c->reply->errors;
+    bool steps = has_steps(x, c);
     count_call(x, c->command);
+    if (HF_UNLIKELY(steps))
+        txn_point_set(c->txn, &point);
     c->command->handler(c);
-    if (HF_UNLIKELY(c->reply->errors != errors))
+    bool failed = c->reply->errors != errors;
+    if (HF_UNLIKELY(steps) && failed)
+        txn_point_undo(c->txn, &point);
+    else if (HF_UNLIKELY(steps))
+        txn_point_keep(c->txn, &point);
+    if (HF_UNLIKELY(failed))
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
 
@@ -404,6 +457,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     }
     txn_reset(t, x->wall_ms);
     t->undoing = row->flags & CMD_SCRIPT;
+    t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (c.key_count > 32)
         locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
     for (size_t i = 0; i < c.key_count; i++)
@@ -411,6 +465,10 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     locks.stripe_count = locks.key_count = c.key_count;
     locks.keys = c.keys;
     locks.bound = e->log ? record_bound(row, p->argv, p->argc) : 0;
+    if (HF_UNLIKELY(locks.bound > RECORD_DIRECT_MAX) && row->flags & CMD_WRITE && !disk_takes(e, p->argv, p->argc)) {
+        reply_status(&s->reply, HF_ERR_DISK_FULL);
+        return EXEC_DONE;
+    }
     c.may_wait = row->flags & CMD_BLOCKING && !s->wait_over;
     return exec_run_locked(x, node, &locks, &c, exec_call_handler, lsn);
 }
@@ -421,6 +479,16 @@ static void abort_multi(struct session *s)
 {
     if (s->in_multi)
         s->multi_aborted = true;
+}
+
+/* A wrong number of words for a command that is known. */
+static void count_rejected(const struct parsed_command *p)
+{
+    const struct command *row = p->command;
+    if (row && row->subcommands && p->argc > 1)
+        row = command_find_sub(row, p->argv[1]);
+    if (row && row->stats)
+        atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
 }
 
 static enum exec_result run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
@@ -436,6 +504,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     if (HF_UNLIKELY(!row || row->subcommands || !command_arity_fits(row, p->argc)))
         row = command_resolve(p->argv, p->argc, &s->reply);
     if (HF_UNLIKELY(!row)) {
+        count_rejected(p);
         abort_multi(s);
         return EXEC_DONE;
     }
@@ -487,6 +556,9 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
     }
     if (s->durability == DURABILITY_NONE)
         *lsn = 0;
+    else if (HF_UNLIKELY(*lsn && s->durability == DURABILITY_COMMIT && x->engine->config.durability == DURABILITY_INTERVAL &&
+                         *lsn > log_durable(x->engine->log)))
+        x->sync_wanted = true;
     return result;
 }
 
@@ -554,7 +626,9 @@ unsigned exec_housekeeping(struct exec *x)
     x->housekeeping_us = now_us;
     if (!exec_batch_begin(x))
         return 1;
-    uint64_t next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
+    uint64_t next = UINT64_MAX;
+    if (!x->paused)
+        next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
     bool more = x->worker == 0 && databases_free_slice(e, e->heaps[x->worker]);
     if (atomic_load_explicit(&e->maxmemory, memory_order_relaxed))
         watch_memory(x);

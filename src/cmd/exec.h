@@ -49,6 +49,10 @@ extern void (*exec_on_served)(struct waiter *w);
 bool exec_wait_withdraw(struct exec *x, struct session *s);
 void exec_wait_withdrawn(struct exec *x, struct session *s); /* somebody else's waiter_try_withdraw has said true */
 void exec_wait_end(struct session *s); /* frees the waiter */
+/* CLIENT PAUSE, as the network keeps it: while paused nothing expires. */
+void exec_set_paused(struct exec *x, bool paused);
+/* Does this command wait for the end of a pause? False for one that is refused by its words alone. */
+bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only);
 /* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
 unsigned exec_housekeeping(struct exec *x);
 

@@ -221,7 +221,11 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
     x->txn->undoing = flags & CMD_SCRIPT;
+    x->txn->may_change = !x->paused || flags & CMD_WRITE;
     status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
+    if (x->engine->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&
+        !log_disk_takes(x->engine->log, s->queue_bytes))
+        state = HF_ERR_DISK_FULL;
     if (state != HF_OK) {
         exec_gate_give_up(x, node);
         multi_end(s);

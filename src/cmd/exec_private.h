@@ -14,6 +14,8 @@ struct exec {
     struct key *keys;
     size_t key_capacity;
     struct park_node *waiting;      /* for log credit, in no order */
+    bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
+    bool paused;                    /* CLIENT PAUSE: nothing expires */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
     uint64_t counted_calls;

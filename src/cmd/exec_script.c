@@ -110,7 +110,7 @@ static bool touch(struct exec *x, struct txn *t, const uint16_t *stripes, size_t
             stripe_lock_wait(stripe); /* only a snapshot can hold it, for microseconds */
         else if (!stripe_try_lock(stripe))
             return false;
-        txn_lock_add(t, stripes[i]);
+        txn_lock_added(t, stripes[i]);
     }
     return true;
 }

@@ -25,6 +25,7 @@
 #include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/zset.def"
 #undef COMMAND
 #undef CONTAINER
 

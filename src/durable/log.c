@@ -9,6 +9,9 @@
  * Why a late reserver may use bytes freed after it took credit: the chain of
  * read-modify-writes on `tail` carries the acquire of whoever saw the freed bytes first.
  *
+ * Credit also stands for disk: only what is prepared (the rest of the active segment, the spare)
+ * counts, unless the file system has plenty; so a full disk is met before a command runs, not after.
+ *
  * Credit is charged at a quarter more than asked: a record of 33 bytes takes 40, and a
  * batch's bound does not say into how many records it falls. Bounds above half the
  * ring cost half the ring; large records take 40 bytes then, and medium ones
@@ -27,6 +30,7 @@
 #define INDIRECT_WHEN_TIGHT 1024u /* records from this size leave a nearly full ring alone */
 #define WAIT_FAILED_MAX_US 5000000u
 #define WAIT_LOOK_US 50000u
+#define CREDIT_COST_MAX (2 * RECORD_DIRECT_MAX) /* of one command; above what credit_cost says of any */
 
 static uint64_t credit_cost(const struct log *log, size_t bound)
 {
@@ -34,9 +38,17 @@ static uint64_t credit_cost(const struct log *log, size_t bound)
     return bound > half || cost > half ? half : cost;
 }
 
+/* The position at which the disk would stand if everything appended were written in full. */
+static uint64_t room_taken(const struct log *log)
+{
+    return atomic_load(&log->tail) + atomic_load_explicit(&log->indirect_extra, memory_order_relaxed);
+}
+
 static bool credit_fits(const struct log *log, uint64_t others, uint64_t cost)
 {
     uint64_t used = others + atomic_load(&log->tail) - atomic_load(&log->freed);
+    if (HF_UNLIKELY(others + room_taken(log) + cost > atomic_load_explicit(&log->room_lsn, memory_order_relaxed)))
+        return false;
     return used + cost <= (used ? atomic_load(&log->credit_limit) : log->config.ring_size);
 }
 
@@ -81,6 +93,13 @@ bool log_credit_take(struct log *log, size_t bound)
     return false;
 }
 
+bool log_disk_takes(struct log *log, uint64_t size)
+{
+    int64_t left = OS.disk_free(log->config.dir);
+    uint64_t prepared = atomic_load(&log->files.spare_ready) ? log->config.segment_size : 0;
+    return left < 0 || (uint64_t)left + prepared >= size + log->config.segment_size;
+}
+
 void log_credit_return(struct log *log, size_t bound)
 {
     credit_give(log, credit_cost(log, bound));
@@ -119,6 +138,7 @@ static void indirect_free(struct log *log, uint64_t from, uint64_t to)
         uint8_t *copy;
         log_ring_copy_out(log, (uint8_t *)&copy, from + RECORD_HEADER_SIZE, sizeof(copy));
         mem_free(copy);
+        atomic_fetch_sub(&log->indirect_extra, round_up((uint32_t)word, 8) - RECORD_INDIRECT_SPACE);
         atomic_fetch_sub(&log->indirect_live, 1);
         from += RECORD_INDIRECT_SPACE;
     }
@@ -171,6 +191,7 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
         memset(copy + padded - 8, 0, 8);
         memcpy(copy, record, size);
         atomic_fetch_add(&log->indirect_live, 1);
+        atomic_fetch_add(&log->indirect_extra, padded - RECORD_INDIRECT_SPACE);
     }
     time_raise(log, time_ms);
 
@@ -216,8 +237,25 @@ void log_sync_now(struct log *log)
 uint64_t log_tail(const struct log *log) { return atomic_load(&log->tail); }
 uint64_t log_written(const struct log *log) { return atomic_load_explicit(&log->written, memory_order_acquire); }
 uint64_t log_durable(const struct log *log) { return atomic_load_explicit(&log->durable, memory_order_acquire); }
-enum log_state log_state(const struct log *log) { return (enum log_state)atomic_load(&log->state); }
+
+/* No room is left, and none can be prepared. */
+static bool is_out_of_room(const struct log *log)
+{
+    return room_taken(log) + CREDIT_COST_MAX > atomic_load(&log->room_lsn) && atomic_load(&log->files.fill_refused);
+}
+
+enum log_state log_state(const struct log *log)
+{
+    enum log_state state = (enum log_state)atomic_load(&log->state);
+    return state == LOG_OK && HF_UNLIKELY(is_out_of_room(log)) ? LOG_FULL : state;
+}
+
 uint64_t log_time_ms(const struct log *log) { return atomic_load(&log->time_ms); }
+
+uint64_t log_failed_since_us(const struct log *log)
+{
+    return atomic_load_explicit(&log->failed_since_us, memory_order_relaxed);
+}
 
 /* A failed log heals by itself within a second as a rule; after five the caller hears of it. */
 static status wait_for(struct log *log, uint64_t (*position)(const struct log *), uint64_t lsn, bool sync)
@@ -324,6 +362,7 @@ static struct log *log_new(const struct log_config *config, const struct log_sta
     log->epoch = (uint32_t)start->epoch;
     log->interval_ms = config->interval_ms;
     log->credit_limit = config->ring_size;
+    log->room_lsn = start->lsn;
     log->segment_limit = config->segment_size;
     log->file = -1;
     return log;
@@ -352,6 +391,7 @@ status log_open(const struct log_config *config, const struct log_start *start, 
         return result == -ENOSPC || result == -EDQUOT ? HF_ERR_DISK_FULL : HF_ERR_IO;
     }
     log_limit_update(log);
+    log_room_update(log, true);
     log_threads_start(log);
     *out = log;
     return HF_OK;

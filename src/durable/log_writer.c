@@ -30,9 +30,13 @@
 #define HEAL_DELAY_US 100000u
 #define HEAL_DELAY_MAX_US 1000000u
 #define FULL_DELAY_US 200000u
-#define FILL_RETRY_US 1000000u
+#define FILL_RETRY_US 300000u
 #define INLINE_ROUNDS 2
 #define BATCH_BYTES_MAX (8u << 20) /* written before an fsync in COMMIT mode */
+#define PLENTY_BYTES (UINT64_C(256) << 20) /* beside two segments */
+#define PLENTY_EVERY_US 1000000u           /* asked again after so long ... */
+#define PLENTY_EVERY_BYTES (16u << 20)     /* ... and so much */
+#define ROOM_MARGIN (1u << 20) /* headers and padding of groups on their way, and a segment's end that no record fits */
 
 enum write_result { WRITE_DONE, WRITE_NOTHING, WRITE_NO_ROOM, WRITE_TOO_LARGE, WRITE_FAILED };
 
@@ -310,6 +314,40 @@ void log_limit_update(struct log *log)
     atomic_store(&log->credit_limit, limit);
 }
 
+static void plenty_ask(struct log *log)
+{
+    int64_t left = OS.disk_free(log->config.dir);
+    log->has_plenty = left < 0 || (uint64_t)left >= PLENTY_BYTES + 2 * log->config.segment_size;
+    log->plenty_us = OS.monotonic_us();
+    log->plenty_bytes = atomic_load(&log->bytes_written);
+}
+
+static bool plenty_is_stale(const struct log *log)
+{
+    return log->plenty_us == 0 || OS.monotonic_us() - log->plenty_us >= PLENTY_EVERY_US ||
+           atomic_load(&log->bytes_written) - log->plenty_bytes >= PLENTY_EVERY_BYTES;
+}
+
+void log_room_update(struct log *log, bool ask)
+{
+    if (ask && plenty_is_stale(log))
+        plenty_ask(log);
+    uint64_t room = 0, segment = log->config.segment_size, margin = segment / 4 < ROOM_MARGIN ? segment / 4 : ROOM_MARGIN;
+    if (log->prepared && log->offset < log->segment_limit)
+        room += log->segment_limit - log->offset;
+    if (atomic_load(&log->files.spare_ready))
+        room += segment - SEGMENT_BLOCK;
+    uint64_t lsn = log->has_plenty ? UINT64_MAX : log->file_lsn + (room > margin ? room - margin : 0);
+    if (atomic_exchange(&log->room_lsn, lsn) < lsn)
+        atomic_store(&log->notify, true);
+}
+
+/* The active segment would grow, and the disk may not let it: go on in the spare, whose blocks are there. */
+static bool must_roll(const struct log *log)
+{
+    return !log->prepared && !log->has_plenty && atomic_load(&log->files.spare_ready);
+}
+
 static struct segment_header header_of(struct log *log, uint64_t number)
 {
     return (struct segment_header){
@@ -360,6 +398,7 @@ static void log_fail(struct log *log, int64_t error)
     counter_add(&log->io_errors, 1);
     if (is_ok(log)) {
         segment_poison(&log->files);
+        atomic_store(&log->failed_since_us, OS.monotonic_us());
         log->heal_delay_us = full ? FULL_DELAY_US : HEAL_DELAY_US;
     } else {
         log->heal_delay_us = full ? FULL_DELAY_US : log->heal_delay_us * 2;
@@ -425,6 +464,7 @@ static void log_heal(struct log *log)
     segment_adopt(log, &fresh, log->offset);
     segment_note_size(&log->files, log->offset);
     durable_set(log, log->file_lsn, log->chain, 0);
+    atomic_store(&log->failed_since_us, 0);
     atomic_store(&log->state, LOG_OK);
     atomic_store(&log->notify, true);
 }
@@ -457,7 +497,10 @@ void log_write_inline(struct log *log)
         if (!os_mutex_try_lock(&log->writer))
             return; /* the holder looks at `pending` when it has unlocked */
         atomic_store(&log->pending, false);
-        enum write_result result = is_ok(log) ? group_write(log, GROUP_BYTES_INLINE) : WRITE_NOTHING;
+        enum write_result result = !is_ok(log)       ? WRITE_NOTHING
+                                   : must_roll(log) ? WRITE_NO_ROOM
+                                                    : group_write(log, GROUP_BYTES_INLINE);
+        log_room_update(log, false);
         if (result == WRITE_DONE || result == WRITE_NOTHING)
             written_update(log);
         bool more = result == WRITE_NO_ROOM || result == WRITE_TOO_LARGE ||
@@ -479,7 +522,7 @@ static void write_all(struct log *log)
     uint64_t limit = atomic_load(&log->bytes_written) + BATCH_BYTES_MAX;
     bool grows = !log->prepared && atomic_load(&log->files.spare_ready);
     enum write_result result = WRITE_DONE;
-    if (grows && log->offset > SEGMENT_BLOCK && atomic_load(&log->sync_state) == SYNC_IDLE &&
+    if (grows && (log->offset > SEGMENT_BLOCK || must_roll(log)) && atomic_load(&log->sync_state) == SYNC_IDLE &&
         log->file_lsn < atomic_load(&log->tail) && !roll(log))
         return;
     while (result == WRITE_DONE && atomic_load(&log->bytes_written) < limit) {
@@ -550,6 +593,7 @@ static uint64_t log_step(struct log *log)
     } else {
         sleep = log->heal_at_us > now ? log->heal_at_us - now : HEAL_DELAY_US;
     }
+    log_room_update(log, true);
     os_mutex_unlock(&log->writer);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load(&log->pending) && is_ok(log) ? 0 : sleep;
@@ -612,7 +656,10 @@ static void *log_helper_run(void *context)
             parking_wake(&log->parking);
             continue;
         }
+        bool had_spare = atomic_load(&log->files.spare_ready);
         int filled = segment_fill_step(&log->files);
+        if (!had_spare && atomic_load(&log->files.spare_ready))
+            parking_wake(&log->parking); /* there is room again */
         if (filled <= 0)
             parking_sleep(&log->helper_parking, filled < 0 ? FILL_RETRY_US : IDLE_SLEEP_US);
     }

@@ -256,6 +256,7 @@ static int fill_finish(struct segment_files *files, const char *path)
         if (result == 0) {
             atomic_fetch_add(&files->disk_bytes, files->segment_size);
             atomic_store(&files->spare_ready, true);
+            atomic_store(&files->fill_refused, false);
         }
     } else {
         OS.unlink(path);
@@ -272,6 +273,11 @@ int segment_fill_step(struct segment_files *files)
     if (files->fill_file < 0) {
         if (atomic_load(&files->spare_ready))
             return 0;
+        int64_t left = OS.disk_free(files->dir);
+        if (left >= 0 && (uint64_t)left < files->segment_size) {
+            atomic_store(&files->fill_refused, true);
+            return -ENOSPC;
+        }
         files->fill_size = 0;
         files->fill_file = OS.open(path, O_RDWR | O_CREAT | O_TRUNC, 0640);
         if (files->fill_file < 0)
@@ -288,6 +294,7 @@ int segment_fill_step(struct segment_files *files)
         put = OS.fdatasync(files->fill_file);
     if (put >= 0)
         return 1;
+    atomic_store(&files->fill_refused, put == -ENOSPC || put == -EDQUOT);
     OS.close(files->fill_file);
     OS.unlink(path);
     files->fill_file = -1;
@@ -304,6 +311,7 @@ static void retire_locked(struct segment_files *files, const struct segment_entr
         OS.rename(path, spare) == 0) {
         if (OS.sync_dir(files->dir) == 0) {
             atomic_store(&files->spare_ready, true);
+            atomic_store(&files->fill_refused, false);
             return;
         }
         OS.unlink(spare);

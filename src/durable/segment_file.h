@@ -22,6 +22,7 @@ struct segment_files {
     struct segment_entry *entries; /* ascending; the last one is active */
     size_t count, capacity;
     _Atomic bool spare_ready;
+    _Atomic bool fill_refused; /* the disk had no room for a spare, when last tried */
     _Atomic uint64_t disk_bytes;
     int fill_file; /* helper only; -1: none */
     uint64_t fill_size;

@@ -20,16 +20,18 @@ static void map_change_begin(struct txn *t)
         memcpy(u->ids, e->db_ids, e->config.databases * sizeof(*u->ids));
     }
     spin_lock(&e->map_lock);
+    t->noting |= tail_is_noting(&e->tail);
 }
 
 static void map_change_end(struct txn *t)
 {
     struct engine *e = t->engine;
-    t->map_changed = true;
+    t->map_changed = e->map_pending = true;
     t->changes++;
-    if (e->log)
+    if (t->noting)
         effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
     spin_unlock(&e->map_lock);
+    os_sched_point(SCHED_GATE);
 }
 
 static void drop_later(struct txn *t, uint32_t db_id)
@@ -48,9 +50,35 @@ static void renew(struct txn *t, uint32_t db)
     e->db_ids[db] = e->db_next_id++;
 }
 
+/* A stripe that the transaction holds already is left as it is. True: locked now. */
+static bool walk_lock(struct txn *t, struct stripe *s)
+{
+    for (size_t i = 0; i < t->locked_count; i++) {
+        if (t->locked[i] == s->number)
+            return false;
+    }
+    stripe_lock_wait(s);
+    return true;
+}
+
+/* The databases of each pair are emptied or swapped. The gate keeps new watches away, not connections that
+ * close meanwhile and take their watches out: hence the locks. */
+static void touch_watches(struct txn *t, const uint32_t (*pairs)[2], size_t count)
+{
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &t->engine->store->stripes[i];
+        bool locked = walk_lock(t, s);
+        for (size_t k = 0; s->watches && k < count; k++)
+            watch_touch_database_locked(t->engine, s, pairs[k][0], pairs[k][1]);
+        if (locked)
+            stripe_unlock(s);
+    }
+}
+
 void db_flush(struct txn *t, uint32_t db)
 {
-    watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    const uint32_t id = t->engine->db_ids[db], pair[1][2] = {{id, id}};
+    touch_watches(t, pair, 1);
     map_change_begin(t);
     renew(t, db);
     map_change_end(t);
@@ -58,10 +86,12 @@ void db_flush(struct txn *t, uint32_t db)
 
 void db_flush_all(struct txn *t)
 {
-    for (uint32_t db = 0; db < t->engine->config.databases; db++)
-        watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    uint32_t count = t->engine->config.databases, (*pairs)[2] = arena_alloc(&t->arena, count * sizeof(*pairs));
+    for (uint32_t db = 0; db < count; db++)
+        pairs[db][0] = pairs[db][1] = t->engine->db_ids[db];
+    touch_watches(t, (const uint32_t (*)[2])pairs, count);
     map_change_begin(t);
-    for (uint32_t db = 0; db < t->engine->config.databases; db++)
+    for (uint32_t db = 0; db < count; db++)
         renew(t, db);
     map_change_end(t);
 }
@@ -69,7 +99,8 @@ void db_flush_all(struct txn *t)
 void db_swap(struct txn *t, uint32_t a, uint32_t b)
 {
     uint32_t *ids = t->engine->db_ids;
-    watch_touch_databases(t->engine, ids[a], ids[b]);
+    const uint32_t pair[1][2] = {{ids[a], ids[b]}};
+    touch_watches(t, pair, 1);
     map_change_begin(t);
     uint32_t swap = ids[a];
     ids[a] = ids[b];
@@ -151,16 +182,6 @@ bool databases_free_slice(struct engine *e, struct slab_heap *heap)
 }
 
 /* ---- walks ---- */
-
-static bool walk_lock(struct txn *t, struct stripe *s)
-{
-    for (size_t i = 0; i < t->locked_count; i++) {
-        if (t->locked[i] == s->number)
-            return false;
-    }
-    stripe_lock_wait(s);
-    return true;
-}
 
 static struct table *walk_table(struct txn *t, const struct stripe *s, uint32_t db)
 {

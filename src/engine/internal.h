@@ -6,6 +6,7 @@
 #define HF_ENGINE_INTERNAL_H
 
 #include "durable/effect.h"
+#include "durable/identity.h"
 #include "durable/log.h"
 #include "durable/snapshot.h"
 #include "engine/engine.h"
@@ -32,6 +33,7 @@ struct engine {
     int lock_file;
     struct store *store;
     struct log *log;                /* NULL: memory only */
+    struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
     struct spin spare_lock;
@@ -40,6 +42,7 @@ struct engine {
     struct spin map_lock;
     uint32_t db_ids[DATABASES_MAX + 1];
     uint32_t db_next_id;
+    bool map_pending;               /* changed by a transaction that has no place in the log yet; guarded by map_lock */
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
     struct dropped *dropped;        /* guarded by dropped_lock */
@@ -63,6 +66,8 @@ struct engine {
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
+    uint8_t identity[IDENTITY_SIZE]; /* holdfast.id; memory only: written with the first snapshot */
+    bool identity_saved;
     uint64_t log_at_snapshot;
     os_thread keeper;               /* starts snapshots when the log outgrows the data */
     bool keeper_running;
@@ -99,6 +104,7 @@ struct txn {
     struct slab_heap *heap;
     struct worker_slot *slot_stats;
     uint64_t now_ms;
+    bool noting;        /* has a record: for the log, or for the tail of a snapshot (set with the locks) */
     bool may_change;    /* has log credit: observed expiry is removed and logged */
     bool undoing;       /* keep undo */
     bool map_changed;
@@ -114,7 +120,7 @@ struct txn {
     uint16_t *locked;   /* stripes held, ascending */
     size_t locked_count, locked_capacity;
     bool single;        /* exactly locked[0], kept out of the array path */
-    struct undo *undo;
+    struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
     uint64_t changes;
     struct delivery *deliveries, *deliveries_last;
@@ -132,11 +138,19 @@ struct spot {
 /* txn.c */
 void txn_reset(struct txn *t, uint64_t now_ms);
 void txn_lock_add(struct txn *t, uint16_t stripe);          /* collects; any order, duplicates allowed */
+void txn_lock_added(struct txn *t, uint16_t stripe);        /* one more, locked by the caller while others are held */
 int txn_lock_all(struct txn *t);                            /* -1: all held; else the busy stripe, none held */
 void txn_lock_all_wait(struct txn *t);
 uint64_t txn_commit_lsn(struct txn *t);                     /* logs, stamps, unlocks; what the reply waits for */
 void txn_rollback_all(struct txn *t);
 void txn_restart(struct txn *t); /* after a rollback: the same transaction, from its beginning; keeps the clock and the arena */
+/* One command of several steps, of which a later one may be refused: undone up to the point, the rest of the transaction
+ * stays. Nothing but txn_point_undo or txn_point_keep may follow on the point's steps. */
+struct txn_point { struct undo *undo; size_t record_size, touched_count; uint64_t changes; struct delivery *deliveries_last; struct ready_key *ready_last;
+                   struct undo *floor; bool undoing; };
+void txn_point_set(struct txn *t, struct txn_point *point);
+void txn_point_undo(struct txn *t, const struct txn_point *point);
+void txn_point_keep(struct txn *t, const struct txn_point *point);
 void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
@@ -175,12 +189,15 @@ struct watch {
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
 void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
 void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id); /* gate held */
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
 status apply_record(struct engine *e, int thread, int threads, struct txn *t, const struct snapshot_ranges *ranges,
                     uint64_t map_lsn, const struct log_record *record);
+
+/* engine.c */
+status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */

@@ -60,7 +60,7 @@ static status create(struct txn *t, struct object_ref *o)
 static void keep_for_undo(struct txn *t, const struct object_ref *o)
 {
     int looked = 0;
-    for (const struct undo *u = t->undo; u && looked < UNDO_LOOK_BACK; u = u->next, looked++) {
+    for (const struct undo *u = t->undo; u != t->undo_floor && looked < UNDO_LOOK_BACK; u = u->next, looked++) {
         if (u->kind == UNDO_OBJECT && u->object == o->object)
             return;
     }

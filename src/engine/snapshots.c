@@ -25,10 +25,15 @@ static void read_map(void *context, struct snapshot_map *map)
 {
     struct engine *e = context;
     spin_lock(&e->map_lock);
+    while (e->map_pending) { /* what a crash may take back does not belong into a snapshot */
+        spin_unlock(&e->map_lock);
+        thread_yield();
+        spin_lock(&e->map_lock);
+    }
     map->next_id = e->db_next_id;
     map->count = e->config.databases;
     memcpy(map->ids, e->db_ids, e->config.databases * sizeof(*map->ids));
-    map->lsn = e->log ? log_tail(e->log) : 0;
+    map->lsn = e->log ? log_tail(e->log) : tail_end(&e->tail);
     spin_unlock(&e->map_lock);
 }
 
@@ -69,8 +74,10 @@ static void *snapshot_thread(void *context)
     char detail[512] = "", line[768];
     uint64_t begun = OS.monotonic_us(), logged = bytes_logged(e), changes_before = changes(e);
     struct snapshot_write w = {.dir = e->dir, .log_id = e->log_id, .number = e->snapshot_number + 1, .store = e->store,
-                               .log = e->log, .read_map = read_map, .progress = progress, .cancelled = cancelled, .context = e};
-    status s = snapshot_write(&w, detail, sizeof(detail));
+                               .log = e->log, .tail = e->log ? NULL : &e->tail, .read_map = read_map, .progress = progress, .cancelled = cancelled, .context = e};
+    status s = engine_save_identity(e, detail, sizeof(detail));
+    if (s == HF_OK)
+        s = snapshot_write(&w, detail, sizeof(detail));
     uint64_t took_ms = (OS.monotonic_us() - begun) / 1000;
     if (s == HF_OK) {
         if (e->log)

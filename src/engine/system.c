@@ -19,7 +19,7 @@ static void locate(struct txn *t, enum system_kind kind, bytes name, struct key 
     }
     /* The gate is held: only a snapshot may hold the stripe, for microseconds. */
     stripe_lock_wait(&t->engine->store->stripes[k->stripe]);
-    txn_lock_add(t, k->stripe);
+    txn_lock_added(t, k->stripe);
 }
 
 status system_put(struct txn *t, enum system_kind kind, bytes name, bytes value)

@@ -43,7 +43,7 @@ void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key
 uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
-bool txn_logs(const struct txn *t) { return t->engine->log != NULL; }
+bool txn_logs(const struct txn *t) { return t->noting; }
 
 void txn_reset(struct txn *t, uint64_t now_ms)
 {
@@ -59,12 +59,13 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->changes = 0;
     t->deliveries = t->deliveries_last = NULL;
     t->ready = t->ready_last = NULL;
-    t->record.size = 0;
+    t->noting = t->engine->log != NULL;
     if (t->arena.current)
         arena_reset(&t->arena);
+    t->record.size = 0;
+    buf_reserve(&t->record, RECORD_HEADER_SIZE);
+    t->record.size = RECORD_HEADER_SIZE;
     if (t->engine->log) {
-        buf_reserve(&t->record, RECORD_HEADER_SIZE);
-        t->record.size = RECORD_HEADER_SIZE;
         t->observed_lsn = atomic_load_explicit(&t->engine->map_lsn, memory_order_relaxed);
     }
 }
@@ -76,7 +77,7 @@ void txn_restart(struct txn *t)
     t->dropped_count = 0;
     t->slot_known = false;
     t->changes = 0;
-    t->record.size = t->engine->log ? RECORD_HEADER_SIZE : 0;
+    t->record.size = RECORD_HEADER_SIZE;
 }
 
 /* ---- locks ---- */
@@ -109,13 +110,21 @@ int txn_lock_all(struct txn *t)
         t->locked_count = 0;
         return busy;
     }
+    t->noting |= tail_is_noting(&t->engine->tail);
     return -1;
+}
+
+void txn_lock_added(struct txn *t, uint16_t stripe)
+{
+    txn_lock_add(t, stripe);
+    t->noting |= tail_is_noting(&t->engine->tail);
 }
 
 void txn_lock_all_wait(struct txn *t)
 {
     for (size_t i = 0; i < t->locked_count; i++)
         stripe_lock_wait(&t->engine->store->stripes[t->locked[i]]);
+    t->noting |= tail_is_noting(&t->engine->tail);
 }
 
 void txn_unlock_all(struct txn *t)
@@ -294,7 +303,7 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
         retire(t, k, spot, old, false, false);
         spot->place.entry = fresh;
     }
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -306,7 +315,7 @@ status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct e
     link_entry(t, k, spot, fresh);
     retire(t, k, spot, old, false, shared);
     spot->place.entry = fresh;
-    if (t->engine->log)
+    if (t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -317,7 +326,7 @@ void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log,
     struct entry *old = spot->place.entry;
     table_remove(spot->table, &spot->place, k->hash, t->engine->log ? log_tail(t->engine->log) : 0);
     spot->place.entry = NULL;
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_remove(&t->record, spot->db_id, k->name);
     txn_changed(t, k, spot);
     retire(t, k, spot, old, shallow, false);
@@ -355,6 +364,14 @@ static void undo_release(struct txn *t)
     t->undo = NULL;
 }
 
+/* Memory only, or rolled back. */
+static void map_settle(struct engine *e)
+{
+    spin_lock(&e->map_lock);
+    e->map_pending = false;
+    spin_unlock(&e->map_lock);
+}
+
 uint64_t txn_commit_lsn(struct txn *t)
 {
     struct engine *e = t->engine;
@@ -367,8 +384,14 @@ uint64_t txn_commit_lsn(struct txn *t)
             table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
         if (t->map_changed) {
             atomic_store(&e->map_lsn, lsn);
+            e->map_pending = false;
             spin_unlock(&e->map_lock);
         }
+    } else {
+        if (t->noting && t->record.size > RECORD_HEADER_SIZE)
+            tail_note(&e->tail, bytes_of(t->record.data + RECORD_HEADER_SIZE, t->record.size - RECORD_HEADER_SIZE));
+        if (t->map_changed)
+            map_settle(e);
     }
     if (HF_UNLIKELY(t->deliveries != NULL))
         deliver_all(t, lsn);
@@ -431,19 +454,63 @@ static void undo_value(const struct undo *u)
     }
 }
 
-void txn_rollback_all(struct txn *t)
+static void undo_until(struct txn *t, const struct undo *end)
 {
     struct engine *e = t->engine;
-    for (struct undo *u = t->undo; u; u = u->next) {
+    for (struct undo *u = t->undo; u != end; u = u->next) {
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {
+            spin_lock(&e->map_lock);
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
+            spin_unlock(&e->map_lock);
         } else {
             undo_value(u);
         }
     }
+}
+
+void txn_point_set(struct txn *t, struct txn_point *point)
+{
+    *point = (struct txn_point){t->undo, t->record.size, t->touched_count, t->changes, t->deliveries_last,
+                               t->ready_last, t->undo_floor, t->undoing};
+    t->undo_floor = t->undo;
+    t->undoing = true;
+}
+
+void txn_point_keep(struct txn *t, const struct txn_point *point)
+{
+    t->undo_floor = point->floor;
+    t->undoing = point->undoing;
+}
+
+/* Watchers that were told of a change stay told: their EXEC is refused once too often, which is harmless. */
+void txn_point_undo(struct txn *t, const struct txn_point *point)
+{
+    undo_until(t, point->undo);
+    t->undo = point->undo;
+    t->record.size = point->record_size;
+    t->touched_count = point->touched_count;
+    t->changes = point->changes;
+    t->deliveries_last = point->deliveries_last;
+    if (t->deliveries_last)
+        t->deliveries_last->next = NULL;
+    else
+        t->deliveries = NULL;
+    t->ready_last = point->ready_last;
+    if (t->ready_last)
+        t->ready_last->next = NULL;
+    else
+        t->ready = NULL;
+    txn_point_keep(t, point);
+}
+
+void txn_rollback_all(struct txn *t)
+{
+    undo_until(t, NULL);
     t->undo = NULL;
+    if (t->map_changed)
+        map_settle(t->engine);
     t->touched_count = 0;
     t->record.size = 0;
     t->deliveries = t->deliveries_last = NULL;

@@ -47,14 +47,11 @@ static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w)
     return table && table_find(table, w->key, w->hash, &p);
 }
 
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id)
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id)
 {
-    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
-        struct stripe *s = &e->store->stripes[i];
-        for (struct watch *w = s->watches; w; w = w->next) {
-            uint32_t id = e->db_ids[w->db];
-            if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
-                atomic_store(w->dirty, true);
-        }
+    for (struct watch *w = s->watches; w; w = w->next) {
+        uint32_t id = e->db_ids[w->db];
+        if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
+            atomic_store(w->dirty, true);
     }
 }

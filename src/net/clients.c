@@ -63,7 +63,7 @@ void client_record_refresh(struct conn *c)
     PUT(output_memory, c->output.capacity);
     PUT(command, command);
     uint8_t flags = GET(flags) & RECORD_UNIX;
-    flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
+    flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0);
     PUT(flags, flags);
     /* Only CLIENT, HELLO, AUTH and RESET change the texts. */

@@ -111,6 +111,8 @@ void conn_close(struct conn *c)
         stat_add(&w->stats.parked_now, (uint64_t)-1);
     if (c->blocked & BLOCKED_WAITING)
         conn_wait_close(c);
+    if (c->blocked & BLOCKED_PAUSED)
+        stat_add(&w->stats.paused_now, (uint64_t)-1);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -142,6 +144,8 @@ void conn_unblock(struct conn *c, enum conn_blocked why)
         return;
     if (why == BLOCKED_PARKED)
         stat_add(&c->worker->stats.parked_now, (uint64_t)-1);
+    if (why == BLOCKED_PAUSED)
+        stat_add(&c->worker->stats.paused_now, (uint64_t)-1);
     c->blocked &= ~(unsigned)why;
     if (c->worker->draining && !c->blocked && !c->more) {
         c->closing = true;

@@ -110,18 +110,6 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
     }
 }
 
-static bool paused(const struct conn *c, const struct parsed_command *p)
-{
-    if (bytes_is_word(p->argv[0], "CLIENT"))
-        return false;
-    if (c->worker->pause == PAUSE_ALL)
-        return true;
-    const struct command *row = p->command;
-    return row ? (row->flags & CMD_WRITE && !c->session.in_multi) ||
-                     (c->session.in_multi && bytes_is_word(p->argv[0], "EXEC"))
-               : false;
-}
-
 static void protocol_error(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -189,8 +177,9 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         i = 1;
     }
     for (; i < k->count; i++) {
-        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && paused(c, &w->batch[i])) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && exec_would_wait(&c->session, &w->batch[i], w->pause == PAUSE_WRITES)) {
             c->blocked |= BLOCKED_PAUSED;
+            stat_add(&w->stats.paused_now, 1);
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }

@@ -168,6 +168,9 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->waiting_now += atomic_load_explicit(&s->waiting_now, memory_order_relaxed);
         out->parked_now += atomic_load_explicit(&s->parked_now, memory_order_relaxed);
         out->gated_now += atomic_load_explicit(&s->gated_now, memory_order_relaxed);
+        uint64_t step_us = atomic_load_explicit(&s->step_us_max, memory_order_relaxed);
+        out->step_us_max = step_us > out->step_us_max ? step_us : out->step_us_max;
+        out->paused_now += atomic_load_explicit(&s->paused_now, memory_order_relaxed);
     }
     out->connections_now = atomic_load(&n->connections);
 }

@@ -254,11 +254,14 @@ static void update_pause(struct worker *w)
     struct net *n = w->net;
     uint64_t until = atomic_load_explicit(&n->pause_until_ms, memory_order_relaxed);
     if (HF_LIKELY(until == 0) || w->draining) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE))
+            exec_set_paused(w->exec, false);
         w->pause = PAUSE_NONE;
         return;
     }
     bool over = w->now_us / 1000 >= until;
     w->pause = over ? PAUSE_NONE : atomic_load(&n->pause_writes_only) ? PAUSE_WRITES : PAUSE_ALL;
+    exec_set_paused(w->exec, w->pause != PAUSE_NONE);
     if (over)
         atomic_compare_exchange_strong(&n->pause_until_ms, &until, 0);
 }
@@ -487,6 +490,9 @@ void worker_step(struct worker *w, int timeout_ms)
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
     if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0))) /* wakes those that wait for credit */
         w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
+    uint64_t took_us = OS.monotonic_us() - w->now_us;
+    if (HF_UNLIKELY(took_us > atomic_load_explicit(&w->stats.step_us_max, memory_order_relaxed)))
+        atomic_store_explicit(&w->stats.step_us_max, took_us, memory_order_relaxed);
 }
 
 void *worker_main(void *worker)

@@ -19,7 +19,8 @@
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
-    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now;
+    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
+    _Atomic uint64_t step_us_max; /* the longest step, without its wait for events */
 };
 
 /* One writer: a plain addition that others may read. */

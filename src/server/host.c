@@ -4,6 +4,7 @@
  * apply() is the one place where a LIVE setting becomes an effect; it runs at start for
  * every setting and after each CONFIG SET for the changed one.
  */
+#include "cmd/command.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 
@@ -14,6 +15,7 @@
 #include "server/server.h"
 #include "types/hash.h"
 #include "types/set.h"
+#include "types/zset.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -62,6 +64,8 @@ static void apply(enum setting id)
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_ZSET_ENTRIES: __atomic_store_n(&zset_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_ZSET_VALUE: __atomic_store_n(&zset_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_INTS: __atomic_store_n(&set_limits.ints_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
@@ -119,6 +123,8 @@ static void reset_stats(void)
 {
     net_stats_reset();
     info_reset();
+    command_stats_reset();
+    reply_error_counts_reset();
 }
 
 static status snapshot_start(void)

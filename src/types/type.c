@@ -8,6 +8,7 @@
 #include "types/hash.h"
 #include "types/list.h"
 #include "types/set.h"
+#include "types/zset.h"
 
 static const struct {
     const char *name;
@@ -16,7 +17,7 @@ static const struct {
     [0] = {"string", NULL}, /* bytes in the entry */
     [1] = {"list", &list_ops},
     [2] = {"set", &set_ops},
-    [3] = {"zset", NULL},
+    [3] = {"zset", &zset_ops},
     [4] = {"hash", &hash_ops},
     [5] = {"stream", NULL},
 };

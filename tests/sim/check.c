@@ -100,19 +100,19 @@ static void walk_session(struct op *op)
 static bool is_exec(const struct op *op) { return op->argc && bytes_is_word(op->argv[0], "EXEC"); }
 
 /* Has a watched key changed between its WATCH and the model's state? certain: surely. */
-static bool watch_broken(const struct model *m, const struct op *exec, bool certain)
+static bool watch_broken(struct model *m, const struct op *exec, bool certain)
 {
+    bool broken = false;
     for (size_t i = 0; i < exec->watch_count; i++) {
         const struct op *w = exec->watches[i];
         uint64_t since = w->wrote ? w->index : certain ? w->high : w->low;
-        unsigned dbs[16], keys[16];
-        size_t count = model_keys(w->db, w->argv, w->argc, dbs, keys);
-        for (size_t k = 0; k < count; k++) {
-            if (m->touched[dbs[k]][keys[k]] > since || model_is_expired(m, dbs[k], keys[k]))
-                return true;
+        for (size_t k = 1; k < w->argc; k++) {
+            unsigned key = (unsigned)model_key(w->argv[k]);
+            model_sees(m, w->db, key);
+            broken |= m->touched[w->db][key] > since || model_is_expired(m, w->db, key);
         }
     }
-    return false;
+    return broken;
 }
 
 static bool reply_is(const struct op *op, const char *text)
@@ -126,14 +126,6 @@ static void run_exec(struct model *m, struct op *op, struct buf *reply)
     bool nil = op->end != UINT64_MAX ? reply_is(op, "*-1\r\n") : watch_broken(m, op, true);
     if (watch_broken(m, op, true) || (nil && watch_broken(m, op, false))) {
         buf_append(reply, "*-1\r\n", 5);
-        for (size_t i = 0; i < op->watch_count; i++) { /* those that have expired are removed */
-            unsigned dbs[16], keys[16];
-            size_t count = model_keys(op->watches[i]->db, op->watches[i]->argv, op->watches[i]->argc, dbs, keys);
-            for (size_t k = 0; k < count && m->may_write; k++) {
-                if (model_is_expired(m, dbs[k], keys[k]))
-                    model_remove(m, dbs[k], keys[k]);
-            }
-        }
         return;
     }
     char line[32];
@@ -147,6 +139,7 @@ static void run_exec(struct model *m, struct op *op, struct buf *reply)
 static void run_op(struct model *m, struct op *op, struct buf *reply)
 {
     bytes name = op->argv[0];
+    m->seen = 0;
     if (is_exec(op))
         run_exec(m, op, reply);
     else if (bytes_is_word(name, "DISCARD"))
@@ -235,39 +228,15 @@ static void model_apply(struct model *m, struct op *op, bool compare)
 
 /* ---- reads ---- */
 
-static uint64_t seen_record(const struct model *m, unsigned db, unsigned key)
+/* A reply that has left shows the records that its operation saw: the log had to call them safe, and
+ * they must survive. */
+static void shows(const struct op *op, uint64_t seen)
 {
-    uint64_t touched = m->touched[db][key], mapped = m->mapped[db];
-    return touched > mapped ? touched : mapped;
-}
-
-static uint64_t seen_by_words(const struct model *m, unsigned db, const struct op *op)
-{
-    unsigned dbs[16], keys[16];
-    uint64_t seen = 0;
-    size_t count = model_keys(db, op->argv, op->argc, dbs, keys);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t one = seen_record(m, dbs[i], keys[i]);
-        seen = one > seen ? one : seen;
-    }
-    return seen;
-}
-
-/* A read that has left shows the newest record that it saw: that one must survive. */
-static void keep_for(const struct model *m, const struct op *op)
-{
-    uint64_t seen = 0;
-    if (!op_released(op))
+    if (!op_released(op) || seen == 0)
         return;
-    if (op->wrote) {
-        seen = op->index;
-    } else if (is_exec(op)) {
-        for (size_t i = 0; i < op->queue_count; i++) {
-            uint64_t one = seen_by_words(m, op->db, op->queue[i]);
-            seen = one > seen ? one : seen;
-        }
-    } else {
-        seen = seen_by_words(m, op->db, op);
+    if (check.records[seen]->lsn + 1 >= op->safe_lsn) {
+        op_print(stderr, check.records[seen]);
+        fail_op(op, "this reply left when the log did not yet call safe what it shows (above)", BYTES(""));
     }
     if (seen > check.keep) {
         check.keep = seen;
@@ -320,7 +289,7 @@ static void place_reads(uint64_t index)
             op->done = true;
             op->placed = index;
             if (!turned_away)
-                keep_for(&check.now, op);
+                shows(op, check.now.seen);
             continue;
         }
         if (op->end < first_end)
@@ -425,7 +394,7 @@ void check_world(void)
     place_reads(0);
     for (size_t i = 1; i <= check.record_count; i++) {
         model_apply(&check.now, check.records[i], true);
-        keep_for(&check.now, check.records[i]);
+        shows(check.records[i], i);
         place_reads(i);
     }
     uint64_t claimed = records_below(sim.durable_at_end);

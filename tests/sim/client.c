@@ -195,11 +195,13 @@ static void put_command(struct client *c, bool in_multi)
         make_pairs(c, &w);
     else if (pick < 86)
         make_hash_write(c, &w);
-    else if (pick < 96 || !sim.plan.gates)
+    else
         make_key_write(c, &w);
-    else if (pick < 98 || in_multi)
+    if (dice(100) < sim.plan.gate_share && (in_multi || dice(2))) {
+        w = (struct words){.count = 0};
         make_gate(&w);
-    else {
+    } else if (!in_multi && dice(100) < sim.plan.gate_share) {
+        w = (struct words){.count = 0};
         c->db = (unsigned)dice(sim.plan.databases);
         word(&w, "SELECT");
         word_number(&w, c->db);
@@ -285,29 +287,32 @@ static void connect_client(struct client *c)
     c->db = 0;
 }
 
-static void burst(struct client *c)
+/* False: hang up now. */
+static bool burst(struct client *c)
 {
-    uint64_t pick = dice(10);
-    if (pick < 4) {
-        put_command(c, false);
-    } else if (pick < 7) {
-        for (uint64_t n = 2 + dice(7); n > 0; n--)
+    uint64_t pick = dice(8);
+    if (dice(100) >= sim.plan.watch_share) {
+        for (uint64_t n = pick < 4 ? 1 : 2 + dice(7); n > 0 && pick < 7; n--)
             put_command(c, false);
-    } else if (pick < 8) {
-        put_transaction(c);
+        if (pick == 7)
+            put_transaction(c);
     } else {
         put_watch(c);
         if (dice(2)) { /* somebody else's turn before the transaction */
             send_out(c);
             await(c, 0);
             sim_sleep(dice(sim.plan.think_ns + 1));
+            if (sim.plan.hangups && dice(3) == 0)
+                return false;
         }
         if (dice(4) == 0)
             put_command(c, false);
         put_transaction(c);
     }
-    if (sim.plan.saves && dice(24) == 0)
+    if (sim.plan.save_one_in && dice(sim.plan.save_one_in) == 0)
         put_line(c, "BGSAVE", NULL);
+    send_out(c);
+    return !sim.plan.hangups || dice(16) > 0;
 }
 
 void *client_main(void *number)
@@ -316,12 +321,9 @@ void *client_main(void *number)
     buf_init(&c.out, SIZE_MAX);
     connect_client(&c);
     for (unsigned i = 0; i < sim.plan.bursts; i++) {
-        burst(&c);
-        send_out(&c);
-        bool hangs_up = sim.plan.hangups && dice(16) == 0;
-        if (!hangs_up)
+        if (burst(&c)) {
             await(&c, dice(3) ? 0 : OWED_MAX);
-        if (hangs_up) {
+        } else {
             sim_sleep(dice(4) ? dice(sim.plan.think_ns + 1) : 0);
             wire_close(c.wire);
             connect_client(&c);

@@ -84,6 +84,8 @@ static int64_t disk_file_size(int file) { return after("size", name_of(file), 0,
 static int disk_rename(const char *from, const char *to)
 {
     latency(0);
+    if (sim.cut_behind_snapshot && strstr(to, "snapshot-") && !rec.cut)
+        rec.cut_at = rec.changes + sim.cut_behind_snapshot;
     return (int)after("rename to", to, 0, rec_rename(from, to));
 }
 

@@ -9,7 +9,7 @@
 #include "sim.h"
 
 #include "base/memory.h"
-#include "base/wire.h"
+#include "durable/log_private.h"
 #include "engine/internal.h"
 #include "net/conn.h"
 
@@ -69,11 +69,22 @@ void history_sent(struct wire *w, const void *data, size_t size)
     if (p->sent + size > p->stream.size || memcmp(p->stream.data + p->sent, data, size) != 0)
         sim_fail("connection %u is sent bytes that no command of its replied", p->number);
     p->sent += size;
+    const struct log *log = sim.engine->log;
+    while (p->unsent && p->unsent->reply_end <= p->sent) {
+        p->unsent->safe_lsn = (sim.plan.interval ? log->written : log->durable) + 1;
+        p->unsent = p->unsent->unsent;
+    }
 }
 
-bool op_released(const struct op *op)
+bool op_released(const struct op *op) { return op->safe_lsn != 0; }
+
+static void will_be_sent(struct peer_record *p, struct op *op)
 {
-    return op->peer && op->end != UINT64_MAX && op->reply_size && op->reply_end <= op->peer->sent;
+    if (p->unsent)
+        p->unsent_last->unsent = op;
+    else
+        p->unsent = op;
+    p->unsent_last = op;
 }
 
 static void print_text(FILE *out, const char *data, size_t size)
@@ -188,6 +199,8 @@ enum exec_result __wrap_exec_run(struct exec *x, struct session *s, struct parse
     buf_append(&peer->stream, op->reply, op->reply_size);
     op->reply_end = peer->stream.size;
     op->end = history_moment();
+    if (op->reply_size)
+        will_be_sent(peer, op);
     peer->executed++;
     if (sim.trace) {
         fprintf(stderr, "%12.6f ms  %-16s", (double)sim.now / 1e6, sim_task_name());

@@ -26,31 +26,74 @@ static bool often(uint64_t one_in) { return dice(one_in) == 0; }
 
 /* ---- the plan ---- */
 
+/* Some seeds press one thing hard. */
+static void press(struct plan *p)
+{
+    switch (dice(10)) {
+    case 0: /* whole databases come and go while snapshots are taken */
+        p->gate_share = 40;
+        p->save_one_in = 1;
+        p->databases = 2;
+        p->slow_point = SCHED_GATE;
+        p->slow_one_in = 4;
+        p->slow_ns = 4 * SIM_MS;
+        p->write_ns = p->stall_ns = 0;
+        p->sync_ns = 10000;
+        p->faults = false;
+        break;
+    case 1: /* WATCH, and connections that end */
+        p->watch_share = 60;
+        p->gate_share = 25;
+        p->hangups = true;
+        p->workers = 2 + (unsigned)dice(3);
+        p->keys = 2 + (unsigned)dice(3);
+        p->gap_named = p->gap_atomic = 1 + dice(3);
+        break;
+    case 2: /* the log has no room: credit */
+        p->large = true;
+        p->ring_size = 64u << 10;
+        p->clients = 8;
+        break;
+    default:
+        break;
+    }
+}
+
 static void draw_plan(struct plan *p)
 {
     static const uint64_t gaps[] = {1, 2, 4, 16, 64, 256};
     static const uint64_t atomic_gaps[] = {1, 3, 10, 50, 300, 3000, UINT64_C(1) << 40};
-    static const size_t rings[] = {64u << 10, 64u << 10, 256u << 10, 8u << 20};
-    static const uint64_t segments[] = {16u << 10, 64u << 10, 256u << 10, 1u << 20};
+    static const size_t rings[] = {64u << 10, 64u << 10, 256u << 10, 1u << 20};
+    static const uint64_t segments[] = {16u << 10, 16u << 10, 64u << 10, 256u << 10};
+    static const int slow_points[] = {SCHED_LOCK, SCHED_UNLOCK, SCHED_RESERVE, SCHED_RESERVE, SCHED_PUBLISH, SCHED_WAKE, SCHED_GATE,
+                                      SCHED_CAPTURE};
     bool quiet = often(3);
     *p = (struct plan){
         .workers = 1 + (unsigned)dice(4), .clients = 1 + (unsigned)dice(8), .bursts = 4 + (unsigned)dice(28),
         .keys = 2 + (unsigned)dice(SIM_KEYS_MAX - 1), .databases = 1 + (unsigned)dice(SIM_DBS_MAX), .lives = 2 + (unsigned)dice(3),
-        .interval = often(3), .large = often(6), .deadlines = !often(3), .gates = !often(3), .hangups = often(3),
-        .saves = often(2), .faults = often(6), .clock_steps = often(5),
+        .interval = often(3), .large = often(6), .deadlines = !often(3), .hangups = often(3), .gate_share = often(3) ? 0 : often(3) ? 25 : 4,
+        .save_one_in = often(2) ? 0 : often(3) ? 3 : 24, .faults = often(6), .clock_steps = often(5),
         .ring_size = rings[dice(4)], .segment_size = segments[dice(4)], .interval_ms = 10 + (uint32_t)dice(40),
         .think_ns = dice(2) ? dice(3 * SIM_MS) : dice(100000),
         .gap_named = gaps[dice(6)], .gap_atomic = atomic_gaps[dice(7)],
+        .slow_point = -1, .watch_share = 20,
     };
     if (!quiet) {
         p->stall_ns = often(2) ? dice(3 * SIM_MS) : 0;
         p->stall_one_in = 20 + (unsigned)dice(2000);
         p->write_ns = often(2) ? dice(200000) : 0;
         p->sync_ns = often(2) ? dice(5 * SIM_MS) : dice(300000);
+        if (often(2)) {
+            p->slow_point = slow_points[dice(8)];
+            p->slow_one_in = p->slow_point == SCHED_LOCK || p->slow_point == SCHED_UNLOCK || p->slow_point == SCHED_CAPTURE ? 20000 : 8;
+            p->slow_ns = dice(4 * SIM_MS);
+        }
     } else {
         p->sync_ns = dice(50000);
     }
-    p->patience_ns = 60 * SIM_MS + 60 * (p->stall_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
+    press(p);
+    uint64_t turns = p->ring_size == 64u << 10 ? 8 : 1; /* such a ring has room for one large bound at a time, in no order */
+    p->patience_ns = turns * 60 * SIM_MS + turns * 60 * (p->stall_ns + p->slow_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
 }
 
 /* ---- the server around the workers ---- */
@@ -139,6 +182,7 @@ static void *live(void *last)
 static void run_life(bool last)
 {
     uint64_t cut_at = last || often(4) ? 0 : 1 + dice(UINT64_C(1) << (3 + dice(9)));
+    sim.cut_behind_snapshot = cut_at && sim.plan.save_one_in && often(2) ? 1 + (unsigned)dice(4) : 0;
     sim.crash = often(4);
     sim.engine = NULL;
     sim_world_begin();
@@ -164,7 +208,7 @@ static void run_seed(void)
     check_start();
     sim_trace("%u workers, %u clients, %u bursts, %u keys, %s%s%s%s%s%s, gaps %llu and %llu", sim.plan.workers, sim.plan.clients,
               sim.plan.bursts, sim.plan.keys, sim.plan.interval ? "interval" : "commit", sim.plan.large ? ", large values" : "",
-              sim.plan.faults ? ", faults" : "", sim.plan.stall_ns ? ", stalls" : "", sim.plan.saves ? ", snapshots" : "",
+              sim.plan.faults ? ", faults" : "", sim.plan.stall_ns ? ", stalls" : "", sim.plan.save_one_in ? ", snapshots" : "",
               sim.plan.hangups ? ", hang-ups" : "", (unsigned long long)sim.plan.gap_named, (unsigned long long)sim.plan.gap_atomic);
     for (unsigned life = 0; life <= sim.plan.lives; life++)
         run_life(life == sim.plan.lives);

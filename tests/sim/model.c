@@ -112,11 +112,18 @@ void model_remove(struct model *m, unsigned db, unsigned key)
     m->touched[db][key] = m->index;
 }
 
+void model_sees(struct model *m, unsigned db, unsigned key)
+{
+    uint64_t touched = m->touched[db][key], mapped = m->mapped[db], last = touched > mapped ? touched : mapped;
+    m->seen = last > m->seen ? last : m->seen;
+}
+
 /* The value as the operation sees it; one that has expired is gone. */
 static struct value *look(struct model *m, unsigned db, unsigned key)
 {
     static struct value nothing;
     struct value *v = &m->values[db][key];
+    model_sees(m, db, key);
     if (model_is_expired(m, db, key)) {
         if (!m->may_write)
             return &nothing;
@@ -435,8 +442,9 @@ static void run_move(struct run *r)
         say(r, "-ERR source and destination objects are the same");
         return;
     }
-    struct value *v = at(r, 1);
-    if (v->kind == VALUE_NONE || look(r->m, db, key)->kind != VALUE_NONE) {
+    bool taken = look(r->m, db, key)->kind != VALUE_NONE;
+    struct value *v = taken ? NULL : at(r, 1);
+    if (taken || v->kind == VALUE_NONE) {
         say(r, ":0");
         return;
     }
@@ -480,18 +488,23 @@ static void run_swapdb(struct run *r)
     say(r, "+OK");
 }
 
+static void run_watch(struct run *r)
+{
+    for (size_t i = 1; i < r->argc; i++)
+        (void)at(r, i); /* an expired one goes */
+    say(r, "+OK");
+}
+
 /* ---- the door ---- */
 
-enum key_words { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_ALL, KEYS_PAIRS };
-
-static const struct { const char *name; void (*run)(struct run *r); enum key_words keys; } rows[] = {
-    {"GET", run_get, KEYS_ONE}, {"SET", run_set, KEYS_ONE}, {"MGET", run_mget, KEYS_ALL}, {"MSET", run_mset, KEYS_PAIRS},
-    {"APPEND", run_append, KEYS_ONE}, {"INCR", run_incr, KEYS_ONE}, {"GETDEL", run_getdel, KEYS_ONE},
-    {"HSET", run_hset, KEYS_ONE}, {"HDEL", run_hdel, KEYS_ONE}, {"HMGET", run_hmget, KEYS_ONE},
-    {"DEL", run_del, KEYS_ALL}, {"EXISTS", run_exists, KEYS_ALL}, {"PEXPIRE", run_pexpire, KEYS_ONE},
-    {"PERSIST", run_persist, KEYS_ONE}, {"PEXPIRETIME", run_pexpiretime, KEYS_ONE}, {"RENAME", run_rename, KEYS_TWO},
-    {"MOVE", run_move, KEYS_ONE}, {"FLUSHDB", run_flushdb, KEYS_NONE}, {"SWAPDB", run_swapdb, KEYS_NONE},
-    {"WATCH", NULL, KEYS_ALL},
+static const struct { const char *name; void (*run)(struct run *r); } rows[] = {
+    {"GET", run_get}, {"SET", run_set}, {"MGET", run_mget}, {"MSET", run_mset},
+    {"APPEND", run_append}, {"INCR", run_incr}, {"GETDEL", run_getdel},
+    {"HSET", run_hset}, {"HDEL", run_hdel}, {"HMGET", run_hmget},
+    {"DEL", run_del}, {"EXISTS", run_exists}, {"PEXPIRE", run_pexpire},
+    {"PERSIST", run_persist}, {"PEXPIRETIME", run_pexpiretime}, {"RENAME", run_rename},
+    {"MOVE", run_move}, {"FLUSHDB", run_flushdb}, {"SWAPDB", run_swapdb},
+    {"WATCH", run_watch},
 };
 
 static int row_of(bytes name)
@@ -509,29 +522,6 @@ bool model_run(struct model *m, unsigned db, const bytes *argv, size_t argc, str
     int row = row_of(argv[0]);
     if (row < 0)
         return false;
-    if (rows[row].run) {
-        rows[row].run(&r);
-        return true;
-    }
-    for (size_t i = 1; i < argc; i++) /* WATCH: looks at its keys, so that the expired ones go */
-        (void)at(&r, i);
-    say(&r, "+OK");
+    rows[row].run(&r);
     return true;
-}
-
-size_t model_keys(unsigned db, const bytes *argv, size_t argc, unsigned *dbs, unsigned *keys)
-{
-    int row = row_of(argv[0]);
-    enum key_words kind = row < 0 ? KEYS_NONE : rows[row].keys;
-    size_t last = kind == KEYS_NONE ? 0 : kind == KEYS_ONE ? 1 : kind == KEYS_TWO ? 2 : argc - 1, count = 0;
-    for (size_t i = 1; i <= last && i < argc && count < 15; i += kind == KEYS_PAIRS ? 2 : 1) {
-        dbs[count] = db;
-        keys[count++] = (unsigned)model_key(argv[i]);
-    }
-    if (count && bytes_is_word(argv[0], "MOVE")) {
-        dbs[count] = (unsigned)number_of(argv[2]);
-        keys[count] = keys[count - 1];
-        count++;
-    }
-    return count;
 }

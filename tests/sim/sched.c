@@ -30,6 +30,7 @@
 #ifdef SIM_ASAN
 void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
+void __asan_unpoison_memory_region(const volatile void *start, size_t size);
 #endif
 
 #define STACK_SIZE ((size_t)256 << 10)
@@ -310,6 +311,9 @@ os_thread sim_spawn(const char *name, void *(*run)(void *), void *context)
     hf_assert(stack != MAP_FAILED && mprotect(stack, STACK_GUARD, PROT_NONE) == 0);
     t->stack = stack + STACK_GUARD;
     t->stack_size = STACK_SIZE;
+#ifdef SIM_ASAN
+    __asan_unpoison_memory_region(t->stack, STACK_SIZE); /* a dead coroutine had its stack here */
+#endif
     t->run = run;
     t->context = context;
     t->weight = sim_chance(DICE_SCHED, 4) ? 1 + (unsigned)sim_random(DICE_SCHED, WEIGHT_MAX) : WEIGHT_MAX; /* some are slow */
@@ -367,6 +371,10 @@ void os_sched_point(enum sched_point point)
     if (!sched.running || sched.current->world == 0)
         return;
     sim.now += point == SCHED_SPIN ? SPIN_NS : POINT_NS;
+    if ((int)point == sim.plan.slow_point && sim_chance(DICE_SCHED, sim.plan.slow_one_in)) {
+        sim_sleep(sim_random(DICE_SCHED, sim.plan.slow_ns));
+        return;
+    }
     bool atomic = point == SCHED_ATOMIC;
     if (point != SCHED_SPIN && !counts_down(atomic ? &sched.left_atomic : &sched.left_named,
                                             atomic ? sim.plan.gap_atomic : sim.plan.gap_named))

@@ -33,7 +33,10 @@ struct plan {
     unsigned workers, clients, bursts, keys, databases, lives;
     bool interval;                  /* durability */
     bool large;                     /* some values above 64 KiB */
-    bool deadlines, gates, hangups, saves, faults, clock_steps;
+    bool deadlines, hangups, faults, clock_steps;
+    unsigned gate_share;            /* percent of the commands that run alone or change the database */
+    unsigned watch_share;           /* percent of the bursts that are transactions with WATCH */
+    unsigned save_one_in;           /* bursts with a BGSAVE; 0: none */
     size_t ring_size;
     uint64_t segment_size;
     uint32_t interval_ms;
@@ -42,6 +45,9 @@ struct plan {
     uint64_t gap_named, gap_atomic;
     uint64_t stall_ns;              /* longest pause of a coroutine; 0: none */
     unsigned stall_one_in;
+    int slow_point;                 /* enum sched_point where the thread is often lost for long; -1: none */
+    unsigned slow_one_in;
+    uint64_t slow_ns;
     uint64_t write_ns, sync_ns;     /* longest latencies */
 };
 
@@ -54,7 +60,7 @@ struct sim {
     uint64_t digest;                /* of the schedule: two runs of a seed agree */
     unsigned world;
     struct engine *engine;          /* of this world; NULL while it opens */
-    bool cut;                       /* the world ended by a power cut or a crash */
+    unsigned cut_behind_snapshot;   /* 1..: the cut comes so many changes after a snapshot gets its name */
     bool crash;                     /* a crash of the process only: the page cache stays */
     uint64_t durable_at_end;        /* what the log claimed when the world ended */
 };
@@ -147,6 +153,8 @@ struct op {
     char *reply;
     size_t reply_size;
     uint64_t reply_end;                 /* in the connection's stream of replies */
+    struct op *unsent;                  /* the connection's next one with a reply to be sent */
+    uint64_t safe_lsn;                  /* when its last byte left: what the log called safe; 0: has not left */
     /* its log record, if it made one */
     bool wrote;
     uint64_t lsn, time_ms, index;       /* index: 1 for the first record of the world */
@@ -168,6 +176,7 @@ struct peer_record {                    /* a connection, for the history */
     struct wire *wire;
     uint64_t issued, executed, sent;    /* commands, commands, bytes */
     struct buf stream;                  /* replies in the order in which they were made */
+    struct op *unsent, *unsent_last;
     /* session as the check walks it */
     unsigned db;
     bool in_multi, aborted;
@@ -199,6 +208,7 @@ struct model {
     uint64_t touched[SIM_DBS_MAX][SIM_KEYS_MAX]; /* record that changed it last, 0: none of this world */
     uint64_t mapped[SIM_DBS_MAX];                /* record that swapped or flushed it last */
     uint64_t index;
+    uint64_t seen;                       /* the newest record that the operation has looked at */
     uint64_t now_ms;
     bool may_write, wrote;               /* an operation that would write although it may not: wrote is set, nothing changes */
 };
@@ -210,8 +220,7 @@ bool model_run(struct model *m, unsigned db, const bytes *argv, size_t argc, str
 void model_remove(struct model *m, unsigned db, unsigned key);
 bool model_is_expired(const struct model *m, unsigned db, unsigned key); /* there, but its deadline has passed */
 int model_key(bytes name);               /* -1: not of ours */
-/* Keys that the words name, with their databases; at most 16. */
-size_t model_keys(unsigned db, const bytes *argv, size_t argc, unsigned *dbs, unsigned *keys);
+void model_sees(struct model *m, unsigned db, unsigned key);
 
 /* ---- check.c ---- */
 
