@@ -93,6 +93,13 @@ static status write_whole(struct call *c, size_t key, bytes value)
     return string_set(c->txn, call_key(c, key), value, &(struct set_options){.raw = true, .keep_deadline = true}, &result);
 }
 
+/* The byte that tells that the count is out of date, as it stands already: a change for those who watch the key. */
+static status write_same(struct call *c, size_t key, bytes value)
+{
+    size_t size;
+    return string_set_range(c->txn, call_key(c, key), HLL_HEADER_SIZE - 1, bytes_of(value.data + HLL_HEADER_SIZE - 1, 1), &size);
+}
+
 static status write_back(struct call *c, size_t key, const struct working *w)
 {
     struct difference ranges[RANGES_MAX + 1];
@@ -103,6 +110,8 @@ static status write_back(struct call *c, size_t key, const struct working *w)
         count = differences(w->before.view, after, ranges);
     if (count > RANGES_MAX)
         return write_whole(c, key, after);
+    if (count == 0)
+        return write_same(c, key, after);
     for (size_t i = 0; i < count && s == HF_OK; i++)
         s = string_set_range(c->txn, call_key(c, key), ranges[i].from,
                              bytes_of(after.data + ranges[i].from, ranges[i].to - ranges[i].from), &size);
@@ -124,7 +133,7 @@ void cmd_pfadd(struct call *c)
         hll_forget_count(&w.value);
     if (result == HLL_DAMAGED) {
         refuse_damaged(c);
-    } else if (!arg_refused(c, write_back(c, 0, &w))) {
+    } else if (!changed || !arg_refused(c, write_back(c, 0, &w))) {
         if (changed)
             txn_event(c->txn, call_key(c, 0), EVENT_STRING, "pfadd");
         reply_int(c->reply, changed);
@@ -242,6 +251,8 @@ static void reply_runs(struct call *c, bytes value)
         else
             buf_printf(&text, "%c:%u ", run.size == 2 ? 'Z' : 'z', run.length);
     }
+    if (offset < value.size) /* half a code: Redis takes a 0 for the other half */
+        buf_printf(&text, "Z:%u ", ((value.data[offset] & 63u) << 8) + 1);
     reply_bulk(c->reply, bytes_of(text.data, text.size ? text.size - 1 : 0));
     buf_release(&text);
 }
