@@ -247,6 +247,8 @@ static _Thread_local int64_t r9_result;
 
 static void deliver(void *context, const struct event *first, uint64_t lsn)
 {
+    if (lsn / 8 % 4 == 0)
+        sched_yield(); /* whoever waits for the lock would overtake us here, if it were free */
     for (const struct event *e = first; e; e = e->next) {
         size_t at = atomic_fetch_add(&delivery_count, 1);
         hf_assert(at < sizeof(deliveries) / sizeof(deliveries[0]) && strcmp(e->name, "incrby") == 0);
