@@ -247,6 +247,8 @@ static _Thread_local int64_t r9_result;
 
 static void deliver(const struct event *e, uint64_t lsn)
 {
+    if (lsn / 8 % 4 == 0)
+        sched_yield(); /* whoever waits for the lock would overtake us here, if it were free */
     size_t at = atomic_fetch_add(&delivery_count, 1);
     hf_assert(at < sizeof(deliveries) / sizeof(deliveries[0]) && strcmp(e->name, "incrby") == 0);
     deliveries[at] = (struct delivered){(char)e->key.data[0], lsn, r9_result};
