@@ -377,6 +377,7 @@ def main():
     parser.add_argument("--mode", choices=["commit", "interval"], default="commit")
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--progress", type=int, default=0, help="a line after so many rounds")
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
     chooser = random.Random(arguments.seed)
@@ -402,6 +403,9 @@ def main():
         lost += len(round_lost)
         half += len(round_half)
         done += 1
+        if arguments.progress and done % arguments.progress == 0:
+            print("kill9: %s, %d rounds, %d acknowledged, %d lost, %d half, %.0f s" % (
+                arguments.mode, done, acknowledged, lost, half, time.monotonic() - began), flush=True)
         if complaints:
             print("kill9: round %d, directory %s" % (round_number, server.directory))
             print("\n".join("  " + complaint for complaint in complaints[:20]))

@@ -158,6 +158,7 @@ def main():
     parser.add_argument("--epoch", type=int, help="run this epoch alone")
     parser.add_argument("--skip", default="", help="commands to leave out, with commas")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--progress", type=int, default=0, help="a line after so many commands")
     parser.add_argument("--keep-going", action="store_true", help="report a mismatch of each epoch, then go on")
     arguments = parser.parse_args()
     skip = {name.encode().upper() for name in arguments.skip.split(",") if name} | DIFFERENCES
@@ -175,6 +176,9 @@ def main():
                 failures += 1
                 if not arguments.keep_going:
                     break
+            if arguments.progress and done // arguments.progress != (done + len(steps)) // arguments.progress:
+                print("oracle: %d commands, %d mismatches, %.0f s" % (done + len(steps), failures, time.monotonic() - began),
+                      flush=True)
             done += len(steps)
     finally:
         pair.stop()

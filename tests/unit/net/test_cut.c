@@ -166,6 +166,8 @@ static void many(enum durability durability, bool crash, uint64_t cuts)
     static struct round r;
     memset(&r, 0, sizeof(r));
     for (; done < cuts; done += CUTS_IN_A_ROW, seed++) {
+        if (done && done % 250 == 0)
+            print_message("%llu cuts\n", (unsigned long long)done);
         if (!round_of_cuts(&r, seed, durability, crash, false)) {
             print_error("seed %llu: %s\n", (unsigned long long)seed, r.detail);
             failures++;

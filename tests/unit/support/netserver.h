@@ -24,6 +24,7 @@
 
 #define NETSERVER __attribute__((unused)) static
 #define REPLY_SECONDS 20
+#define CLIENT_INPUT 65536
 
 struct netserver {
     struct engine_config config; /* dir, durability, sizes: the test's; the rest is filled in */
@@ -93,7 +94,7 @@ NETSERVER void client_open(struct client *c, uint16_t port)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
     struct timeval patience = {.tv_sec = REPLY_SECONDS};
     int one = 1;
-    *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .in = malloc(CLIENT_INPUT), .capacity = CLIENT_INPUT};
     hf_assert(c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof(a)) == 0);
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
@@ -164,10 +165,11 @@ NETSERVER bool client_more(struct client *c)
     if (c->at > 0 && c->at == c->size)
         c->at = c->size = 0;
     if (c->capacity - c->size < 4096) {
-        memmove(c->in, c->in + c->at, c->size - c->at);
+        if (c->at)
+            memmove(c->in, c->in + c->at, c->size - c->at);
         c->size -= c->at;
         c->at = 0;
-        c->capacity = c->capacity * 2 + 65536;
+        c->capacity *= 2;
         c->in = realloc(c->in, c->capacity);
         hf_assert(c->in);
     }
