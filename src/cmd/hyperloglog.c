@@ -46,11 +46,9 @@ static bool view_to_change(struct call *c, size_t key, struct text *text)
     return view_value(c, key, text) && (!text->found || !arg_refused(c, string_grow(c->txn, call_key(c, key), 0, &grew)));
 }
 
-/* A copy to change; release it. One larger than any valid one is damaged, and not copied. */
-static bool working_begin(struct call *c, size_t key, struct working *w)
+/* A copy of w->before to change; release it. One larger than any valid one is damaged, and not copied. */
+static bool working_copy(struct call *c, struct working *w)
 {
-    if (!view_to_change(c, key, &w->before))
-        return false;
     if (w->before.found && w->before.view.size > HLL_SPARSE_SIZE_MAX)
         return refuse_damaged(c);
     buf_init(&w->value, HLL_SPARSE_SIZE_MAX * 2);
@@ -60,6 +58,11 @@ static bool working_begin(struct call *c, size_t key, struct working *w)
     else
         hll_make(&w->value);
     return true;
+}
+
+static bool working_begin(struct call *c, size_t key, struct working *w)
+{
+    return view_to_change(c, key, &w->before) && working_copy(c, w);
 }
 
 struct difference { size_t from, to; };
@@ -121,11 +124,20 @@ static status write_back(struct call *c, size_t key, const struct working *w)
 void cmd_pfadd(struct call *c)
 {
     struct working w;
-    if (!working_begin(c, 0, &w))
+    size_t first = 2;
+    if (!view_to_change(c, 0, &w.before))
+        return;
+    while (w.before.found && first < c->argc && hll_has_surely(w.before.view, c->argv[first]))
+        first++;
+    if (w.before.found && first == c->argc) { /* the usual end of adding to a full one: no copy */
+        reply_int(c->reply, 0);
+        return;
+    }
+    if (!working_copy(c, &w))
         return;
     bool changed = !w.before.found;
     enum hll_result result = HLL_SAME;
-    for (size_t i = 2; i < c->argc && result != HLL_DAMAGED; i++) {
+    for (size_t i = first; i < c->argc && result != HLL_DAMAGED; i++) {
         result = hll_add(&w.value, c->argv[i]);
         changed |= result == HLL_CHANGED;
     }
