@@ -58,8 +58,10 @@ static struct command debug_rows[] = {
     END_OF_ROWS};
 
 static struct command rows[] = {
+#include "cmd/bitmap.def"
 #include "cmd/connection.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/keys.def"
 #include "cmd/list.def"
 #include "cmd/publish.def"

@@ -6,11 +6,13 @@
 
 #define COMMAND(word, function, ...) command_handler function;
 #define CONTAINER(word, ...)
+#include "cmd/bitmap.def"
 #include "cmd/client.def"
 #include "cmd/config.def"
 #include "cmd/connection.def"
 #include "cmd/debug.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/introspect.def"
 #include "cmd/function.def"
 #include "cmd/keys.def"

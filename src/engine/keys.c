@@ -8,7 +8,7 @@ static const char *encoding_name(const struct entry *e)
 {
     switch (entry_encoding(e)) {
     case ENC_INT:
-        return "int";
+        return e->fields & FIELD_RAW ? "raw" : "int";
     case ENC_OBJECT:
         return type_ops_of((int)entry_type(e))->encoding(entry_pointer(e));
     case ENC_BYTES:

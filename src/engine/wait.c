@@ -96,7 +96,7 @@ bool waiter_try_withdraw(struct waiter *w)
         if (waiting != WAIT_CLAIMED)
             return false;
         os_sched_point(SCHED_LOCK);
-        sched_yield(); /* a changer is running it, for microseconds */
+        thread_yield(); /* a changer is running it, for microseconds */
     }
 }
 

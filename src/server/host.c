@@ -14,6 +14,7 @@
 #include "server/logline.h"
 #include "server/server.h"
 #include "types/hash.h"
+#include "types/hyperloglog.h"
 #include "types/set.h"
 #include "types/zset.h"
 
@@ -64,6 +65,7 @@ static void apply(enum setting id)
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_HLL_SPARSE: __atomic_store_n(&hll_sparse_bytes_max, (uint64_t)number, __ATOMIC_RELAXED); break;
     case SETTING_ZSET_ENTRIES: __atomic_store_n(&zset_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_ZSET_VALUE: __atomic_store_n(&zset_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_INTS: __atomic_store_n(&set_limits.ints_max, small, __ATOMIC_RELAXED); break;

@@ -68,16 +68,46 @@ static sigset_t end_signals(void)
     return set;
 }
 
+/* The process that was called waits for the one in the background: a byte 0, or the text of an error. */
+static int told_at = -1;
+
+static _Noreturn void wait_for_child(int told)
+{
+    char text[CONFIG_ERROR_SIZE * 2] = "";
+    size_t size = 0;
+    ssize_t got;
+    while (size < sizeof(text) - 1 && ((got = read(told, text + size, sizeof(text) - 1 - size)) > 0 || (got < 0 && errno == EINTR)))
+        size += got > 0 ? (size_t)got : 0;
+    if (size == 1 && text[0] == 0)
+        _exit(EXIT_SUCCESS);
+    fprintf(stderr, "holdfast: %s\n", size ? text : "the process in the background ended before it was ready; see its log");
+    _exit(EXIT_FAILURE);
+}
+
+void start_tell(const char *error)
+{
+    if (told_at < 0)
+        return;
+    ssize_t put = write(told_at, error ? error : "", error ? strlen(error) : 1);
+    (void)put; /* nobody waits any more */
+    close(told_at);
+    told_at = -1;
+}
+
 static bool go_to_background(char *error, size_t size)
 {
+    int ends[2];
     fflush(NULL);
-    pid_t child = fork();
+    pid_t child = pipe2(ends, O_CLOEXEC) < 0 ? -1 : fork();
     if (child < 0) {
         snprintf(error, size, "cannot go to the background: %s", strerror(errno));
         return false;
     }
+    close(ends[child > 0]);
     if (child > 0)
-        _exit(0);
+        wait_for_child(ends[0]);
+    told_at = ends[1];
+    signal(SIGPIPE, SIG_IGN);
     setsid();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {

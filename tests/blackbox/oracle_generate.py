@@ -10,6 +10,8 @@ Time:   replies must not depend on the speed of the run, so a deadline lies eith
 """
 import random
 
+from oracle_generate_bits import BIT_KEYS, BitCommands
+from oracle_generate_hll import HLL_KEYS, HllCommands
 from oracle_generate_sets import SET_KEYS, SetCommands
 from oracle_generate_zsets import ZSET_KEYS, ZsetCommands
 
@@ -38,7 +40,7 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator(SetCommands, ZsetCommands):
+class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -51,7 +53,7 @@ class Generator(SetCommands, ZsetCommands):
         return self.random.choice(items)
 
     def key(self):
-        return self.pick(KEYS + LIST_KEYS + SET_KEYS + ZSET_KEYS)
+        return self.pick(KEYS + LIST_KEYS + SET_KEYS + BIT_KEYS + HLL_KEYS + ZSET_KEYS)
 
     def hash_key(self):
         """Mostly the keys that hold hashes, else any: wrong types must appear, not rule."""
@@ -371,7 +373,8 @@ class Generator(SetCommands, ZsetCommands):
         words = self.well_formed()
         if words[0].upper() in (b"FLUSHALL", b"FLUSHDB", b"SWAPDB"):
             return [words[0], b"nonsense"]
-        if words[0] in (b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP"):
+        if words[0] in (b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP",
+                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"):  # a number would be a time or a count without end
             return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [b"nonsense"]
         if words[0] in (b"ZRANK", b"ZREVRANK"): # a further word is WITHSCORE's place since 7.2
             return words[:self.random.randint(1, len(words))]
@@ -379,7 +382,7 @@ class Generator(SetCommands, ZsetCommands):
 
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
               (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
-              (30, "sets"), (44, "zsets"),
+              (30, "sets"), (24, "bits"), (12, "hll"), (44, "zsets"),
               (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]

@@ -76,6 +76,12 @@ static void walk_session(struct op *op)
         op->watches = p->watches;
         op->watch_count = p->watch_count;
         end_transaction(p);
+    } else if (bytes_is_word(name, "RESET")) {
+        end_transaction(p);
+        p->db = 0;
+        op->done = true;
+    } else if (bytes_is_word(name, "QUIT")) {
+        op->done = true;
     } else if (p->in_multi) {
         bool queued = op->end == UINT64_MAX || (op->reply_size == 9 && memcmp(op->reply, "+QUEUED\r\n", 9) == 0);
         if (!queued && !(refused(op) && sim.plan.faults))
@@ -90,7 +96,7 @@ static void walk_session(struct op *op)
         op->done = true;
     } else if (bytes_is_word(name, "WATCH")) {
         p->watches = with(p->watches, &p->watch_count, op);
-    } else if (bytes_is_word(name, "BGSAVE")) {
+    } else if (bytes_is_word(name, "BGSAVE") || bytes_is_word(name, "SAVE")) {
         op->done = true;
     }
 }
@@ -406,6 +412,21 @@ void check_world(void)
               (unsigned long long)check.keep);
 }
 
+/* `interval`: what left and was lost all the same was made within the window. */
+static void check_window(uint64_t survived)
+{
+    const struct plan *p = &sim.plan;
+    uint64_t slack = 5 * SIM_MS + 20 * (p->stall_ns + p->slow_ns + p->sync_ns + p->write_ns), first = 0;
+    for (uint64_t i = survived + 1; i <= check.record_count && !p->faults; i++) {
+        const struct op *op = check.records[i];
+        if (!op_released(op))
+            continue;
+        first = first ? first : op->made_at;
+        if (op->made_at > first + p->interval_ms * SIM_MS + slack)
+            fail_op(op, "this reply left although older ones were not yet fsynced for longer than the interval", BYTES(""));
+    }
+}
+
 void check_opened(struct engine *e)
 {
     uint64_t end = log_tail(e->log), survived = records_below(end);
@@ -416,6 +437,7 @@ void check_opened(struct engine *e)
         sim_fail("the log ends at lsn %llu after recovery: %llu records, but %llu were shown or called durable", (unsigned long long)end,
                  (unsigned long long)survived, (unsigned long long)check.keep);
     }
+    check_window(survived);
     for (uint64_t i = 1; i <= survived; i++)
         model_apply(&check.base, check.records[i], false);
     forget_records(&check.base);

@@ -258,8 +258,8 @@ static void no_reply(const struct client *c)
     sim_fail("a reply is owed since %.1f ms", (double)sim.plan.patience_ns / 1e6);
 }
 
-/* Until at most `left` commands are owed their replies. */
-static void await(struct client *c, uint64_t left)
+/* Until at most `left` commands are owed their replies. False: the server is stopping and has closed. */
+static bool await(struct client *c, uint64_t left)
 {
     uint64_t seen = c->peer->executed, since = sim.now;
     for (;;) {
@@ -269,8 +269,10 @@ static void await(struct client *c, uint64_t left)
             seen = c->peer->executed;
             since = sim.now;
         }
+        if (sim.stopping && (c->wire->server_closed || !c->wire->accepted))
+            return false;
         if (!owed(c, left))
-            return;
+            return true;
         if (c->wire->server_closed)
             sim_fail("the server closed connection %u", c->peer->number);
         if (sim.now - since >= sim.plan.patience_ns)
@@ -300,7 +302,8 @@ static bool burst(struct client *c)
         put_watch(c);
         if (dice(2)) { /* somebody else's turn before the transaction */
             send_out(c);
-            await(c, 0);
+            if (!await(c, 0))
+                return false;
             sim_sleep(dice(sim.plan.think_ns + 1));
             if (sim.plan.hangups && dice(3) == 0)
                 return false;
@@ -310,9 +313,30 @@ static bool burst(struct client *c)
         put_transaction(c);
     }
     if (sim.plan.save_one_in && dice(sim.plan.save_one_in) == 0)
-        put_line(c, "BGSAVE", NULL);
+        put_line(c, dice(6) ? "BGSAVE" : "SAVE", NULL);
+    if (sim.plan.hangups && dice(24) == 0) {
+        put_line(c, "RESET", NULL);
+        c->db = 0;
+    }
     send_out(c);
     return !sim.plan.hangups || dice(16) > 0;
+}
+
+/* QUIT: answered, then closed by the server. */
+static void say_goodbye(struct client *c)
+{
+    uint64_t since = sim.now;
+    put_line(c, "QUIT", NULL);
+    send_out(c);
+    while (!c->wire->server_closed && !sim.stopping) {
+        c->taken += wire_take(c->wire);
+        if (sim.now - since >= sim.plan.patience_ns && !disk_faulty())
+            no_reply(c);
+        sim_block(c->wire, sim.plan.patience_ns / 8);
+    }
+    c->taken += wire_take(c->wire);
+    if (owed(c, 0) && !sim.stopping)
+        sim_fail("QUIT closed connection %u before all replies", c->peer->number);
 }
 
 void *client_main(void *number)
@@ -320,9 +344,12 @@ void *client_main(void *number)
     struct client c = {.number = (unsigned)(uintptr_t)number};
     buf_init(&c.out, SIZE_MAX);
     connect_client(&c);
-    for (unsigned i = 0; i < sim.plan.bursts; i++) {
+    for (unsigned i = 0; i < sim.plan.bursts && !sim.stopping; i++) {
         if (burst(&c)) {
             await(&c, dice(3) ? 0 : OWED_MAX);
+        } else if (dice(3) == 0) {
+            say_goodbye(&c);
+            connect_client(&c);
         } else {
             sim_sleep(dice(4) ? dice(sim.plan.think_ns + 1) : 0);
             wire_close(c.wire);

@@ -199,6 +199,7 @@ enum exec_result __wrap_exec_run(struct exec *x, struct session *s, struct parse
     buf_append(&peer->stream, op->reply, op->reply_size);
     op->reply_end = peer->stream.size;
     op->end = history_moment();
+    op->made_at = sim.now;
     if (op->reply_size)
         will_be_sent(peer, op);
     peer->executed++;

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define SEED_SECONDS 120
-#define PROOF_SEEDS 400
+#define PROOF_SEEDS 600
 
 static uint64_t dice(uint64_t below) { return sim_random(DICE_PLAN, below); }
 static bool often(uint64_t one_in) { return dice(one_in) == 0; }
@@ -29,10 +29,14 @@ static bool often(uint64_t one_in) { return dice(one_in) == 0; }
 /* Some seeds press one thing hard. */
 static void press(struct plan *p)
 {
-    switch (dice(10)) {
-    case 0: /* whole databases come and go while snapshots are taken */
-        p->gate_share = 40;
-        p->save_one_in = 1;
+    unsigned what = (unsigned)dice(10);
+    switch (what) {
+    case 0: /* whole databases come and go while snapshots are taken, or while others have much to do */
+    case 1:
+        p->gate_share = what ? 15 : 40;
+        p->save_one_in = what ? 0 : 1;
+        p->workers = 2 + (unsigned)dice(3);
+        p->clients = 4 + (unsigned)dice(5);
         p->databases = 2;
         p->slow_point = SCHED_GATE;
         p->slow_one_in = 4;
@@ -41,7 +45,7 @@ static void press(struct plan *p)
         p->sync_ns = 10000;
         p->faults = false;
         break;
-    case 1: /* WATCH, and connections that end */
+    case 2: /* WATCH, and connections that end */
         p->watch_share = 60;
         p->gate_share = 25;
         p->hangups = true;
@@ -49,7 +53,7 @@ static void press(struct plan *p)
         p->keys = 2 + (unsigned)dice(3);
         p->gap_named = p->gap_atomic = 1 + dice(3);
         break;
-    case 2: /* the log has no room: credit */
+    case 3: /* the log has no room: credit */
         p->large = true;
         p->ring_size = 64u << 10;
         p->clients = 8;
@@ -71,7 +75,7 @@ static void draw_plan(struct plan *p)
     *p = (struct plan){
         .workers = 1 + (unsigned)dice(4), .clients = 1 + (unsigned)dice(8), .bursts = 4 + (unsigned)dice(28),
         .keys = 2 + (unsigned)dice(SIM_KEYS_MAX - 1), .databases = 1 + (unsigned)dice(SIM_DBS_MAX), .lives = 2 + (unsigned)dice(3),
-        .interval = often(3), .large = often(6), .deadlines = !often(3), .hangups = often(3), .gate_share = often(3) ? 0 : often(3) ? 25 : 4,
+        .interval = often(3), .large = often(6), .deadlines = !often(3), .hangups = often(3), .stops = often(4), .gate_share = often(3) ? 0 : often(3) ? 25 : 4,
         .save_one_in = often(2) ? 0 : often(3) ? 3 : 24, .faults = often(6), .clock_steps = often(5),
         .ring_size = rings[dice(4)], .segment_size = segments[dice(4)], .interval_ms = 10 + (uint32_t)dice(40),
         .think_ns = dice(2) ? dice(3 * SIM_MS) : dice(100000),
@@ -93,14 +97,18 @@ static void draw_plan(struct plan *p)
     }
     press(p);
     uint64_t turns = p->ring_size == 64u << 10 ? 8 : 1; /* such a ring has room for one large bound at a time, in no order */
-    p->patience_ns = turns * 60 * SIM_MS + turns * 60 * (p->stall_ns + p->slow_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
+    /* pauses in one walk over all stripes, as FLUSHDB does it twice; several may stand in line */
+    uint64_t pauses = 60 + 100000 / (p->gap_atomic * p->stall_one_in + 1) + 30000 / (p->gap_named * p->stall_one_in + 1);
+    p->patience_ns = turns * 60 * SIM_MS + turns * pauses * p->stall_ns + turns * 60 * (p->slow_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
 }
 
 /* ---- the server around the workers ---- */
 
 static status start_snapshot(void) { return engine_snapshot_start(sim.engine); }
 
-static const struct host stub = {.snapshot_start = start_snapshot};
+static status take_snapshot(void) { return engine_snapshot_wait(sim.engine); }
+
+static const struct host stub = {.snapshot_start = start_snapshot, .snapshot_wait = take_snapshot};
 
 static void log_line(void *context, int level, const char *line)
 {
@@ -147,11 +155,18 @@ static void serve_clients(void)
         snprintf(name, sizeof(name), "client-%u", i);
         sim_spawn(name, client_main, (void *)(uintptr_t)i);
     }
+    if (sim.plan.stops && sim_chance(DICE_WORK, 2)) {
+        sim_sleep(sim_random(DICE_WORK, sim.plan.bursts * (sim.plan.think_ns + 50000)));
+        return; /* they are still at work */
+    }
     if (sim.plan.faults)
         disk_fault(1 + sim_random(DICE_DISK, 150), 1 + sim_random(DICE_DISK, 3), sim_chance(DICE_DISK, 3) ? -ENOSPC : -EIO,
                    sim_chance(DICE_DISK, 2));
-    while (!clients_done())
+    while (!clients_done()) {
         sim_sleep(SIM_MS / 4);
+        if (sim.plan.faults && !disk_faulty() && sim_chance(DICE_DISK, 400))
+            disk_fault(1 + sim_random(DICE_DISK, 30), 1 + sim_random(DICE_DISK, 6), -EIO, sim_chance(DICE_DISK, 2));
+    }
     for (unsigned tries = 0; disk_faulty() || log_state(engine_log(sim.engine)) != LOG_OK; tries++) {
         if (tries > 20000)
             sim_fail("the log does not heal");
@@ -168,10 +183,12 @@ static void *live(void *last)
         client_audit();
     if (!last) {
         serve_clients();
-        client_audit();
+        if (clients_done())
+            client_audit();
     }
-    if (sim_chance(DICE_WORK, 2)) {
-        net_stop(n, 100);
+    sim.stopping = !clients_done() || sim_chance(DICE_WORK, 2);
+    if (sim.stopping) {
+        net_stop(n, (unsigned)sim_random(DICE_WORK, 20));
         engine_close(e);
         sim.engine = NULL;
     }
@@ -185,6 +202,7 @@ static void run_life(bool last)
     sim.cut_behind_snapshot = cut_at && sim.plan.save_one_in && often(2) ? 1 + (unsigned)dice(4) : 0;
     sim.crash = often(4);
     sim.engine = NULL;
+    sim.stopping = false;
     sim_world_begin();
     wire_world_begin();
     net_forget();

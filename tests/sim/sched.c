@@ -393,7 +393,7 @@ void thread_yield(void)
 
 bool os_bug(enum os_bug bug)
 {
-    return sim.bug == bug && sched.running && sim_chance(DICE_SCHED, 4);
+    return sim.bug == bug && sched.running && (bug == BUG_GATE_ALONE || sim_chance(DICE_SCHED, 4));
 }
 
 void sim_futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us);

@@ -33,7 +33,7 @@ struct plan {
     unsigned workers, clients, bursts, keys, databases, lives;
     bool interval;                  /* durability */
     bool large;                     /* some values above 64 KiB */
-    bool deadlines, hangups, faults, clock_steps;
+    bool deadlines, hangups, stops, faults, clock_steps;
     unsigned gate_share;            /* percent of the commands that run alone or change the database */
     unsigned watch_share;           /* percent of the bursts that are transactions with WATCH */
     unsigned save_one_in;           /* bursts with a BGSAVE; 0: none */
@@ -60,6 +60,7 @@ struct sim {
     uint64_t digest;                /* of the schedule: two runs of a seed agree */
     unsigned world;
     struct engine *engine;          /* of this world; NULL while it opens */
+    bool stopping;                  /* the server closes connections */
     unsigned cut_behind_snapshot;   /* 1..: the cut comes so many changes after a snapshot gets its name */
     bool crash;                     /* a crash of the process only: the page cache stays */
     uint64_t durable_at_end;        /* what the log claimed when the world ended */
@@ -149,6 +150,7 @@ struct op {
     bytes *argv;
     size_t argc;
     uint64_t start, end;                /* moments; end UINT64_MAX: under way when the world ended */
+    uint64_t made_at;                   /* sim.now at its end */
     uint64_t now_low_ms, now_high_ms;   /* the batch's clock was in between */
     char *reply;
     size_t reply_size;

@@ -22,8 +22,9 @@
 
 enum end_kind { END_NONE, END_POLLER, END_WAKE, END_LISTENER, END_SOCKET };
 
-struct poller { struct wire *first; bool listens; void *listener_data, *wake_data; struct end *wake; };
+struct poller { bool listens; void *listener_data, *wake_data; struct end *wake; };
 
+/* One descriptor of ours. */
 struct end {
     enum end_kind kind;
     struct poller poller;

@@ -218,7 +218,7 @@ static void keys_stand_where_usage_names_them(void **state)
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
         bool names_key = strncmp(row->usage, "key", 3) == 0 || strncmp(row->usage, "source", 6) == 0 ||
-                         strncmp(row->usage, "destination", 11) == 0;
+                         strncmp(row->usage, "dest", 4) == 0;
         if (names_key != (row->keys.first == 1))
             fail_msg("%s: usage \"%s\", first key %d", row->name, row->usage, row->keys.first);
     }
