@@ -368,6 +368,8 @@ static void one_eio(uint64_t seed)
         if (seed % 2 && now_us() - begun > cut_after)
             rec_cut();
         log_stats(s.engine->log, &log);
+        if (!log.io_errors && rec_fault_is_spent()) /* the fsync of a spare took it */
+            rec_set_fault(REC_BIT(REC_FDATASYNC), NULL, 1, 1, -EIO);
         if (log.io_errors && log_state(s.engine->log) == LOG_OK && !healed)
             healed = now_us() - begun;
         assert_true(now_us() - begun < 10000000);
