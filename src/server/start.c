@@ -8,6 +8,7 @@
 
 #include "cmd/command.h"
 #include "os/os.h"
+#include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/words.h"
@@ -256,8 +257,10 @@ bool start_engine(char *error, size_t size)
     set_recovering(true);
     status s = engine_open(&config, &server.engine, detail, sizeof(detail));
     set_recovering(false);
-    if (s == HF_OK)
+    if (s == HF_OK) {
+        script_load_libraries(server.engine);
         return true;
+    }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));
     return false;
 }

@@ -742,6 +742,15 @@ REC void rec_set_fault(uint32_t calls, const char *path, uint64_t from, uint64_t
     pthread_mutex_unlock(&rec.lock);
 }
 
+/* All its calls have failed. */
+REC bool rec_fault_is_spent(void)
+{
+    pthread_mutex_lock(&rec.lock);
+    bool spent = rec.fault.hits == rec.fault.count;
+    pthread_mutex_unlock(&rec.lock);
+    return spent;
+}
+
 /* Ends the fault; returns how many calls it has failed. */
 REC uint64_t rec_clear_fault(void)
 {
