@@ -42,7 +42,7 @@ class Waiter(threading.Thread):
     def run(self):
         try:
             self.reply = self.client.execute_command(*self.words)
-        except redis.RedisError as error:
+        except Exception as error:  # pylint: disable=broad-except
             self.reply = error
         self.done_at = time.monotonic()
 
