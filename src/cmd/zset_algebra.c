@@ -166,9 +166,9 @@ static double weighted(const struct input *in, double score)
 static double aggregated(enum aggregate how, double a, double b)
 {
     if (how == MIN)
-        return a < b ? a : b;
+        return b < a ? b : a;
     if (how == MAX)
-        return a > b ? a : b;
+        return b > a ? b : a;
     double sum = a + b;
     return isnan(sum) ? 0 : sum; /* inf and -inf */
 }
@@ -201,7 +201,7 @@ static bool is_common(const struct algebra *a, struct scored *one)
             other = one->score;
         else if (!input_score(in, one->member, &other))
             return false;
-        score = aggregated(a->aggregate, score, weighted(in, other));
+        score = aggregated(a->aggregate, score, in->weight * other); /* 0 * inf comes out in the sum, as in Redis */
     }
     one->score = score;
     return true;
