@@ -28,7 +28,6 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
     hf_assert(worker < engine->config.workers);
     struct exec *x = mem_zalloc(sizeof(*x));
     x->engine = engine;
-    exec_multi_engine(engine);
     x->worker = worker;
     x->txn = txn_new(engine);
     x->housekeeping_txn = txn_new(engine);

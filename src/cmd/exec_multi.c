@@ -8,13 +8,6 @@
 #include "base/memory.h"
 #include "cmd/handlers.h"
 
-static struct engine *the_engine; /* session_unwatch has no exec at hand */
-
-void exec_multi_engine(struct engine *engine)
-{
-    the_engine = engine;
-}
-
 void multi_end(struct session *s)
 {
     s->in_multi = s->multi_aborted = false;
@@ -26,7 +19,7 @@ static void unwatch_locked(struct session *s)
 {
     while (s->watches) {
         struct watch *next = s->watches->sibling;
-        watch_remove_locked(the_engine, s->watches);
+        watch_remove_locked(s->watches);
         s->watches = next;
     }
     s->watch_count = 0;
@@ -37,10 +30,10 @@ void session_unwatch(struct session *s)
 {
     while (s->watches) {
         struct watch *w = s->watches;
-        struct stripe *stripe = &the_engine->store->stripes[w->stripe];
+        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
         s->watches = w->sibling;
         stripe_lock_wait(stripe);
-        watch_remove_locked(the_engine, w);
+        watch_remove_locked(w);
         stripe_unlock(stripe);
     }
     s->watch_count = 0;
@@ -111,7 +104,7 @@ void cmd_watch(struct call *c)
         if (is_watched(s, &c->keys[i]))
             continue;
         txn_find(c->txn, &c->keys[i], &spot); /* an expired key goes now: later it would look changed */
-        struct watch *w = watch_add_locked(the_engine, &c->keys[i], &s->watch_dirty);
+        struct watch *w = watch_add_locked(c->exec->engine, &c->keys[i], &s->watch_dirty);
         w->sibling = s->watches;
         s->watches = w;
         s->watch_count++;

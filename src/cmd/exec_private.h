@@ -48,7 +48,6 @@ size_t exec_words_size(const bytes *argv, size_t argc);
 status exec_log_refusal(const struct engine *e);
 
 /* exec_multi.c */
-void exec_multi_engine(struct engine *engine); /* once */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void multi_end(struct session *s); /* forgets the queue */
 enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);

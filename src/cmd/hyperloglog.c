@@ -46,11 +46,9 @@ static bool view_to_change(struct call *c, size_t key, struct text *text)
     return view_value(c, key, text) && (!text->found || !arg_refused(c, string_grow(c->txn, call_key(c, key), 0, &grew)));
 }
 
-/* A copy to change; release it. One larger than any valid one is damaged, and not copied. */
-static bool working_begin(struct call *c, size_t key, struct working *w)
+/* A copy of w->before to change; release it. One larger than any valid one is damaged, and not copied. */
+static bool working_copy(struct call *c, struct working *w)
 {
-    if (!view_to_change(c, key, &w->before))
-        return false;
     if (w->before.found && w->before.view.size > HLL_SPARSE_SIZE_MAX)
         return refuse_damaged(c);
     buf_init(&w->value, HLL_SPARSE_SIZE_MAX * 2);
@@ -60,6 +58,11 @@ static bool working_begin(struct call *c, size_t key, struct working *w)
     else
         hll_make(&w->value);
     return true;
+}
+
+static bool working_begin(struct call *c, size_t key, struct working *w)
+{
+    return view_to_change(c, key, &w->before) && working_copy(c, w);
 }
 
 struct difference { size_t from, to; };
@@ -93,6 +96,13 @@ static status write_whole(struct call *c, size_t key, bytes value)
     return string_set(c->txn, call_key(c, key), value, &(struct set_options){.raw = true, .keep_deadline = true}, &result);
 }
 
+/* The byte that tells that the count is out of date, as it stands already: a change for those who watch the key. */
+static status write_same(struct call *c, size_t key, bytes value)
+{
+    size_t size;
+    return string_set_range(c->txn, call_key(c, key), HLL_HEADER_SIZE - 1, bytes_of(value.data + HLL_HEADER_SIZE - 1, 1), &size);
+}
+
 static status write_back(struct call *c, size_t key, const struct working *w)
 {
     struct difference ranges[RANGES_MAX + 1];
@@ -103,6 +113,8 @@ static status write_back(struct call *c, size_t key, const struct working *w)
         count = differences(w->before.view, after, ranges);
     if (count > RANGES_MAX)
         return write_whole(c, key, after);
+    if (count == 0)
+        return write_same(c, key, after);
     for (size_t i = 0; i < count && s == HF_OK; i++)
         s = string_set_range(c->txn, call_key(c, key), ranges[i].from,
                              bytes_of(after.data + ranges[i].from, ranges[i].to - ranges[i].from), &size);
@@ -112,11 +124,20 @@ static status write_back(struct call *c, size_t key, const struct working *w)
 void cmd_pfadd(struct call *c)
 {
     struct working w;
-    if (!working_begin(c, 0, &w))
+    size_t first = 2;
+    if (!view_to_change(c, 0, &w.before))
+        return;
+    while (w.before.found && first < c->argc && hll_has_surely(w.before.view, c->argv[first]))
+        first++;
+    if (w.before.found && first == c->argc) { /* the usual end of adding to a full one: no copy */
+        reply_int(c->reply, 0);
+        return;
+    }
+    if (!working_copy(c, &w))
         return;
     bool changed = !w.before.found;
     enum hll_result result = HLL_SAME;
-    for (size_t i = 2; i < c->argc && result != HLL_DAMAGED; i++) {
+    for (size_t i = first; i < c->argc && result != HLL_DAMAGED; i++) {
         result = hll_add(&w.value, c->argv[i]);
         changed |= result == HLL_CHANGED;
     }
@@ -124,7 +145,7 @@ void cmd_pfadd(struct call *c)
         hll_forget_count(&w.value);
     if (result == HLL_DAMAGED) {
         refuse_damaged(c);
-    } else if (!arg_refused(c, write_back(c, 0, &w))) {
+    } else if (!changed || !arg_refused(c, write_back(c, 0, &w))) {
         if (changed)
             txn_event(c->txn, call_key(c, 0), EVENT_STRING, "pfadd");
         reply_int(c->reply, changed);
@@ -242,6 +263,8 @@ static void reply_runs(struct call *c, bytes value)
         else
             buf_printf(&text, "%c:%u ", run.size == 2 ? 'Z' : 'z', run.length);
     }
+    if (offset < value.size) /* half a code: Redis takes a 0 for the other half */
+        buf_printf(&text, "Z:%u ", ((value.data[offset] & 63u) << 8) + 1);
     reply_bulk(c->reply, bytes_of(text.data, text.size ? text.size - 1 : 0));
     buf_release(&text);
 }

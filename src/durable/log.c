@@ -9,8 +9,9 @@
  * Why a late reserver may use bytes freed after it took credit: the chain of
  * read-modify-writes on `tail` carries the acquire of whoever saw the freed bytes first.
  *
- * Credit also stands for disk: only what is prepared (the rest of the active segment, the spare)
- * counts, unless the file system has plenty; so a full disk is met before a command runs, not after.
+ * Credit also stands for disk: only what is prepared (the rest of the active segment, the spare) counts, or what
+ * is free when that is too little to prepare, unless the file system has plenty; so a full disk is met before a command
+ * runs, not after.
  *
  * Credit is charged at a quarter more than asked: a record of 33 bytes takes 40, and a
  * batch's bound does not say into how many records it falls. Bounds above half the

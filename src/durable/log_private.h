@@ -70,6 +70,7 @@ struct log {
     uint64_t mark_lsn;      /* the durable lsn that the file itself proclaims */
     uint64_t idle_since_us; /* the last fsync or write */
     bool has_plenty;        /* of free disk space, when last asked */
+    uint64_t left_bytes;    /* free then */
     uint64_t plenty_us, plenty_bytes; /* when that was: time, bytes_written */
 
     /* log thread */

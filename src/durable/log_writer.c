@@ -317,6 +317,7 @@ void log_limit_update(struct log *log)
 static void plenty_ask(struct log *log)
 {
     int64_t left = OS.disk_free(log->config.dir);
+    log->left_bytes = left < 0 ? 0 : (uint64_t)left;
     log->has_plenty = left < 0 || (uint64_t)left >= PLENTY_BYTES + 2 * log->config.segment_size;
     log->plenty_us = OS.monotonic_us();
     log->plenty_bytes = atomic_load(&log->bytes_written);
@@ -324,7 +325,7 @@ static void plenty_ask(struct log *log)
 
 static bool plenty_is_stale(const struct log *log)
 {
-    return log->plenty_us == 0 || OS.monotonic_us() - log->plenty_us >= PLENTY_EVERY_US ||
+    return !log->has_plenty || OS.monotonic_us() - log->plenty_us >= PLENTY_EVERY_US ||
            atomic_load(&log->bytes_written) - log->plenty_bytes >= PLENTY_EVERY_BYTES;
 }
 
@@ -332,11 +333,14 @@ void log_room_update(struct log *log, bool ask)
 {
     if (ask && plenty_is_stale(log))
         plenty_ask(log);
-    uint64_t room = 0, segment = log->config.segment_size, margin = segment / 4 < ROOM_MARGIN ? segment / 4 : ROOM_MARGIN;
+    uint64_t segment = log->config.segment_size, margin = segment / 4 < ROOM_MARGIN ? segment / 4 : ROOM_MARGIN;
+    uint64_t room = 0, written = atomic_load(&log->bytes_written) - log->plenty_bytes;
     if (log->prepared && log->offset < log->segment_limit)
         room += log->segment_limit - log->offset;
     if (atomic_load(&log->files.spare_ready))
         room += segment - SEGMENT_BLOCK;
+    else if (atomic_load(&log->files.fill_refused)) /* less than a segment is free: it is used as it stands */
+        room += log->left_bytes > written ? log->left_bytes - written : 0;
     uint64_t lsn = log->has_plenty ? UINT64_MAX : log->file_lsn + (room > margin ? room - margin : 0);
     if (atomic_exchange(&log->room_lsn, lsn) < lsn)
         atomic_store(&log->notify, true);
@@ -658,8 +662,8 @@ static void *log_helper_run(void *context)
         }
         bool had_spare = atomic_load(&log->files.spare_ready);
         int filled = segment_fill_step(&log->files);
-        if (!had_spare && atomic_load(&log->files.spare_ready))
-            parking_wake(&log->parking); /* there is room again */
+        if ((!had_spare && atomic_load(&log->files.spare_ready)) || (filled < 0 && atomic_load(&log->files.fill_refused)))
+            parking_wake(&log->parking); /* the room is another */
         if (filled <= 0)
             parking_sleep(&log->helper_parking, filled < 0 ? FILL_RETRY_US : IDLE_SLEEP_US);
     }

@@ -278,6 +278,7 @@ int segment_fill_step(struct segment_files *files)
             atomic_store(&files->fill_refused, true);
             return -ENOSPC;
         }
+        atomic_store(&files->fill_refused, false);
         files->fill_size = 0;
         files->fill_file = OS.open(path, O_RDWR | O_CREAT | O_TRUNC, 0640);
         if (files->fill_file < 0)

@@ -26,6 +26,7 @@ struct worker_slot {                /* one per worker, a cache line each */
 struct event;
 
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
+struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
 
 struct engine {
     struct engine_config config;
@@ -45,7 +46,8 @@ struct engine {
     bool map_pending;               /* changed by a transaction that has no place in the log yet; guarded by map_lock */
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
-    struct dropped *dropped;        /* guarded by dropped_lock */
+    struct dropped *dropped;        /* guarded by dropped_lock, and so is: */
+    struct dropped_object *dropped_objects;
 
     /* gate: owner + 1, and who is inside a batch */
     _Atomic uint32_t gate_owner;
@@ -179,6 +181,7 @@ bytes string_view(const struct entry *e, char digits[24]);
 struct watch {
     struct watch *next, *previous;  /* in the stripe's list */
     struct watch *sibling;          /* the session's next */
+    struct engine *engine;
     _Atomic bool *dirty;
     uint32_t db;
     uint16_t stripe;
@@ -187,7 +190,7 @@ struct watch {
     bytes key;                      /* memory of its own, behind the struct */
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
-void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
+void watch_remove_locked(struct watch *w); /* frees it */
 void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
 void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
 
@@ -203,6 +206,8 @@ status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHEC
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */
+/* Frees a block that is in no table any more; a large collection in it goes in slices, later. */
+void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old);
 
 /* expire.c */
 uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned workers, uint64_t wall_ms);

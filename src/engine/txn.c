@@ -258,7 +258,7 @@ static void retire(struct txn *t, const struct key *k, const struct spot *spot, 
     } else if (old && shallow_old) {
         slab_release(t->heap, old);
     } else if (old) {
-        entry_free(t->heap, old);
+        engine_entry_free(t->engine, t->heap, old);
     }
 }
 
@@ -358,7 +358,7 @@ static void undo_release(struct txn *t)
             if (u->shallow_old)
                 slab_release(t->heap, u->old);
             else
-                entry_free(t->heap, u->old);
+                engine_entry_free(t->engine, t->heap, u->old);
         }
     }
     t->undo = NULL;
@@ -421,7 +421,7 @@ static void undo_entry(struct txn *t, const struct undo *u)
     if (current && u->shallow_new)
         slab_release(t->heap, current);
     else if (current)
-        entry_free(t->heap, current);
+        engine_entry_free(t->engine, t->heap, current);
     uint64_t deadline = u->old ? entry_deadline(u->old) : 0;
     if (deadline && deadline < atomic_load(&u->stripe->deadline_next))
         atomic_store(&u->stripe->deadline_next, deadline);

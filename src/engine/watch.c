@@ -11,7 +11,7 @@ struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bo
 {
     struct stripe *s = &e->store->stripes[k->stripe];
     struct watch *w = mem_alloc(sizeof(*w) + k->name.size);
-    *w = (struct watch){.next = s->watches, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
+    *w = (struct watch){.next = s->watches, .engine = e, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
     if (k->name.size)
         memcpy(w + 1, k->name.data, k->name.size);
     w->key = bytes_of(w + 1, k->name.size);
@@ -21,12 +21,12 @@ struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bo
     return w;
 }
 
-void watch_remove_locked(struct engine *e, struct watch *w)
+void watch_remove_locked(struct watch *w)
 {
     if (w->previous)
         w->previous->next = w->next;
     else
-        e->store->stripes[w->stripe].watches = w->next;
+        w->engine->store->stripes[w->stripe].watches = w->next;
     if (w->next)
         w->next->previous = w->previous;
     mem_free(w);

@@ -142,7 +142,7 @@ bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[25
     *code = bytes_of(newline, source.size - (size_t)(newline - source.data));
     out->present = true;
     bytes engine = next_word(&line, ' ');
-    if (!bytes_equal(engine, BYTES("lua")))
+    if (!bytes_is_word(engine, "LUA"))
         return snprintf(error, 256, "Unexpected engine in script shebang: #!" WORD_FORMAT, WORD(engine)), false;
     for (bytes word; (word = next_word(&line, ' ')).size;) {
         if (starts_with(word, "name=")) {

@@ -3,6 +3,7 @@
 #define HF_SCRIPT_SCRIPT_H
 
 #include "cmd/exec_script.h"
+#include "script/libraries.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -83,7 +84,6 @@ int luaopen_bit(lua_State *lua);
 
 /* function.c */
 int script_register_function(lua_State *lua);
-void script_load_libraries(struct engine *e); /* at start, before workers run */
 
 /* eval.c */
 void script_push_words(lua_State *lua, const bytes *words, size_t count); /* as a table */

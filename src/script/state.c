@@ -158,6 +158,16 @@ static int safe_rawset(lua_State *lua)
     return 1;
 }
 
+static int safe_setmetatable(lua_State *lua)
+{
+    if (is_proxy(lua, 1))
+        return raise_error(lua, "Attempt to modify a readonly table");
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
+    return lua_gettop(lua);
+}
+
 /* The iteration functions see the real table behind a proxy. */
 static void unwrap(lua_State *lua, int index)
 {
@@ -437,6 +447,7 @@ static int setup(lua_State *lua)
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
     wrap(lua, "pcall", catching);
     wrap(lua, "xpcall", catching);
+    wrap(lua, "setmetatable", safe_setmetatable);
     wrap(lua, "next", unwrapping);
     wrap(lua, "pairs", unwrapping);
     wrap(lua, "ipairs", unwrapping);

@@ -139,6 +139,11 @@ static status snapshot_wait(void)
     return engine_snapshot_wait(server.engine);
 }
 
+static void log_line(int level, const char *line)
+{
+    logline_callback(NULL, level, line);
+}
+
 static uint64_t snapshot_last_s(void)
 {
     struct engine_stats stats;
@@ -170,6 +175,7 @@ void host_bind(void)
         .client_list = net_client_list,
         .client_kill = net_client_kill,
         .post = net_post,
+        .log_line = log_line,
         .client_unblock = net_client_unblock,
         .client_count = net_client_count,
         .client_pause = net_client_pause,

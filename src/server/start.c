@@ -8,6 +8,7 @@
 
 #include "cmd/command.h"
 #include "os/os.h"
+#include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/words.h"
@@ -256,8 +257,10 @@ bool start_engine(char *error, size_t size)
     set_recovering(true);
     status s = engine_open(&config, &server.engine, detail, sizeof(detail));
     set_recovering(false);
-    if (s == HF_OK)
+    if (s == HF_OK) {
+        script_load_libraries(server.engine);
         return true;
+    }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));
     return false;
 }
@@ -300,7 +303,7 @@ static const char *durability_in_words(void)
     case DURABILITY_COMMIT: return "commit: a write is acknowledged when it is on disk";
     case DURABILITY_INTERVAL:
         return "interval: a write is acknowledged when a process crash cannot take it back; it is on disk within the interval";
-    default: return "none: MEMORY ONLY, everything is gone when this process ends";
+    default: return "none: MEMORY ONLY, what is not saved is gone when this process ends";
     }
 }
 
@@ -342,16 +345,19 @@ void wait_for_end(void)
 
 void stop_all(void)
 {
-    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) {
-        status s = engine_snapshot_wait(server.engine);
-        if (s != HF_OK)
-            logline(LOG_WARNING, "the snapshot failed: %s; the log holds everything", status_text(s));
-    }
+    bool saved = false;
     if (server.net)
         net_stop(server.net, (unsigned)config_number(SETTING_SHUTDOWN_TIMEOUT) * 1000);
+    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) { /* after the last write */
+        status s = engine_snapshot_wait(server.engine);
+        saved = s == HF_OK;
+        if (!saved)
+            logline(LOG_WARNING, "the snapshot failed: %s%s", status_text(s),
+                    engine_logged(server.engine) ? "; the log holds everything" : "");
+    }
     if (server.engine)
         engine_close(server.engine);
     if (config_text(SETTING_PIDFILE)[0])
         OS.unlink(config_text(SETTING_PIDFILE));
-    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : "gone");
+    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : saved ? "saved" : "gone");
 }

@@ -130,6 +130,16 @@ static enum hll_result dense_raise(struct buf *h, uint32_t index, uint8_t value)
     return HLL_CHANGED;
 }
 
+bool hll_has_surely(bytes value, bytes element)
+{
+    uint32_t index;
+    uint8_t rank;
+    if (!hll_is_dense(value))
+        return false;
+    hll_place(element, &index, &rank);
+    return dense_get(value.data + HLL_HEADER_SIZE, index) >= rank;
+}
+
 /* ---- sparse runs ---- */
 
 bool hll_next_run(bytes value, size_t *offset, struct hll_run *run)

@@ -26,6 +26,9 @@ bool hll_is_valid(bytes value);  /* by its header and, when dense, its size; the
 bool hll_is_dense(bytes value);
 void hll_make(struct buf *out);  /* appends an empty one, sparse */
 
+/* True: adding the element would change nothing, which is seen at once of a dense value. */
+bool hll_has_surely(bytes value, bytes element);
+
 /* These change a valid value. */
 enum hll_result hll_add(struct buf *h, bytes element);
 enum hll_result hll_raise(struct buf *h, uint32_t index, uint8_t value); /* a register, to at least this: 1 to 63 */

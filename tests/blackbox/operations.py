@@ -1,4 +1,4 @@
-"""operations.py -- what an operator meets: a start in the background, CLIENT PAUSE, INFO's counters, SHUTDOWN ABORT.
+"""operations.py -- what an operator meets: a start in the background, SAVE without a log, CLIENT PAUSE, INFO's counters, SHUTDOWN ABORT.
 
 Goal:   a start that fails says so to whoever called it, with --daemonize too; a pause holds exactly what Redis holds, and
         nothing expires in it; errors are counted by their first word; settings that last do last.
@@ -161,8 +161,38 @@ def check_daemonize():
 
 # --- the run --------------------------------------------------------------------------------------------
 
+def check_memory_only_save():
+    """What SAVE wrote is there after a kill, what SHUTDOWN SAVE wrote after the end, and nothing else."""
+    directory = temp_dir()
+    server = Server("holdfast", directory, "none")
+    server.start()
+    client = server.client()
+    client.call("SET", "early", "1")
+    client.call("SAVE")
+    client.call("SET", "late", "1")
+    server.kill9()
+    server.start()
+    client = server.client()
+    expect(client.call("MGET", "early", "late"), [b"1", None], "after SAVE and a kill")
+    client.call("SET", "later", "1")
+    client.send("SHUTDOWN", "SAVE")
+    expect(server.process.wait(30), 0, "exit status")
+    server.start()
+    client = server.client()
+    expect(client.call("MGET", "early", "late", "later"), [b"1", None, b"1"], "after SHUTDOWN SAVE")
+    server.kill9()
+    logged = Server("holdfast", directory, "commit")    # the data go on under a log
+    logged.start()
+    client = logged.client()
+    expect(client.call("APPEND", "later", "2"), 2, "APPEND")
+    logged.kill9()
+    logged.start()
+    expect(logged.client().call("MGET", "early", "later"), [b"1", b"12"], "under a log")
+    logged.kill9()
+
+
 SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_shutdown_words]
-ALONE = [check_daemonize]
+ALONE = [check_daemonize, check_memory_only_save]
 
 
 def main():

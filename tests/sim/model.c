@@ -480,6 +480,8 @@ static void run_swapdb(struct run *r)
         struct value *x = &m->values[a][k], *y = &m->values[b][k], swap = *x;
         if (x->kind != VALUE_NONE || y->kind != VALUE_NONE)
             m->touched[a][k] = m->touched[b][k] = m->index;
+        else if (m->touched[a][k] == m->index || m->touched[b][k] == m->index)
+            m->perhaps[a][k] = m->perhaps[b][k] = m->index;
         *x = *y;
         *y = swap;
     }

@@ -49,6 +49,7 @@ struct sim_task {
     unsigned number, world, weight;
     enum task_state state;
     bool started, woken, finished;
+    bool forgotten; /* joined, detached or of a dead world: may be used again when it is gone */
     const void *place;
     uint64_t until;
     void *(*run)(void *);
@@ -277,17 +278,37 @@ void sim_sleep(uint64_t time)
 
 /* ---- life and death ---- */
 
+static struct sim_task *task_room(void)
+{
+    for (size_t i = 0; i < sched.count; i++) {
+        if (sched.all[i]->state == TASK_GONE && sched.all[i]->forgotten)
+            return sched.all[i];
+    }
+    hf_assert(sched.count < TASKS_MAX);
+    struct sim_task *t = calloc(1, sizeof(*t));
+    hf_assert(t);
+    t->number = (unsigned)sched.count;
+    sched.all[sched.count++] = t;
+    return t;
+}
+
+/* A used one keeps its stack. */
 static struct sim_task *task_new(const char *name)
 {
-    struct sim_task *t = calloc(1, sizeof(*t));
-    hf_assert(t && sched.count < TASKS_MAX);
+    struct sim_task *t = task_room();
+    *t = (struct sim_task){.number = t->number, .stack = t->stack, .stack_size = t->stack_size, .world = sim.world, .weight = WEIGHT_MAX};
     snprintf(t->name, sizeof(t->name), "%s", name);
-    t->number = (unsigned)sched.count;
-    t->world = sim.world;
-    t->weight = WEIGHT_MAX;
-    sched.all[sched.count++] = t;
     make_ready(t);
     return t;
+}
+
+static void stack_new(struct sim_task *t)
+{
+    size_t size = STACK_SIZE + STACK_GUARD;
+    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    hf_assert(stack != MAP_FAILED && mprotect(stack, STACK_GUARD, PROT_NONE) == 0);
+    t->stack = stack + STACK_GUARD;
+    t->stack_size = STACK_SIZE;
 }
 
 void sched_start(void)
@@ -306,11 +327,8 @@ void sched_start(void)
 os_thread sim_spawn(const char *name, void *(*run)(void *), void *context)
 {
     struct sim_task *t = task_new(name);
-    size_t size = STACK_SIZE + STACK_GUARD;
-    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    hf_assert(stack != MAP_FAILED && mprotect(stack, STACK_GUARD, PROT_NONE) == 0);
-    t->stack = stack + STACK_GUARD;
-    t->stack_size = STACK_SIZE;
+    if (!t->stack)
+        stack_new(t);
 #ifdef SIM_ASAN
     __asan_unpoison_memory_region(t->stack, STACK_SIZE); /* a dead coroutine had its stack here */
 #endif
@@ -333,13 +351,14 @@ void sim_world_kill(void)
 {
     for (size_t i = 0; i < sched.count; i++) {
         struct sim_task *t = sched.all[i];
-        if (t->world == 0 || t->state == TASK_GONE)
+        if (t->world == 0)
+            continue;
+        t->forgotten = true;
+        if (t->state == TASK_GONE)
             continue;
         if (t->state == TASK_READY)
             leave_ready(t);
         t->state = TASK_GONE;
-        if (t != sched.current)
-            munmap(t->stack - STACK_GUARD, STACK_SIZE + STACK_GUARD);
     }
 }
 
@@ -471,6 +490,7 @@ void thread_join(os_thread t)
 {
     while (!t->finished)
         sim_block(t, UINT64_MAX);
+    t->forgotten = true;
 }
 
-void thread_detach(os_thread t) { (void)t; }
+void thread_detach(os_thread t) { t->forgotten = true; }

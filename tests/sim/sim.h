@@ -208,6 +208,7 @@ struct model {
     struct value values[SIM_DBS_MAX][SIM_KEYS_MAX];
     uint32_t ids[SIM_DBS_MAX];
     uint64_t touched[SIM_DBS_MAX][SIM_KEYS_MAX]; /* record that changed it last, 0: none of this world */
+    uint64_t perhaps[SIM_DBS_MAX][SIM_KEYS_MAX]; /* record that may have changed it, for WATCH: an expired key was swapped, or had gone */
     uint64_t mapped[SIM_DBS_MAX];                /* record that swapped or flushed it last */
     uint64_t index;
     uint64_t seen;                       /* the newest record that the operation has looked at */

@@ -18,7 +18,7 @@
 
 #include "../support/rules.h"
 
-#include "durable/segment.h"
+#include "durable/log_private.h"
 #include "engine/events.h"
 #include "engine/strings.h"
 
@@ -156,9 +156,12 @@ static void test_r5_flipped_epochs(void **state)
         rec_arm(0, false, 0, 0);
         look_close(&look);
         tokens_open(&t, &look, "opened again, so that there is an older epoch");
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 2000 && !atomic_load(&look.engine->log->files.spare_ready); i++)
+            usleep(1000);
+        for (int i = 0; i < 5; i++) { /* the first one moves to the prepared segment; no fsync is needed for a new one later */
             tokens_append(&t, &look);
-        assert_int_equal(log_wait_durable(look.engine->log, log_tail(look.engine->log)), HF_OK);
+            assert_int_equal(log_wait_durable(look.engine->log, log_tail(look.engine->log)), HF_OK);
+        }
         size_t synced = t.tried;
         atomic_store(&syncs_held, true);
         tokens_append(&t, &look); /* is being synced for ever: nothing behind it says that it is durable */
@@ -174,7 +177,7 @@ static void test_r5_flipped_epochs(void **state)
         struct segment_scan scan = {.data = segment->data, .size = segment->size};
         assert_null(segment_header_decode(segment->data, segment->size, &scan.header));
         segment_scan_run(&scan, UINT64_MAX);
-        assert_true(scan.count > 1);
+        assert_true(scan.count > 0);
         struct group_header *last = &scan.groups[scan.count - 1].header;
         assert_int_equal(last->records, 1);
         assert_int_equal(last->epoch, scan.header.epoch);
@@ -247,6 +250,8 @@ static _Thread_local int64_t r9_result;
 
 static void deliver(const struct event *e, uint64_t lsn)
 {
+    if (lsn / 8 % 4 == 0)
+        sched_yield(); /* whoever waits for the lock would overtake us here, if it were free */
     size_t at = atomic_fetch_add(&delivery_count, 1);
     hf_assert(at < sizeof(deliveries) / sizeof(deliveries[0]) && strcmp(e->name, "incrby") == 0);
     deliveries[at] = (struct delivered){(char)e->key.data[0], lsn, r9_result};

@@ -117,6 +117,7 @@ static void bytes_are_those_of_redis(void **state)
     ADD(&h, "b");
     ADD(&h, "c");
     assert_int_equal(hll_add(&h, BYTES("b")), HLL_SAME);
+    assert_false(hll_has_surely(buf_view(&h), BYTES("b")));
     hll_forget_count(&h);
     assert_int_equal(h.size, sizeof(abc) - 1);
     assert_memory_equal(h.data, abc, h.size);
@@ -126,6 +127,9 @@ static void bytes_are_those_of_redis(void **state)
     hll_encode_count(count, h.data + HLL_COUNT_OFFSET);
     assert_true(hll_cached_count(buf_view(&h), &count));
     assert_int_equal(count, 3);
+    assert_true(hll_make_dense(&h));
+    assert_true(hll_has_surely(buf_view(&h), BYTES("b")));
+    assert_false(hll_has_surely(buf_view(&h), BYTES("d")));
     buf_release(&h);
 }
 
