@@ -80,8 +80,31 @@ static bool entry_print(bytes *in, const struct snapshot_range *r, bool verbose)
     return true;
 }
 
+static bool tail_print(const struct snapshot_range *r, bytes records, bool verbose)
+{
+    printf("  tail lsn=%" PRIu64 " records=%" PRIu32 " bytes=%" PRIu64 "\n", r->lsn, r->entries, r->size);
+    for (uint32_t i = 0; i < r->entries; i++) {
+        bytes effects;
+        struct effect f;
+        if (!take_bytes(&records, &effects))
+            return false;
+        while (effects.size) {
+            if (effect_next(&effects, &f) != HF_OK)
+                return false;
+            if (!verbose)
+                continue;
+            printf("    effect kind=%d db-id=%" PRIu32 " key=", (int)f.kind, f.db_id);
+            key_print(f.key);
+            printf("\n");
+        }
+    }
+    return records.size == 0;
+}
+
 static bool range_print(const struct snapshot_range *r, bytes entries, bool verbose)
 {
+    if (r->kind == SNAPSHOT_TAIL)
+        return tail_print(r, entries, verbose);
     if (r->kind == SNAPSHOT_REST)
         printf("  rest stripe=%u lsn=%" PRIu64 "\n", r->stripe, r->lsn);
     else
@@ -113,7 +136,7 @@ static int block_print(const struct snapshot_file *f, uint64_t i, struct snapsho
         if (!range_print(&r, entries, verbose))
             return block_damaged(f, i, "an entry does not hold");
         totals->ranges++;
-        totals->entries += r.entries;
+        totals->entries += r.kind == SNAPSHOT_TAIL ? 0 : r.entries;
     }
     return in.size ? block_damaged(f, i, "more bytes than ranges") : 0;
 }

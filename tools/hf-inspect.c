@@ -6,6 +6,7 @@
 #include "hf-inspect.h"
 
 #include "base/memory.h"
+#include "durable/identity.h"
 #include "durable/segment.h"
 #include "os/os.h"
 
@@ -79,7 +80,7 @@ static int log_file_print(const struct log_file *f, const struct log_file *next)
         }
     }
     if (!bad) {
-        offset = scan.end_offset;
+        offset = segment_scan_next(&scan);
         lsn = scan.end_lsn;
     }
     int result = 0;
@@ -88,7 +89,7 @@ static int log_file_print(const struct log_file *f, const struct log_file *next)
     else if (next && (scan.end_lsn != limit || scan.end_chain != next->header.chain))
         result = damage(f->path, offset, lsn, "the next segment does not continue this one");
     else
-        printf("end offset=%" PRIu64 " lsn=%" PRIu64 "%s%s\n", scan.end_offset, scan.end_lsn,
+        printf("end file=%s offset=%" PRIu64 " lsn=%" PRIu64 "%s%s\n", f->path, offset, scan.end_lsn,
                scan.problem ? "; behind it bytes that no fsync has covered: " : "",
                scan.problem ? scan.problem : "");
     segment_scan_release(&scan);
@@ -125,12 +126,35 @@ static int log_inspect(int count, char **paths)
     return result;
 }
 
+static int identity_inspect(int count, char **paths)
+{
+    for (int i = 0; i < count; i++) {
+        void *data = NULL;
+        size_t size;
+        struct identity id;
+        int got = os_read_file(paths[i], FILE_SIZE_MAX, &data, &size);
+        if (got < 0) {
+            fprintf(stderr, "hf-inspect: %s: %s\n", paths[i], strerror(-got));
+            return 2;
+        }
+        const char *problem = identity_decode(data, size, &id);
+        mem_free(data);
+        if (problem) {
+            fprintf(stderr, "hf-inspect: %s: damaged at offset 0: %s\n", paths[i], problem);
+            return 1;
+        }
+        printf("identity %s log=%016" PRIx64 "\n", paths[i], id.log_id); /* the secret stays one */
+    }
+    return 0;
+}
+
 /* --- one row per kind of file ------------------------------------------------------ */
 
 static const struct command {
     const char *name, *usage, *summary;
     int (*run)(int count, char **words);
 } commands[] = {
+    {"identity", "identity FILE...", "which log a data directory belongs to (holdfast.id)", identity_inspect},
     {"log", "log FILE...", "groups and records of log segments, in the order given", log_inspect},
     {"snapshot", "snapshot [-v] FILE...", "header, blocks and ranges of snapshots; -v: every entry", snapshot_inspect},
 };

@@ -62,6 +62,27 @@ bool number_parse_float(bytes text, long double *value)
     return true;
 }
 
+bool number_parse_double(bytes text, double *value)
+{
+    char copy[NUMBER_FLOAT_MAX];
+    if (text.size == 0 || text.size >= sizeof(copy))
+        return false;
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = 0;
+    char first = copy[0];
+    if (first == ' ' || (first >= '\t' && first <= '\r'))
+        return false;
+    char *end;
+    errno = 0;
+    double result = strtod(copy, &end);
+    if ((size_t)(end - copy) != text.size || isnan(result))
+        return false;
+    if (errno == ERANGE && (isinf(result) || result == 0))
+        return false;
+    *value = result;
+    return true;
+}
+
 size_t number_format_uint(char *out, uint64_t value)
 {
     char reversed[NUMBER_TEXT_MAX];
@@ -120,4 +141,11 @@ bool number_parse_memory(bytes text, uint64_t *value)
             return !__builtin_mul_overflow(number, units[i].factor, value);
     }
     return false;
+}
+
+size_t number_format_double(char out[NUMBER_DOUBLE_MAX], double value)
+{
+    if (isnan(value) || isinf(value))
+        return (size_t)snprintf(out, NUMBER_DOUBLE_MAX, "%s", isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+    return (size_t)snprintf(out, NUMBER_DOUBLE_MAX, "%.17g", value);
 }

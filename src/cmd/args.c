@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 
 bool arg_int(struct call *c, size_t index, int64_t *value)
 {
@@ -34,6 +35,17 @@ bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value)
     return true;
 }
 
+bool arg_int_from(struct call *c, size_t index, int64_t least, const char *error, int64_t *value)
+{
+    int64_t parsed;
+    if (!number_parse_int(c->argv[index], &parsed) || parsed < least) {
+        reply_error_line(c->reply, error);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
 bool arg_db(struct call *c, size_t index, uint32_t *db)
 {
     int64_t value;
@@ -48,6 +60,22 @@ bool arg_db(struct call *c, size_t index, uint32_t *db)
         return false;
     }
     *db = (uint32_t)value;
+    return true;
+}
+
+bool arg_timeout(struct call *c, size_t index, double *seconds)
+{
+    long double parsed;
+    if (!number_parse_float(c->argv[index], &parsed)) {
+        reply_errorf(c->reply, "ERR timeout is not a float or out of range");
+        return false;
+    }
+    long double ms = ceill(parsed * 1000);
+    if (ms < 0 || ms >= 0x1p63L) {
+        reply_errorf(c->reply, "ERR timeout is negative"); /* Redis 7.0 says so of both ends */
+        return false;
+    }
+    *seconds = (double)(ms / 1000);
     return true;
 }
 

@@ -20,7 +20,11 @@ static inline bool arg_refused(struct call *c, status s)
 bool arg_int(struct call *c, size_t index, int64_t *value);
 /* Inside -range..range: what Redis asks of HRANDFIELD's count. */
 bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value);
+/* At least `least`; else replies `error`, also for what is no integer (counts of keys and elements). */
+bool arg_int_from(struct call *c, size_t index, int64_t least, const char *error, int64_t *value);
 bool arg_db(struct call *c, size_t index, uint32_t *db); /* a database number; needs c->txn */
+/* The timeout of a blocking command, rounded up to whole ms; 0: for ever. */
+bool arg_timeout(struct call *c, size_t index, double *seconds);
 void arg_wrong_count(struct call *c); /* replies "wrong number of arguments for 'x' command" */
 
 /* A relative or absolute time to a deadline in unix ms; false: not positive, or overflow. */

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "engine/engine.h"
 #include "os/os.h"
 
 #define CLIENT_LIST_MAX (256u << 20)
@@ -109,6 +110,28 @@ void cmd_client_reply(struct call *c)
             s->reply_mode = REPLY_SKIP_NEXT;
     } else {
         reply_syntax(c);
+    }
+}
+
+/* How long replies wait (R2); the log is the server's business. Stays until the next choice, also over RESET. */
+void cmd_client_durability(struct call *c)
+{
+    static const char *const words[] = {[DURABILITY_NONE] = "none", [DURABILITY_INTERVAL] = "interval",
+                                        [DURABILITY_COMMIT] = "commit"};
+    if (c->argc == 2) {
+        reply_text(c->reply, words[c->session->durability]);
+        return;
+    }
+    int chosen = 0;
+    while (chosen <= DURABILITY_COMMIT && !bytes_is_word(c->argv[2], words[chosen]))
+        chosen++;
+    if (c->argc > 3 || chosen > DURABILITY_COMMIT) {
+        reply_syntax(c);
+    } else if (chosen != DURABILITY_NONE && !engine_logged(txn_engine(c->txn))) {
+        reply_errorf(c->reply, "ERR this server keeps everything in memory only: there is no log to wait for");
+    } else {
+        c->session->durability = chosen;
+        reply_ok(c->reply);
     }
 }
 
@@ -297,9 +320,22 @@ void cmd_client_kill(struct call *c)
     reply_int(c->reply, (int64_t)host->client_kill(&w.filter));
 }
 
+void cmd_client_unblock(struct call *c)
+{
+    int64_t id;
+    bool error = c->argc == 4 && bytes_is_word(c->argv[3], "ERROR");
+    if (c->argc == 4 && !error && !bytes_is_word(c->argv[3], "TIMEOUT"))
+        reply_errorf(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    else if (c->argc > 4)
+        reply_syntax(c);
+    else if (arg_int(c, 2, &id))
+        reply_int(c->reply, host->client_unblock((uint64_t)id, error));
+}
+
+/* An end beyond the 63 bits of a clock is no pause at all, as in Redis. */
 void cmd_client_pause(struct call *c)
 {
-    int64_t timeout_ms;
+    int64_t timeout_ms, end_ms;
     bool writes_only = c->argc > 3 && bytes_is_word(c->argv[3], "WRITE");
     if (c->argc > 4)
         reply_errorf(c->reply,
@@ -313,7 +349,8 @@ void cmd_client_pause(struct call *c)
     else if (timeout_ms < 0)
         reply_errorf(c->reply, "ERR timeout is negative");
     else {
-        host->client_pause(OS.monotonic_us() / 1000 + (uint64_t)timeout_ms, writes_only);
+        if (!__builtin_add_overflow((int64_t)OS.wall_ms(), timeout_ms, &end_ms))
+            host->client_pause(OS.monotonic_us() / 1000 + (uint64_t)timeout_ms, writes_only);
         reply_ok(c->reply);
     }
 }

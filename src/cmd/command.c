@@ -5,10 +5,10 @@
  * full name and its statistics; after that the table never changes, so any thread
  * reads it without a lock.
  *
- * Lookup: names of top-level commands are letters only and at most 16 of them
- * (asserted at start). For letters, case folding is "set bit 5", and only letters
- * fold to letters; so a name becomes two 64-bit words by loads and an OR, and the
- * comparison of the words is exact. The words hash into an open-addressed table.
+ * Lookup: names of top-level commands are letters and '_', at most 24 of them (asserted
+ * at start). For letters, case folding is "set bit 5", and only letters fold to letters;
+ * so a name becomes three 64-bit words by loads and an OR, and the comparison of the words is
+ * exact, but for '_', which is compared once more. The words hash into an open-addressed table.
  */
 #include "cmd/command.h"
 
@@ -41,6 +41,15 @@ static struct command command_rows[] = {
 static struct command object_rows[] = {
 #include "cmd/object.def"
     END_OF_ROWS};
+static struct command pubsub_rows[] = {
+#include "cmd/pubsub.def"
+    END_OF_ROWS};
+static struct command script_rows[] = {
+#include "cmd/script.def"
+    END_OF_ROWS};
+static struct command function_rows[] = {
+#include "cmd/function.def"
+    END_OF_ROWS};
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
@@ -49,12 +58,19 @@ static struct command debug_rows[] = {
     END_OF_ROWS};
 
 static struct command rows[] = {
+#include "cmd/bitmap.def"
 #include "cmd/connection.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
+#include "cmd/publish.def"
+#include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/zset.def"
 };
 
 #define ROW_COUNT       (sizeof(rows) / sizeof(rows[0]))
@@ -62,21 +78,28 @@ static struct command rows[] = {
 #define NAME_SLOTS      (1u << SLOT_COUNT_LOG2)
 _Static_assert(ROW_COUNT * 2 <= NAME_SLOTS, "the name table stays at most half full");
 
+#define NAME_MAX_SIZE 24u
+
 struct folded {
-    uint64_t low, high;
+    uint64_t low, middle, high;
 };
 
 static struct name_slot {
     struct folded name;
     size_t size;
+    bool compare; /* has a '_' */
     const struct command *row;
 } slots[NAME_SLOTS];
 
-/* 1 to 16 bytes. Two loads that may overlap: together with the size they hold every byte. */
+/* 1 to 24 bytes. Loads that may overlap: together with the size they hold every byte. */
 static inline struct folded fold(bytes name)
 {
-    struct folded f = {0, 0};
+    struct folded f = {0, 0, 0};
     if (name.size >= 8) {
+        if (HF_UNLIKELY(name.size > 16)) {
+            memcpy(&f.middle, name.data + 8, 8);
+            f.middle |= UINT64_C(0x2020202020202020);
+        }
         memcpy(&f.low, name.data, 8);
         memcpy(&f.high, name.data + name.size - 8, 8);
     } else if (name.size >= 4) {
@@ -93,20 +116,21 @@ static inline struct folded fold(bytes name)
 
 static inline size_t slot_of(struct folded f, size_t size)
 {
-    uint64_t mixed = (f.low ^ (f.high + size) * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
+    uint64_t mixed = (f.low ^ f.middle ^ (f.high + size) * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
     return (size_t)(mixed >> (64 - SLOT_COUNT_LOG2));
 }
 
 const struct command *command_find(bytes name)
 {
-    if (name.size == 0 || name.size > 16)
+    if (name.size == 0 || name.size > NAME_MAX_SIZE)
         return NULL;
     struct folded f = fold(name);
     for (size_t i = slot_of(f, name.size);; i = (i + 1) & (NAME_SLOTS - 1)) {
         const struct name_slot *slot = &slots[i];
         if (!slot->row)
             return NULL;
-        if (slot->name.low == f.low && slot->name.high == f.high && slot->size == name.size)
+        if (slot->name.low == f.low && slot->name.high == f.high && slot->size == name.size && slot->name.middle == f.middle &&
+            (HF_LIKELY(!slot->compare) || bytes_is_word(name, slot->row->name)))
             return slot->row;
     }
 }
@@ -133,31 +157,26 @@ static void complete_row(struct command *row, const char *parent)
 static void place_name(const struct command *row)
 {
     bytes name = bytes_str(row->name);
-    hf_assert(name.size > 0 && name.size <= 16);
+    hf_assert(name.size > 0 && name.size <= NAME_MAX_SIZE);
     for (size_t i = 0; i < name.size; i++)
-        hf_assert(name.data[i] >= 'A' && name.data[i] <= 'Z');
+        hf_assert((name.data[i] >= 'A' && name.data[i] <= 'Z') || name.data[i] == '_');
     hf_assert(!command_find(name));
     struct folded f = fold(name);
     size_t i = slot_of(f, name.size);
     while (slots[i].row)
         i = (i + 1) & (NAME_SLOTS - 1);
-    slots[i] = (struct name_slot){f, name.size, row};
+    slots[i] = (struct name_slot){f, name.size, strchr(row->name, '_') != NULL, row};
 }
 
 void command_table_init(void)
 {
-    struct command *containers[] = {client_rows, config_rows, command_rows,
-                                    object_rows, memory_rows, debug_rows};
     if (rows[0].full_name)
         return;
     for (size_t i = 0; i < ROW_COUNT; i++) {
         complete_row(&rows[i], NULL);
         place_name(&rows[i]);
-        for (size_t j = 0; j < sizeof(containers) / sizeof(containers[0]); j++) {
-            for (struct command *sub = containers[j]; rows[i].subcommands == containers[j] && sub->name;
-                 sub++)
-                complete_row(sub, rows[i].name);
-        }
+        for (struct command *sub = (struct command *)rows[i].subcommands; sub && sub->name; sub++)
+            complete_row(sub, rows[i].name);
     }
 }
 
@@ -170,6 +189,25 @@ const struct command *command_at(size_t index)
 {
     hf_assert(index < ROW_COUNT);
     return &rows[index];
+}
+
+static void stats_zero(struct command_stats *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->calls, 0);
+    atomic_store(&s->usec, 0);
+    atomic_store(&s->failed, 0);
+    atomic_store(&s->rejected, 0);
+}
+
+void command_stats_reset(void)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        stats_zero(command_at(i)->stats);
+        for (const struct command *sub = command_at(i)->subcommands; sub && sub->name; sub++)
+            stats_zero(sub->stats);
+    }
 }
 
 const struct command *command_find_sub(const struct command *container, bytes name)
@@ -225,15 +263,28 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     return NULL;
 }
 
+/* Reads the word that counts keys. False: the command has no keys it could be run with. */
+static bool take_key_count(const struct command *row, const bytes *argv, size_t argc, size_t *count)
+{
+    size_t at = (size_t)row->keys.counted;
+    int64_t value, least = row->flags & CMD_KEYS_OPTIONAL ? 0 : 1;
+    if (at >= argc || !number_parse_int(argv[at], &value) || value < least || (uint64_t)value > argc - at - 1)
+        return false;
+    *count = (size_t)value;
+    return true;
+}
+
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
 {
-    (void)argv; /* every row so far has its keys at fixed places */
-    if (row->keys.first == 0)
+    const struct key_range *range = &row->keys;
+    size_t count = 0, counted = 0;
+    if (range->counted && !take_key_count(row, argv, argc, &counted))
         return 0;
-    size_t count = 0;
-    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
-    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+    size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
+    for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
         positions[count++] = (uint32_t)i;
+    for (size_t i = 1; i <= counted; i++)
+        positions[count++] = (uint32_t)((size_t)range->counted + i);
     return count;
 }
 
@@ -259,17 +310,20 @@ static uint32_t other_db(const struct engine *engine, uint32_t db, const struct 
 size_t command_keys(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
                     size_t argc, struct key *keys)
 {
-    size_t count = 0;
-    if (row->keys.first == 0)
-        return 0;
+    const struct key_range *range = &row->keys;
+    size_t count = 0, counted = 0;
     if (row->flags & CMD_OTHER_DB) {
         size_t second = row->handler == cmd_move ? 1 : 2;
         txn_locate(engine, db, argv[1], &keys[0]);
         txn_locate(engine, other_db(engine, db, row, argv, argc), argv[second], &keys[1]);
         return 2;
     }
-    size_t last = row->keys.last < 0 ? argc - (size_t)-row->keys.last : (size_t)row->keys.last;
-    for (size_t i = (size_t)row->keys.first; i <= last && i < argc; i += (size_t)row->keys.step)
+    if (range->counted && !take_key_count(row, argv, argc, &counted))
+        return 0;
+    size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
+    for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
         txn_locate(engine, db, argv[i], &keys[count++]);
+    for (size_t i = 1; i <= counted; i++)
+        txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
     return count;
 }

@@ -31,6 +31,15 @@ enum command_flags {
     CMD_OTHER_DB = 1 << 16,  /* names keys of another database: COPY, MOVE (exec asks command_keys) */
     CMD_DANGEROUS = 1 << 17, /* only for the category that COMMAND reports; CMD_ADMIN implies it */
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
+    CMD_WAITS_FOR_ANY = 1 << 19, /* waiting, it is run at any change of its keys: XREADGROUP (a deleted key is an error) */
+    CMD_PUBSUB = 1 << 21,
+    CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
+    CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
+    CMD_SCRIPT = 1 << 24,        /* runs further commands in its transaction (exec_script.h): undo is kept */
+    CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */
+    CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
+    CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
+                              * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };
 
 struct call {
@@ -42,11 +51,33 @@ struct call {
     size_t argc;
     const struct key *keys;         /* located keys, in the order of the words */
     size_t key_count;
+    struct exec *exec;              /* for exec_script.h */
+    bool may_wait;                  /* the executor can run it again later */
+    bool waits;                     /* call_block said so: nothing was replied nor changed */
+    double wait_seconds;            /* 0: for ever */
+    const struct key *woken_by;     /* run again for a change of this one of `keys`: look at no other; NULL: the first run */
 };
+
+/* Run once more because the waiting is over: reply as timed out, whatever the keys hold. */
+static inline bool call_is_over(const struct call *c) { return c->session->wait_over; }
+
+/* CMD_BLOCKING rows: asks the executor to wait for a change of the command's keys and to run it again then; the handler
+ * replies nothing and returns. 0 seconds: for ever. False: this call may not wait (inside MULTI or a script, or
+ * its time is up), reply as timed out. */
+HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
+{
+    c->waits = c->may_wait;
+    c->wait_seconds = timeout_seconds;
+    return c->may_wait;
+}
 
 typedef void command_handler(struct call *c);
 
-struct key_range { int first, last, step; }; /* word positions as COMMAND reports them; last -1: to the end; first 0: none */
+/* Word positions as COMMAND reports them; last -1: to the end, -2: to the word before it; first 0: none.
+ * counted: the word that holds the number of keys that follow it, behind those of the range; 0: none.
+ * A count that is no integer, below 1 (0 with CMD_KEYS_OPTIONAL) or beyond the words: the command has no
+ * keys at all, and its handler words the error. */
+struct key_range { int first, last, step, counted; };
 
 struct command {
     const char *name;               /* upper case: "SET"; a subcommand: "GET" of CONFIG */
@@ -62,10 +93,19 @@ struct command {
     struct command_stats *stats;    /* calls, usec, ...; filled at start */
 };
 
-#define KEY_AT(n) {(n), (n), 1}
-#define KEYS_FROM(n) {(n), -1, 1}
-#define KEY_PAIRS_FROM(n) {(n), -1, 2}
-#define KEYS_BETWEEN(a, b) {(a), (b), 1}
+#define KEY_AT(n) {(n), (n), 1, 0}
+#define KEYS_FROM(n) {(n), -1, 1, 0}
+#define KEYS_FROM_BUT_LAST(n) {(n), -2, 1, 0}                 /* BLPOP: the last word is none */
+#define KEY_PAIRS_FROM(n) {(n), -1, 2, 0}
+#define KEYS_BETWEEN(a, b) {(a), (b), 1, 0}
+#define KEYS_COUNTED_AT(n) {0, 0, 0, (n)}                     /* LMPOP numkeys key [key ...]: n is 1 */
+#define KEY_AND_KEYS_COUNTED_AT(key, n) {(key), (key), 1, (n)} /* ZUNIONSTORE destination numkeys key [key ...]: 1, 2 */
+
+/* The word of the first key, if there is one; 0: the command has no keys. */
+static inline int command_first_key(const struct command *row)
+{
+    return row->keys.first ? row->keys.first : row->keys.counted ? row->keys.counted + 1 : 0;
+}
 
 void command_table_init(void);               /* once, before use */
 const struct command *command_find(bytes name); /* top-level row, NULL: unknown */
@@ -76,6 +116,7 @@ const struct command *command_find_sub(const struct command *container, bytes na
 bool command_arity_fits(const struct command *row, size_t argc);
 size_t command_count(void);
 const struct command *command_at(size_t index);
+void command_stats_reset(void); /* those of all rows */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
 

@@ -11,7 +11,11 @@ void cmd_ping(struct call *c)
 {
     if (c->argc > 2)
         arg_wrong_count(c);
-    else if (c->argc == 2)
+    else if (session_listens(c->session) && c->reply->version == 2) {
+        reply_array(c->reply, 2);
+        reply_text(c->reply, "pong");
+        reply_bulk(c->reply, c->argc == 2 ? c->argv[1] : BYTES(""));
+    } else if (c->argc == 2)
         reply_bulk(c->reply, c->argv[1]);
     else
         reply_simple(c->reply, "PONG");

@@ -24,6 +24,7 @@ struct parsed_command {
 enum exec_result {
     EXEC_DONE,   /* replied (or silent by CLIENT REPLY); lsn below */
     EXEC_PARKED, /* nothing has happened; run the same command again after wake() */
+    EXEC_WAITING, /* it waits for a key: session.waiter, whose `served` and `owner` the caller sets before */
 };
 
 struct exec *exec_new(struct engine *engine, unsigned worker);
@@ -41,6 +42,17 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
 /* The node and its connection outlive the park. Withdraws it when the connection closes;
  * false: node->wake() has been called already, wait for the message that it posted. */
 bool exec_unpark(struct exec *x, struct park_node *node);
+/* How the reply of a served waiter reaches its connection: called on any worker, under locks; only posts a message. The
+ * receiver takes session.waiter's reply and lsn, and frees it (exec_wait_end). Set once. */
+extern void (*exec_on_served)(struct waiter *w);
+/* The waiting ends without having been served (time is up, unblocked, closed). False: it has been served, the message is on its way. */
+bool exec_wait_withdraw(struct exec *x, struct session *s);
+void exec_wait_withdrawn(struct exec *x, struct session *s); /* somebody else's waiter_try_withdraw has said true */
+void exec_wait_end(struct session *s); /* frees the waiter */
+/* CLIENT PAUSE, as the network keeps it: while paused nothing expires. */
+void exec_set_paused(struct exec *x, bool paused);
+/* Does this command wait for the end of a pause? False for one that is refused by its words alone. */
+bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only);
 /* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
 unsigned exec_housekeeping(struct exec *x);
 

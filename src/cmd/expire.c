@@ -1,6 +1,7 @@
 /* expire.c -- how long keys live: EXPIRE and TTL in all their forms. */
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "engine/events.h"
 #include "engine/keys.h"
 
 static bool take_conditions(struct call *c, unsigned *conditions)
@@ -44,7 +45,10 @@ static void expire(struct call *c, int64_t scale, bool relative)
         return;
     }
     uint64_t deadline_ms = when > 0 ? (uint64_t)when : 1; /* 0 would say: none */
-    reply_int(c->reply, key_set_deadline(c->txn, call_key(c, 0), deadline_ms, conditions));
+    bool done = key_set_deadline(c->txn, call_key(c, 0), deadline_ms, conditions);
+    if (done)
+        txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, deadline_ms <= txn_now_ms(c->txn) ? "del" : "expire");
+    reply_int(c->reply, done);
 }
 
 void cmd_expire(struct call *c)
@@ -103,5 +107,8 @@ void cmd_pexpiretime(struct call *c)
 
 void cmd_persist(struct call *c)
 {
-    reply_int(c->reply, key_persist(c->txn, call_key(c, 0)));
+    bool done = key_persist(c->txn, call_key(c, 0));
+    if (done)
+        txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, "persist");
+    reply_int(c->reply, done);
 }

@@ -6,18 +6,28 @@
 
 #define COMMAND(word, function, ...) command_handler function;
 #define CONTAINER(word, ...)
+#include "cmd/bitmap.def"
 #include "cmd/client.def"
 #include "cmd/config.def"
 #include "cmd/connection.def"
 #include "cmd/debug.def"
 #include "cmd/hash.def"
+#include "cmd/hyperloglog.def"
 #include "cmd/introspect.def"
+#include "cmd/function.def"
 #include "cmd/keys.def"
+#include "cmd/list.def"
 #include "cmd/memory.def"
 #include "cmd/object.def"
+#include "cmd/publish.def"
+#include "cmd/pubsub.def"
+#include "cmd/script.def"
+#include "cmd/scripting.def"
 #include "cmd/server.def"
+#include "cmd/set.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/zset.def"
 #undef COMMAND
 #undef CONTAINER
 

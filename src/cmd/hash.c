@@ -4,7 +4,9 @@
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "cmd/scan.h"
+#include "engine/events.h"
 #include "engine/hashes.h"
+#include "engine/keys.h"
 #include "os/os.h"
 
 #include <math.h>
@@ -17,6 +19,11 @@
 static bool view_hash(struct call *c, const struct hash **hash)
 {
     return !arg_refused(c, hashes_view(c->txn, call_key(c, 0), hash));
+}
+
+static void event(struct call *c, const char *name)
+{
+    txn_event(c->txn, call_key(c, 0), EVENT_HASH, name);
 }
 
 static bool find_field(const struct hash *hash, bytes field, bytes *value)
@@ -39,6 +46,7 @@ static bool set_fields(struct call *c, int64_t *new_fields)
             return false;
         *new_fields += is_new;
     }
+    event(c, "hset");
     return true;
 }
 
@@ -65,8 +73,10 @@ void cmd_hsetnx(struct call *c)
         return;
     if (find_field(hash, c->argv[2], &old))
         reply_int(c->reply, 0);
-    else if (!arg_refused(c, hashes_set(c->txn, call_key(c, 0), c->argv[2], c->argv[3], &is_new)))
+    else if (!arg_refused(c, hashes_set(c->txn, call_key(c, 0), c->argv[2], c->argv[3], &is_new))) {
+        event(c, "hset");
         reply_int(c->reply, 1);
+    }
 }
 
 void cmd_hdel(struct call *c)
@@ -78,6 +88,11 @@ void cmd_hdel(struct call *c)
             return;
         count += removed;
     }
+    if (count) {
+        event(c, "hdel");
+        if (!key_exists(c->txn, call_key(c, 0)))
+            txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, "del");
+    }
     reply_int(c->reply, count);
 }
 
@@ -85,8 +100,10 @@ void cmd_hincrby(struct call *c)
 {
     int64_t delta, result;
     if (arg_int(c, 3, &delta) &&
-        !arg_refused(c, hashes_incr_by(c->txn, call_key(c, 0), c->argv[2], delta, &result)))
+        !arg_refused(c, hashes_incr_by(c->txn, call_key(c, 0), c->argv[2], delta, &result))) {
+        event(c, "hincrby");
         reply_int(c->reply, result);
+    }
 }
 
 void cmd_hincrbyfloat(struct call *c)
@@ -97,8 +114,10 @@ void cmd_hincrbyfloat(struct call *c)
         reply_status(c->reply, HF_ERR_NOT_FLOAT);
     else if (isinf(delta))
         reply_errorf(c->reply, "ERR value is NaN or Infinity");
-    else if (!arg_refused(c, hashes_incr_float(c->txn, call_key(c, 0), c->argv[2], delta, &result)))
+    else if (!arg_refused(c, hashes_incr_float(c->txn, call_key(c, 0), c->argv[2], delta, &result))) {
+        event(c, "hincrbyfloat");
         reply_bulk(c->reply, result);
+    }
 }
 
 /* ---- reading ---- */

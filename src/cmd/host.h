@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+struct message;
 struct session;
 
 struct kill_filter { /* unset: NULL or 0 */
@@ -33,8 +34,12 @@ struct host {
     /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */
     void (*client_list)(struct buf *out, const uint64_t *ids, size_t id_count, int type);
     size_t (*client_kill)(const struct kill_filter *filter);
+    /* A message to a worker's listeners (pubsub.h); takes over one hold. Never waits. */
+    void (*post)(unsigned worker, struct message *m);
+    bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
+    void (*log_line)(int level, const char *line); /* 0 debug 1 verbose 2 notice 3 warning */
     /* life (server) */
     void (*info)(const bytes *sections, size_t count, struct buf *out); /* count 0: default */
     void (*reset_stats)(void);

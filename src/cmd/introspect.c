@@ -53,7 +53,8 @@ static const struct {
     {CMD_WRITE, "write"},     {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
     {CMD_ADMIN, "admin"},     {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
     {CMD_LOADING, "loading"}, {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
-    {CMD_FAST, "fast"},       {CMD_NO_AUTH, "no_auth"},    {CMD_NO_MULTI, "no_multi"},
+    {CMD_FAST, "fast"},       {CMD_NO_AUTH, "no_auth"},    {CMD_KEYS_OPTIONAL, "no_mandatory_keys"},
+    {CMD_NO_MULTI, "no_multi"}, {CMD_PUBSUB, "pubsub"},     {CMD_MAY_REPLICATE, "may_replicate"},
 };
 
 /* A container says nothing about its subcommands. */
@@ -69,41 +70,47 @@ static void reply_flags(struct reply *r, const struct command *row)
         if (flags_of(row) & flag_words[i].flag)
             words_add(&w, bytes_str(flag_words[i].word));
     }
+    if (row->keys.counted)
+        words_add(&w, BYTES("movablekeys"));
     reply_word_set(r, &w, "");
 }
 
-/* ACL categories follow from the group and the flags. */
+/* ACL categories follow from the group and the flags, in the order in which Redis lists them. */
+static const struct {
+    const char *category, *group;
+    uint32_t flags;
+} category_rows[] = {
+    {"keyspace", "generic", 0},     {"read", NULL, CMD_READ},
+    {"write", NULL, CMD_WRITE},     {"set", "set", 0},
+    {"sortedset", "sorted-set", 0}, {"list", "list", 0},
+    {"hash", "hash", 0},            {"string", "string", 0},
+    {"bitmap", "bitmap", 0},        {"hyperloglog", "hyperloglog", 0},
+    {"geo", "geo", 0},              {"stream", "stream", 0},
+    {"pubsub", NULL, CMD_PUBSUB},   {"admin", NULL, CMD_ADMIN},
+    {"fast", NULL, CMD_FAST},       {"slow", NULL, 0},
+    {"blocking", NULL, CMD_BLOCKING}, {"dangerous", NULL, CMD_ADMIN | CMD_DANGEROUS},
+    {"connection", "connection", 0}, {"transaction", "transactions", 0},
+    {"scripting", "scripting", 0},
+};
+
 static void categories_of(const struct command *row, struct words *w)
 {
-    static const struct {
-        const char *group, *category;
-    } of_group[] = {{"generic", "keyspace"},
-                    {"string", "string"},
-                    {"hash", "hash"},
-                    {"connection", "connection"},
-                    {"transactions", "transaction"}};
     uint32_t flags = flags_of(row);
-    for (size_t i = 0; row->handler && i < sizeof(of_group) / sizeof(of_group[0]); i++) {
-        if (strcmp(row->group, of_group[i].group) == 0)
-            words_add(w, bytes_str(of_group[i].category));
+    for (size_t i = 0; i < sizeof(category_rows) / sizeof(category_rows[0]); i++) {
+        const char *group = category_rows[i].group;
+        uint32_t any = category_rows[i].flags;
+        bool is_in = group ? row->handler && strcmp(row->group, group) == 0
+                   : any   ? (flags & any) != 0
+                           : !(flags & CMD_FAST);
+        if (is_in)
+            words_add(w, bytes_str(category_rows[i].category));
     }
-    if (flags & CMD_READ)
-        words_add(w, BYTES("read"));
-    if (flags & CMD_WRITE)
-        words_add(w, BYTES("write"));
-    if (flags & CMD_ADMIN)
-        words_add(w, BYTES("admin"));
-    if (flags & (CMD_ADMIN | CMD_DANGEROUS))
-        words_add(w, BYTES("dangerous"));
-    if (flags & CMD_BLOCKING)
-        words_add(w, BYTES("blocking"));
-    words_add(w, flags & CMD_FAST ? BYTES("fast") : BYTES("slow"));
 }
 
 /* How the keys of a row are used, one text per key spec. */
 static void key_uses_of(const struct command *row, struct words *uses)
 {
-    if (row->keys.first == 0)
+    if (!command_first_key(row))
         return;
     if (row->key_use)
         words_split(uses, row->key_use, ";");
@@ -126,29 +133,51 @@ static void reply_named_int(struct reply *r, const char *name, int64_t value)
     reply_int(r, value);
 }
 
-/* Several specs mean one key each, in a row; a single one covers the whole range. */
-static void reply_key_spec(struct reply *r, const struct command *row, const struct words *uses, size_t index)
+static void reply_spec_head(struct reply *r, bytes use, int first)
 {
-    bool alone = uses->count == 1;
-    int last = row->keys.last < 0 ? row->keys.last : row->keys.last - row->keys.first;
     reply_map(r, 3);
     reply_text(r, "flags");
-    reply_key_use(r, uses->words[index]);
+    reply_key_use(r, use);
     reply_text(r, "begin_search");
     reply_map(r, 2);
     reply_text(r, "type");
     reply_text(r, "index");
     reply_text(r, "spec");
     reply_map(r, 1);
-    reply_named_int(r, "index", row->keys.first + (int)index * row->keys.step);
+    reply_named_int(r, "index", first);
     reply_text(r, "find_keys");
     reply_map(r, 2);
     reply_text(r, "type");
+}
+
+static void reply_spec_counted(struct reply *r, const struct command *row, bytes use)
+{
+    reply_spec_head(r, use, row->keys.counted);
+    reply_text(r, "keynum");
+    reply_text(r, "spec");
+    reply_map(r, 3);
+    reply_named_int(r, "keynumidx", 0);
+    reply_named_int(r, "firstkey", 1);
+    reply_named_int(r, "keystep", 1);
+}
+
+/* The last spec is of the counted keys, if there are any. Several before it mean one key each,
+ * in a row; a single one covers the whole range. */
+static void reply_key_spec(struct reply *r, const struct command *row, const struct words *uses, size_t index)
+{
+    const struct key_range *keys = &row->keys;
+    bool alone = uses->count == (keys->counted ? 2 : 1);
+    int last = keys->last < 0 ? keys->last : keys->last - keys->first;
+    if (keys->counted && index == uses->count - 1) {
+        reply_spec_counted(r, row, uses->words[index]);
+        return;
+    }
+    reply_spec_head(r, uses->words[index], keys->first + (int)index * keys->step);
     reply_text(r, "range");
     reply_text(r, "spec");
     reply_map(r, 3);
     reply_named_int(r, "lastkey", alone ? last : 0);
-    reply_named_int(r, "keystep", alone ? row->keys.step : 1);
+    reply_named_int(r, "keystep", alone ? keys->step : 1);
     reply_named_int(r, "limit", 0);
 }
 
@@ -357,13 +386,15 @@ static const struct command *find_described(struct call *c, uint32_t *positions,
         row = command_find_sub(row, argv[1]);
     if (!row)
         reply_errorf(c->reply, "ERR Invalid command specified");
-    else if (row->keys.first == 0)
+    else if (!command_first_key(row))
         reply_errorf(c->reply, "ERR The command has no key arguments");
     else if (!command_arity_fits(row, argc))
         reply_errorf(c->reply, "ERR Invalid number of arguments specified for command");
     else {
         *count = command_key_positions(row, argv, argc, positions);
-        return row;
+        if (*count > 0 || row->flags & CMD_KEYS_OPTIONAL)
+            return row;
+        reply_errorf(c->reply, "ERR Invalid arguments specified for command");
     }
     return NULL;
 }

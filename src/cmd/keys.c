@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "engine/events.h"
 #include "engine/engine.h"
 #include "types/type.h"
 
@@ -20,9 +21,17 @@ static void count_keys(struct call *c, bool (*each)(struct txn *t, const struct 
     reply_int(c->reply, count);
 }
 
+static bool remove_key(struct txn *t, const struct key *k)
+{
+    bool removed = key_remove(t, k);
+    if (removed)
+        txn_event(t, k, EVENT_GENERIC, "del");
+    return removed;
+}
+
 void cmd_del(struct call *c)
 {
-    count_keys(c, key_remove);
+    count_keys(c, remove_key);
 }
 
 void cmd_exists(struct call *c)
@@ -51,7 +60,13 @@ static bool rename_key(struct call *c, bool if_absent, bool *done)
         *done = !if_absent;
         return key_exists(c->txn, call_key(c, 0)) || !arg_refused(c, HF_ERR_NO_SUCH_KEY);
     }
-    return !arg_refused(c, key_rename(c->txn, call_key(c, 0), call_key(c, 1), if_absent, done));
+    if (arg_refused(c, key_rename(c->txn, call_key(c, 0), call_key(c, 1), if_absent, done)))
+        return false;
+    if (*done) {
+        txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, "rename_from");
+        txn_event(c->txn, call_key(c, 1), EVENT_GENERIC, "rename_to");
+    }
+    return true;
 }
 
 void cmd_rename(struct call *c)
@@ -86,8 +101,11 @@ void cmd_copy(struct call *c)
     }
     if (db == c->session->db && bytes_equal(c->argv[1], c->argv[2]))
         reply_status(c->reply, HF_ERR_SAME_OBJECT);
-    else if (!arg_refused(c, key_copy(c->txn, call_key(c, 0), call_key(c, 1), replace, &done)))
+    else if (!arg_refused(c, key_copy(c->txn, call_key(c, 0), call_key(c, 1), replace, &done))) {
+        if (done)
+            txn_event(c->txn, call_key(c, 1), EVENT_GENERIC, "copy_to");
         reply_int(c->reply, done);
+    }
 }
 
 /* Key 1 was located in the other database. */
@@ -99,8 +117,13 @@ void cmd_move(struct call *c)
         return;
     if (db == c->session->db)
         reply_status(c->reply, HF_ERR_SAME_OBJECT);
-    else if (!arg_refused(c, key_move(c->txn, call_key(c, 0), call_key(c, 1), &done)))
+    else if (!arg_refused(c, key_move(c->txn, call_key(c, 0), call_key(c, 1), &done))) {
+        if (done) {
+            txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, "move_from");
+            txn_event(c->txn, call_key(c, 1), EVENT_GENERIC, "move_to");
+        }
         reply_int(c->reply, done);
+    }
 }
 
 /* ---- OBJECT and MEMORY: how a key is kept ---- */

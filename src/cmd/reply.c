@@ -1,12 +1,69 @@
-/* reply.c -- error lines: the only events that are put together here. */
+/* reply.c -- error lines: the only events that are put together here, and counted. */
 #include "cmd/reply.h"
 
 #include "base/memory.h"
+#include "os/thread.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define ERROR_LINE_MAX 1000
+
+static struct { /* errors are rare enough for one lock */
+    struct spin lock;
+    size_t count;
+    uint64_t total;
+    struct error_count words[ERROR_WORDS_MAX];
+} counted;
+
+static void count_error(const char *line)
+{
+    char word[sizeof(counted.words[0].word)] = "";
+    size_t size = strcspn(line, " \r\n"), at = 0;
+    memcpy(word, line, size < sizeof(word) ? size : sizeof(word) - 1);
+    spin_lock(&counted.lock);
+    counted.total++;
+    while (at < counted.count && strcmp(counted.words[at].word, word) != 0)
+        at++;
+    if (at == counted.count && at < ERROR_WORDS_MAX)
+        memcpy(counted.words[counted.count++].word, word, sizeof(word));
+    if (at < counted.count)
+        counted.words[at].count++;
+    spin_unlock(&counted.lock);
+}
+
+static int by_word(const void *a, const void *b)
+{
+    return strcmp(((const struct error_count *)a)->word, ((const struct error_count *)b)->word);
+}
+
+size_t reply_error_counts(struct error_count out[ERROR_WORDS_MAX], uint64_t *total)
+{
+    spin_lock(&counted.lock);
+    size_t count = counted.count;
+    *total = counted.total;
+    memcpy(out, counted.words, count * sizeof(*out));
+    spin_unlock(&counted.lock);
+    qsort(out, count, sizeof(*out), by_word);
+    return count;
+}
+
+void reply_error_counts_reset(void)
+{
+    spin_lock(&counted.lock);
+    counted.count = 0;
+    counted.total = 0;
+    memset(counted.words, 0, sizeof(counted.words));
+    spin_unlock(&counted.lock);
+}
+
+void reply_error_line(struct reply *r, const char *line)
+{
+    r->errors++;
+    count_error(line);
+    r->ops->error(r, bytes_str(line));
+}
 
 void reply_errorf(struct reply *r, const char *format, ...)
 {

@@ -25,6 +25,8 @@ struct reply_ops {
     void (*array)(struct reply *r, size_t count);              /* count elements follow */
     void (*map)(struct reply *r, size_t pairs);                /* RESP2: array of 2 * pairs */
     void (*set)(struct reply *r, size_t count);
+    void (*big_number)(struct reply *r, bytes digits);          /* RESP2: bulk */
+    void (*push)(struct reply *r, size_t count);               /* out of band; RESP2: an array */
 };
 
 struct reply {
@@ -40,11 +42,19 @@ static inline void reply_int(struct reply *r, int64_t value) { r->ops->integer(r
 static inline void reply_bulk(struct reply *r, bytes value) { r->ops->bulk(r, value); }
 static inline void reply_text(struct reply *r, const char *text) { r->ops->bulk(r, bytes_str(text)); }
 static inline void reply_null(struct reply *r) { r->ops->null(r); }
+static inline void reply_null_array(struct reply *r) { r->ops->null_array(r); }
 static inline void reply_array(struct reply *r, size_t count) { r->ops->array(r, count); }
 static inline void reply_map(struct reply *r, size_t pairs) { r->ops->map(r, pairs); }
-static inline void reply_error_line(struct reply *r, const char *line) { r->errors++; r->ops->error(r, bytes_str(line)); }
+static inline void reply_set(struct reply *r, size_t count) { r->ops->set(r, count); }
+void reply_error_line(struct reply *r, const char *line);
 /* A whole line, its first word included ("ERR ..."), with printf; at most 1,000 bytes. */
 void reply_errorf(struct reply *r, const char *format, ...) HF_PRINTF(2, 3);
 void reply_status(struct reply *r, status s); /* the row of errors.def */
+
+/* Error replies of all threads by their first word, for INFO. */
+#define ERROR_WORDS_MAX 64 /* further words are not counted one by one */
+struct error_count { char word[32]; uint64_t count; };
+size_t reply_error_counts(struct error_count out[ERROR_WORDS_MAX], uint64_t *total); /* by rising word */
+void reply_error_counts_reset(void);
 
 #endif

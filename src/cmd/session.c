@@ -2,7 +2,9 @@
 #include "cmd/session.h"
 
 #include "base/memory.h"
+#include "cmd/exec_script.h"
 #include "cmd/host.h"
+#include "cmd/pubsub.h"
 
 static void forget_queue(struct session *s)
 {
@@ -28,6 +30,7 @@ void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, s
 /* The id, the durability chosen for the connection and the way to it stay. */
 void session_reset(struct session *s)
 {
+    pubsub_leave(s);
     session_unwatch(s);
     forget_queue(s);
     arena_reset(&s->queue_arena);
@@ -39,9 +42,15 @@ void session_reset(struct session *s)
     s->authenticated = born_authenticated();
 }
 
+void session_leave(struct session *s)
+{
+    pubsub_leave(s);
+}
+
 void session_release(struct session *s)
 {
     session_unwatch(s);
     forget_queue(s);
+    script_locks_free(s);
     arena_release(&s->queue_arena);
 }

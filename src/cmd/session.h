@@ -11,6 +11,9 @@
 
 #include <stdatomic.h>
 
+struct dict;
+struct script_locks;
+struct waiter; /* engine/wait.h */
 struct watch; /* engine/internal.h: registrations of WATCH */
 
 struct queued_command { const struct command *command; bytes *argv; size_t argc; };
@@ -37,12 +40,23 @@ struct session {
     const char *last_command; /* full name, lower case; static */
     char user[16];            /* "default" */
     void *connection;         /* the net layer's own */
+    unsigned worker;          /* the number of its worker */
+    size_t listens;           /* how many topics */
+    struct dict *topics;      /* pubsub: what it listens to, by enum topic_kind; NULL: nothing */
+    /* waiting for a key (EXEC_WAITING) */
+    struct waiter *waiter;    /* NULL: not waiting */
+    uint64_t wait_until_us;   /* monotonic; 0: as long as it takes */
+    bool wait_over;           /* the time is up: the command runs once more and may not wait */
+    struct script_locks *script; /* exec_script: what its script has to lock; NULL: none is under way */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */
 };
 
 void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, struct buf *out);
 void session_reset(struct session *s);   /* RESET: as new, unwatched */
+void session_leave(struct session *s);   /* closed: no message reaches it any more */
 void session_release(struct session *s); /* unwatches; frees the queue */
+/* To a channel, pattern or shard channel. */
+static inline bool session_listens(const struct session *s) { return s->listens > 0; }
 void session_unwatch(struct session *s); /* forgets every WATCH; exec.c */
 
 #endif

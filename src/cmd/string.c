@@ -7,8 +7,21 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/strings.h"
+
+static inline void event(struct call *c, size_t key, enum event_class class, const char *name)
+{
+    txn_event(c->txn, call_key(c, key), class, name);
+}
+
+static inline void set_events(struct call *c, size_t key, const struct set_options *o)
+{
+    event(c, key, EVENT_STRING, "set");
+    if (o->deadline_ms)
+        event(c, key, EVENT_GENERIC, "expire");
+}
 
 static inline void reply_text_of(struct call *c, const struct text *text)
 {
@@ -88,6 +101,8 @@ static void set_with(struct call *c, bytes value, const struct set_options *o)
     struct set_result result;
     if (arg_refused(c, string_set(c->txn, call_key(c, 0), value, o, &result)))
         return;
+    if (result.done)
+        set_events(c, 0, o);
     if (o->get_old)
         reply_text_of(c, &result.old);
     else if (result.done)
@@ -101,8 +116,10 @@ void cmd_set(struct call *c)
     static const struct set_options plain = {0};
     if (HF_LIKELY(c->argc == 3)) {
         struct set_result result;
-        if (!arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2], &plain, &result)))
-            reply_ok(c->reply);
+        if (arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2], &plain, &result)))
+            return;
+        set_events(c, 0, &plain);
+        reply_ok(c->reply);
         return;
     }
     struct lifetime_words w = {0};
@@ -138,9 +155,12 @@ void cmd_psetex(struct call *c)
 void cmd_setnx(struct call *c)
 {
     struct set_result result;
-    if (!arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2],
-                                   &(struct set_options){.when = SET_IF_ABSENT}, &result)))
-        reply_int(c->reply, result.done);
+    if (arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2],
+                                  &(struct set_options){.when = SET_IF_ABSENT}, &result)))
+        return;
+    if (result.done)
+        event(c, 0, EVENT_STRING, "set");
+    reply_int(c->reply, result.done);
 }
 
 void cmd_getdel(struct call *c)
@@ -149,8 +169,8 @@ void cmd_getdel(struct call *c)
     if (arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
         return;
     reply_text_of(c, &text); /* copied before the text goes */
-    if (text.found)
-        key_remove(c->txn, call_key(c, 0));
+    if (text.found && key_remove(c->txn, call_key(c, 0)))
+        event(c, 0, EVENT_GENERIC, "del");
 }
 
 /* The time is looked at only when the key is there: GETEX absent EX 0 replies null. */
@@ -166,10 +186,10 @@ void cmd_getex(struct call *c)
     reply_text_of(c, &text);
     if (!text.found)
         return;
-    if (deadline_ms)
-        key_set_deadline(c->txn, call_key(c, 0), deadline_ms, 0);
-    else if (w.persist)
-        key_persist(c->txn, call_key(c, 0));
+    if (deadline_ms && key_set_deadline(c->txn, call_key(c, 0), deadline_ms, 0))
+        event(c, 0, EVENT_GENERIC, deadline_ms <= txn_now_ms(c->txn) ? "del" : "expire");
+    else if (w.persist && key_persist(c->txn, call_key(c, 0)))
+        event(c, 0, EVENT_GENERIC, "persist");
 }
 
 /* ---- several keys ---- */
@@ -193,6 +213,7 @@ static bool set_pairs(struct call *c)
         struct set_result result;
         if (arg_refused(c, string_set(c->txn, call_key(c, i), c->argv[2 * i + 2], &plain, &result)))
             return false;
+        set_events(c, i, &plain);
     }
     return true;
 }
@@ -226,8 +247,10 @@ void cmd_msetnx(struct call *c)
 void cmd_append(struct call *c)
 {
     size_t size;
-    if (!arg_refused(c, string_append(c->txn, call_key(c, 0), c->argv[2], &size)))
-        reply_int(c->reply, (int64_t)size);
+    if (arg_refused(c, string_append(c->txn, call_key(c, 0), c->argv[2], &size)))
+        return;
+    event(c, 0, EVENT_STRING, "append");
+    reply_int(c->reply, (int64_t)size);
 }
 
 void cmd_strlen(struct call *c)
@@ -245,8 +268,11 @@ void cmd_setrange(struct call *c)
         return;
     if (offset < 0)
         reply_status(c->reply, HF_ERR_OFFSET);
-    else if (!arg_refused(c, string_set_range(c->txn, call_key(c, 0), (uint64_t)offset, c->argv[3], &size)))
+    else if (!arg_refused(c, string_set_range(c->txn, call_key(c, 0), (uint64_t)offset, c->argv[3], &size))) {
+        if (c->argv[3].size)
+            event(c, 0, EVENT_STRING, "setrange");
         reply_int(c->reply, (int64_t)size);
+    }
 }
 
 /* Negative offsets count from the end; both are then cut to the text. */
@@ -281,8 +307,10 @@ void cmd_getrange(struct call *c)
 static inline void incr_by(struct call *c, int64_t delta)
 {
     int64_t result;
-    if (!arg_refused(c, string_incr_by(c->txn, call_key(c, 0), delta, &result)))
-        reply_int(c->reply, result);
+    if (arg_refused(c, string_incr_by(c->txn, call_key(c, 0), delta, &result)))
+        return;
+    event(c, 0, EVENT_STRING, "incrby");
+    reply_int(c->reply, result);
 }
 
 void cmd_incr(struct call *c)
@@ -324,6 +352,8 @@ void cmd_incrbyfloat(struct call *c)
             reply_status(c->reply, HF_ERR_NOT_FLOAT);
         return;
     }
-    if (!arg_refused(c, string_incr_float(c->txn, call_key(c, 0), delta, &result)))
-        reply_bulk(c->reply, result);
+    if (arg_refused(c, string_incr_float(c->txn, call_key(c, 0), delta, &result)))
+        return;
+    event(c, 0, EVENT_STRING, "incrbyfloat");
+    reply_bulk(c->reply, result);
 }

@@ -134,6 +134,14 @@ struct slab_heap *slab_heap_new(struct slab *s)
     return h;
 }
 
+bool slab_is_nearly_full(struct slab *s)
+{
+    spin_lock(&s->lock);
+    bool nearly = s->page_count - s->free_count > s->page_limit - s->page_limit / 16;
+    spin_unlock(&s->lock);
+    return nearly;
+}
+
 uint8_t *slab_base(const struct slab *s)
 {
     return s->base;

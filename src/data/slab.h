@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ void slab_release(struct slab_heap *h, void *block);
 size_t slab_usable_size(const struct slab *s, const void *block);
 /* Bytes in blocks handed out and in pages held, over all heaps; any thread. The heaps are not stopped for it. */
 void slab_stats(struct slab *s, uint64_t *used, uint64_t *held);
+
+/* Less than a sixteenth of the range is left: slab_alloc may soon say NULL. */
+bool slab_is_nearly_full(struct slab *s);
 
 uint8_t *slab_base(const struct slab *s);
 

@@ -61,6 +61,9 @@ void tree_remove(struct tree *t, uint64_t position, uint64_t count); /* a range:
  * the element itself when true, where it would stand when false. found may be NULL. */
 bool tree_find(const struct tree *t, uint64_t order, bytes key, uint64_t *position, struct tree_element *found);
 
+/* Position of the first element whose order is not below this one. */
+uint64_t tree_lower(const struct tree *t, uint64_t order);
+
 /* A walk from any position, either way. It ends with the next change of the tree. */
 #define TREE_DEPTH_MAX 16
 struct tree_cursor {

@@ -9,6 +9,10 @@
  * Why a late reserver may use bytes freed after it took credit: the chain of
  * read-modify-writes on `tail` carries the acquire of whoever saw the freed bytes first.
  *
+ * Credit also stands for disk: only what is prepared (the rest of the active segment, the spare) counts, or what
+ * is free when that is too little to prepare, unless the file system has plenty; so a full disk is met before a command
+ * runs, not after.
+ *
  * Credit is charged at a quarter more than asked: a record of 33 bytes takes 40, and a
  * batch's bound does not say into how many records it falls. Bounds above half the
  * ring cost half the ring; large records take 40 bytes then, and medium ones
@@ -26,6 +30,8 @@
 #define RING_SIZE_MIN (64u << 10)
 #define INDIRECT_WHEN_TIGHT 1024u /* records from this size leave a nearly full ring alone */
 #define WAIT_FAILED_MAX_US 5000000u
+#define WAIT_LOOK_US 50000u
+#define CREDIT_COST_MAX (2 * RECORD_DIRECT_MAX) /* of one command; above what credit_cost says of any */
 
 static uint64_t credit_cost(const struct log *log, size_t bound)
 {
@@ -33,9 +39,17 @@ static uint64_t credit_cost(const struct log *log, size_t bound)
     return bound > half || cost > half ? half : cost;
 }
 
+/* The position at which the disk would stand if everything appended were written in full. */
+static uint64_t room_taken(const struct log *log)
+{
+    return atomic_load(&log->tail) + atomic_load_explicit(&log->indirect_extra, memory_order_relaxed);
+}
+
 static bool credit_fits(const struct log *log, uint64_t others, uint64_t cost)
 {
     uint64_t used = others + atomic_load(&log->tail) - atomic_load(&log->freed);
+    if (HF_UNLIKELY(others + room_taken(log) + cost > atomic_load_explicit(&log->room_lsn, memory_order_relaxed)))
+        return false;
     return used + cost <= (used ? atomic_load(&log->credit_limit) : log->config.ring_size);
 }
 
@@ -80,6 +94,13 @@ bool log_credit_take(struct log *log, size_t bound)
     return false;
 }
 
+bool log_disk_takes(struct log *log, uint64_t size)
+{
+    int64_t left = OS.disk_free(log->config.dir);
+    uint64_t prepared = atomic_load(&log->files.spare_ready) ? log->config.segment_size : 0;
+    return left < 0 || (uint64_t)left + prepared >= size + log->config.segment_size;
+}
+
 void log_credit_return(struct log *log, size_t bound)
 {
     credit_give(log, credit_cost(log, bound));
@@ -118,6 +139,7 @@ static void indirect_free(struct log *log, uint64_t from, uint64_t to)
         uint8_t *copy;
         log_ring_copy_out(log, (uint8_t *)&copy, from + RECORD_HEADER_SIZE, sizeof(copy));
         mem_free(copy);
+        atomic_fetch_sub(&log->indirect_extra, round_up((uint32_t)word, 8) - RECORD_INDIRECT_SPACE);
         atomic_fetch_sub(&log->indirect_live, 1);
         from += RECORD_INDIRECT_SPACE;
     }
@@ -170,6 +192,7 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
         memset(copy + padded - 8, 0, 8);
         memcpy(copy, record, size);
         atomic_fetch_add(&log->indirect_live, 1);
+        atomic_fetch_add(&log->indirect_extra, padded - RECORD_INDIRECT_SPACE);
     }
     time_raise(log, time_ms);
 
@@ -179,6 +202,9 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
               log->config.ring_size); /* appended without credit */
     put_u32(record + 20, record_crc_with_lsn(crc, lsn));
     put_u64(record + 24, lsn);
+    if (os_bug(BUG_PUBLISH_FIRST))
+        atomic_store_explicit(log_word(log, lsn), word, memory_order_release);
+    os_sched_point(SCHED_PUBLISH);
     if (HF_UNLIKELY(indirect)) {
         memcpy(copy, record, RECORD_HEADER_SIZE);
         ring_copy_in(log, lsn + 8, record + 8, RECORD_HEADER_SIZE - 8);
@@ -212,17 +238,24 @@ void log_sync_now(struct log *log)
 uint64_t log_tail(const struct log *log) { return atomic_load(&log->tail); }
 uint64_t log_written(const struct log *log) { return atomic_load_explicit(&log->written, memory_order_acquire); }
 uint64_t log_durable(const struct log *log) { return atomic_load_explicit(&log->durable, memory_order_acquire); }
-enum log_state log_state(const struct log *log) { return (enum log_state)atomic_load(&log->state); }
+
+/* No room is left, and none can be prepared. */
+static bool is_out_of_room(const struct log *log)
+{
+    return room_taken(log) + CREDIT_COST_MAX > atomic_load(&log->room_lsn) && atomic_load(&log->files.fill_refused);
+}
+
+enum log_state log_state(const struct log *log)
+{
+    enum log_state state = (enum log_state)atomic_load(&log->state);
+    return state == LOG_OK && HF_UNLIKELY(is_out_of_room(log)) ? LOG_FULL : state;
+}
+
 uint64_t log_time_ms(const struct log *log) { return atomic_load(&log->time_ms); }
 
-static void timespec_after_ms(struct timespec *t, unsigned ms)
+uint64_t log_failed_since_us(const struct log *log)
 {
-    clock_gettime(CLOCK_MONOTONIC, t);
-    t->tv_nsec += (long)ms * 1000000;
-    if (t->tv_nsec >= 1000000000) {
-        t->tv_sec++;
-        t->tv_nsec -= 1000000000;
-    }
+    return atomic_load_explicit(&log->failed_since_us, memory_order_relaxed);
 }
 
 /* A failed log heals by itself within a second as a rule; after five the caller hears of it. */
@@ -231,7 +264,7 @@ static status wait_for(struct log *log, uint64_t (*position)(const struct log *)
     uint64_t failed_since = 0;
     status result = HF_OK;
     atomic_fetch_add(&log->waiters, 1);
-    pthread_mutex_lock(&log->wait_lock);
+    os_mutex_lock(&log->wait_lock);
     while (position(log) < lsn) {
         enum log_state state = log_state(log);
         uint64_t now = OS.monotonic_us();
@@ -245,11 +278,9 @@ static status wait_for(struct log *log, uint64_t (*position)(const struct log *)
         }
         if (sync)
             log_sync_now(log);
-        struct timespec until;
-        timespec_after_ms(&until, 50);
-        pthread_cond_timedwait(&log->wait_moved, &log->wait_lock, &until);
+        os_cond_wait_us(&log->wait_moved, &log->wait_lock, WAIT_LOOK_US);
     }
-    pthread_mutex_unlock(&log->wait_lock);
+    os_mutex_unlock(&log->wait_lock);
     atomic_fetch_sub(&log->waiters, 1);
     return result;
 }
@@ -297,9 +328,9 @@ static void log_release(struct log *log)
     indirect_free(log, atomic_load(&log->freed), atomic_load(&log->tail)); /* of a log closed broken */
     mem_free(log->ring);
     mem_free(log->staging);
-    pthread_mutex_destroy(&log->writer);
-    pthread_mutex_destroy(&log->wait_lock);
-    pthread_cond_destroy(&log->wait_moved);
+    os_mutex_release(&log->writer);
+    os_mutex_release(&log->wait_lock);
+    os_cond_release(&log->wait_moved);
     mem_free((void *)log->config.dir);
     mem_free(log);
 }
@@ -322,14 +353,9 @@ static struct log *log_new(const struct log_config *config, const struct log_sta
     log->ring = mem_alloc_aligned(SEGMENT_BLOCK, config->ring_size);
     memset(log->ring, 0, config->ring_size);
     log->staging = mem_alloc_aligned(SEGMENT_BLOCK, GROUP_BYTES_MAX + 2 * SEGMENT_BLOCK);
-    pthread_mutex_init(&log->writer, NULL);
-    pthread_mutex_init(&log->wait_lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&log->wait_moved, &attributes);
-    pthread_condattr_destroy(&attributes);
-
+    os_mutex_init(&log->writer);
+    os_mutex_init(&log->wait_lock);
+    os_cond_init(&log->wait_moved);
     log->tail = log->freed = log->written = log->durable = start->lsn;
     log->file_lsn = log->epoch_lsn = log->mark_lsn = start->lsn;
     log->chain = log->durable_chain = start->chain;
@@ -337,6 +363,7 @@ static struct log *log_new(const struct log_config *config, const struct log_sta
     log->epoch = (uint32_t)start->epoch;
     log->interval_ms = config->interval_ms;
     log->credit_limit = config->ring_size;
+    log->room_lsn = start->lsn;
     log->segment_limit = config->segment_size;
     log->file = -1;
     return log;
@@ -365,6 +392,7 @@ status log_open(const struct log_config *config, const struct log_start *start, 
         return result == -ENOSPC || result == -EDQUOT ? HF_ERR_DISK_FULL : HF_ERR_IO;
     }
     log_limit_update(log);
+    log_room_update(log, true);
     log_threads_start(log);
     *out = log;
     return HF_OK;

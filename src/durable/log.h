@@ -44,6 +44,7 @@ struct log_config {
     void *context;
 };
 
+/* FULL: the disk had no room for a write, or it has none left for what is not written yet. */
 enum log_state { LOG_OK = 0, LOG_FULL = 1, LOG_BROKEN = 2 };
 
 /* Where recovery ended; the writer starts here in a new epoch (docs/format/log.md). */
@@ -54,6 +55,8 @@ void log_close(struct log *log); /* writes and fsyncs everything published, then
 
 /* Bytes of ring that `bound` bytes of record will take at most. */
 bool log_credit_take(struct log *log, size_t bound);   /* false: no room now; try again after moved() */
+/* For a record that may be larger than RECORD_DIRECT_MAX, beside its credit: can the disk take it? Asks the system. */
+bool log_disk_takes(struct log *log, uint64_t size);
 void log_credit_return(struct log *log, size_t bound);
 
 /* Reserves, copies and publishes one record under credit. `record` is header room and
@@ -71,6 +74,8 @@ uint64_t log_tail(const struct log *log);    /* next position to be reserved */
 uint64_t log_written(const struct log *log); /* everything below is in the file (page cache) */
 uint64_t log_durable(const struct log *log); /* everything below is on disk */
 enum log_state log_state(const struct log *log);
+/* Since when what is appended cannot be made durable (monotonic microseconds); 0: it can. */
+uint64_t log_failed_since_us(const struct log *log);
 /* Blocks the calling thread until durable_lsn >= lsn; for SAVE, shutdown, the library and tests. */
 status log_wait_durable(struct log *log, uint64_t lsn) HF_CHECK;
 /* The same for written_lsn: safe from a crash of the process. For the library in `interval`. */
@@ -101,6 +106,8 @@ struct log_recover {
     int threads;
     status (*each)(void *context, int thread, const struct log_record *record);
     void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total);
+    /* Where the log ends, when bytes that make no group stand behind it; not called after a clean end. May be NULL. */
+    void (*note)(void *context, const char *line);
     void *context;
 };
 status log_recover(const struct log_recover *how, struct log_start *start, char *detail, size_t detail_size) HF_CHECK;

@@ -3,7 +3,8 @@
  * Always true, with the writer lock held:
  *   1. freed <= durable <= file_lsn <= tail, and while OK written <= file_lsn;
  *   2. ring bytes outside [freed, tail) are zero;
- *   3. credit outstanding, less what its holders have used, plus (tail - freed) fits the ring.
+ *   3. credit outstanding, less what its holders have used, plus (tail - freed) fits the ring;
+ *   4. what that credit may still append fits below room_lsn: the disk has room for it.
  *
  *           segment_failed                 segment_failed (EIO ...)
  *      OK ------------------> FULL     OK ------------------------> BROKEN
@@ -31,15 +32,17 @@ struct log {
     uint8_t *ring;
     uint64_t ring_mask;
     struct segment_files files;
-    pthread_t thread, helper;
+    os_thread thread, helper;
 
     /* any worker */
     _Alignas(CACHE_LINE) _Atomic uint64_t tail;
     _Alignas(CACHE_LINE) _Atomic uint64_t outstanding; /* ring bytes promised to batches */
     _Alignas(CACHE_LINE) _Atomic uint64_t freed; /* ring bytes below are zero and free */
     _Atomic uint64_t written, durable, time_ms, credit_limit;
+    _Atomic uint64_t room_lsn;   /* UINT64_MAX while the disk has plenty of free space */
     _Atomic uint32_t epoch;
     _Atomic int state;
+    _Atomic uint64_t failed_since_us; /* 0 while OK */
     _Atomic bool starved; /* someone was refused credit since the last call of moved() */
     _Alignas(CACHE_LINE) struct parking parking; /* of the log thread */
     _Atomic bool pending, sync_wanted, notify, stop;
@@ -47,10 +50,11 @@ struct log {
     _Atomic int64_t sync_result;
     _Atomic uint32_t interval_ms;
     _Atomic uint64_t indirect_live;   /* indirect records in the ring */
+    _Atomic uint64_t indirect_extra;  /* what they take on disk beyond their share of the ring */
     _Atomic uint64_t unsynced_us;     /* when the oldest byte above durable was written; 0: none */
 
     /* the writer lock: workers only ever try it */
-    _Alignas(CACHE_LINE) pthread_mutex_t writer;
+    _Alignas(CACHE_LINE) struct os_mutex writer;
     uint8_t *staging; /* one group and its padding */
     int file;         /* the active segment */
     bool prepared;    /* it is written up to its size already */
@@ -65,6 +69,9 @@ struct log {
     int sync_file;
     uint64_t mark_lsn;      /* the durable lsn that the file itself proclaims */
     uint64_t idle_since_us; /* the last fsync or write */
+    bool has_plenty;        /* of free disk space, when last asked */
+    uint64_t left_bytes;    /* free then */
+    uint64_t plenty_us, plenty_bytes; /* when that was: time, bytes_written */
 
     /* log thread */
     uint64_t heal_at_us, heal_delay_us;
@@ -73,8 +80,8 @@ struct log {
     struct parking helper_parking;
     _Atomic bool helper_stop;
 
-    pthread_mutex_t wait_lock; /* log_wait_durable */
-    pthread_cond_t wait_moved;
+    struct os_mutex wait_lock; /* log_wait_durable */
+    struct os_cond wait_moved;
     _Atomic uint32_t waiters;
 
     /* counters */
@@ -95,5 +102,6 @@ int log_segment_open(struct log *log, uint64_t number); /* the first segment; -e
 void log_threads_start(struct log *log);
 void log_threads_stop(struct log *log);
 void log_limit_update(struct log *log); /* disk budget */
+void log_room_update(struct log *log, bool ask); /* room_lsn; ask: the system, if that was long ago. The writer lock is held */
 
 #endif

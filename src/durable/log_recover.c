@@ -45,7 +45,7 @@ struct recovery {
     _Atomic int read_error;
     _Atomic bool abort;
     _Atomic uint64_t bad_group; /* the first one found so far */
-    pthread_mutex_t bad_lock;
+    struct os_mutex bad_lock;
     uint64_t bad_offset, bad_lsn;
     const char *bad_problem;
     status results[RECOVER_THREADS_MAX];
@@ -64,7 +64,7 @@ static void *task_run(void *context)
 
 static void on_all_threads(struct recovery *r, void (*run)(struct recovery *r, int thread))
 {
-    pthread_t threads[RECOVER_THREADS_MAX];
+    os_thread threads[RECOVER_THREADS_MAX];
     struct task tasks[RECOVER_THREADS_MAX];
     atomic_store(&r->next, 0);
     for (int i = 1; i < r->how->threads; i++) {
@@ -73,7 +73,7 @@ static void on_all_threads(struct recovery *r, void (*run)(struct recovery *r, i
     }
     run(r, 0);
     for (int i = 1; i < r->how->threads; i++)
-        pthread_join(threads[i], NULL);
+        thread_join(threads[i]);
 }
 
 static void read_chunks(struct recovery *r, int thread)
@@ -102,14 +102,14 @@ static void verify_groups(struct recovery *r, int thread)
         const char *problem = group_verify(r->data, &r->scan.groups[i], &offset, &lsn);
         if (!problem)
             continue;
-        pthread_mutex_lock(&r->bad_lock);
+        os_mutex_lock(&r->bad_lock);
         if (i < atomic_load(&r->bad_group)) {
             atomic_store(&r->bad_group, i);
             r->bad_offset = offset;
             r->bad_lsn = lsn;
             r->bad_problem = problem;
         }
-        pthread_mutex_unlock(&r->bad_lock);
+        os_mutex_unlock(&r->bad_lock);
     }
 }
 
@@ -256,7 +256,7 @@ static status segment_check(struct recovery *r, const struct found_segment *s, c
     if (r->bad_problem)
         segment_scan_cut(&r->scan, (size_t)atomic_load(&r->bad_group), r->bad_problem);
     else
-        r->bad_offset = r->scan.end_offset, r->bad_lsn = r->scan.end_lsn;
+        r->bad_offset = segment_scan_next(&r->scan), r->bad_lsn = r->scan.end_lsn;
     const char *problem = r->scan.problem ? r->scan.problem : "a group is missing";
     if (!next)
         return segment_scan_is_damaged(&r->scan)
@@ -267,6 +267,25 @@ static status segment_check(struct recovery *r, const struct found_segment *s, c
         return damaged(r, s->number, r->scan.end_offset, r->scan.end_lsn,
                        "the next segment does not continue this one");
     return HF_OK;
+}
+
+/* A seal with nothing but zeros up to its block's end. */
+static bool ends_clean(const struct segment_scan *scan)
+{
+    return scan->count && scan->groups[scan->count - 1].header.flags & GROUP_SEAL &&
+           segment_scan_next(scan) % SEGMENT_BLOCK == 0;
+}
+
+/* A torn tail is normal after a crash. But it may also be a flip in the last bytes of a log, so it is told where. */
+static void tell_end(struct recovery *r, const struct found_segment *s)
+{
+    char path[SEGMENT_PATH_MAX], line[SEGMENT_PATH_MAX + 256];
+    if (!r->scan.problem || !r->how->note || ends_clean(&r->scan))
+        return;
+    segment_path(path, r->how->dir, s->number);
+    snprintf(line, sizeof(line), "The log ends in file %s, offset %" PRIu64 ", lsn %" PRIu64 ": %s. Nothing behind it was ever "
+             "acknowledged as durable, as far as the log can tell.", path, r->bad_offset, r->bad_lsn, r->scan.problem);
+    r->how->note(r->how->context, line);
 }
 
 static status segment_apply(struct recovery *r)
@@ -394,8 +413,10 @@ static status recover_all(struct recovery *r, struct log_start *start)
             result = segment_apply(r);
         if (result == HF_OK) {
             start_note(r, start);
-            if (!next)
+            if (!next) {
+                tell_end(r, s);
                 result = tail_seal(r, start);
+            }
         }
         segment_scan_release(&r->scan);
         mem_free(r->data);
@@ -415,7 +436,7 @@ status log_recover(const struct log_recover *how, struct log_start *start, char 
     r->how = how;
     r->detail = detail;
     r->detail_size = detail_size;
-    pthread_mutex_init(&r->bad_lock, NULL);
+    os_mutex_init(&r->bad_lock);
     status result = recover_all(r, &end);
     if (result == HF_OK && end.lsn < how->from_lsn) {
         snprintf(detail, detail_size, "the log in %s ends at lsn %" PRIu64 ", below %" PRIu64
@@ -424,7 +445,7 @@ status log_recover(const struct log_recover *how, struct log_start *start, char 
     }
     if (result == HF_OK)
         *start = end;
-    pthread_mutex_destroy(&r->bad_lock);
+    os_mutex_release(&r->bad_lock);
     mem_free(r->segments);
     mem_free(r);
     return result;

@@ -30,9 +30,13 @@
 #define HEAL_DELAY_US 100000u
 #define HEAL_DELAY_MAX_US 1000000u
 #define FULL_DELAY_US 200000u
-#define FILL_RETRY_US 1000000u
+#define FILL_RETRY_US 300000u
 #define INLINE_ROUNDS 2
 #define BATCH_BYTES_MAX (8u << 20) /* written before an fsync in COMMIT mode */
+#define PLENTY_BYTES (UINT64_C(256) << 20) /* beside two segments */
+#define PLENTY_EVERY_US 1000000u           /* asked again after so long ... */
+#define PLENTY_EVERY_BYTES (16u << 20)     /* ... and so much */
+#define ROOM_MARGIN (1u << 20) /* headers and padding of groups on their way, and a segment's end that no record fits */
 
 enum write_result { WRITE_DONE, WRITE_NOTHING, WRITE_NO_ROOM, WRITE_TOO_LARGE, WRITE_FAILED };
 
@@ -227,13 +231,13 @@ static void durable_set(struct log *log, uint64_t lsn, uint32_t chain, uint64_t 
 static int64_t timed_fdatasync(struct log *log, int file)
 {
     uint64_t start = OS.monotonic_us();
-    int64_t result = OS.fdatasync(file);
+    int64_t result = os_bug(BUG_NO_FSYNC) ? 0 : OS.fdatasync(file);
     uint64_t took = OS.monotonic_us() - start;
     atomic_store(&log->fsync_us_last, took);
     if (took > atomic_load(&log->fsync_us_max))
         atomic_store(&log->fsync_us_max, took);
     counter_add(&log->fsyncs, 1);
-    return result;
+    return os_bug(BUG_FSYNC_ERROR) ? 0 : result;
 }
 
 /* Zeros up to the next block: what an fsync covers is never written again. */
@@ -310,6 +314,44 @@ void log_limit_update(struct log *log)
     atomic_store(&log->credit_limit, limit);
 }
 
+static void plenty_ask(struct log *log)
+{
+    int64_t left = OS.disk_free(log->config.dir);
+    log->left_bytes = left < 0 ? 0 : (uint64_t)left;
+    log->has_plenty = left < 0 || (uint64_t)left >= PLENTY_BYTES + 2 * log->config.segment_size;
+    log->plenty_us = OS.monotonic_us();
+    log->plenty_bytes = atomic_load(&log->bytes_written);
+}
+
+static bool plenty_is_stale(const struct log *log)
+{
+    return !log->has_plenty || OS.monotonic_us() - log->plenty_us >= PLENTY_EVERY_US ||
+           atomic_load(&log->bytes_written) - log->plenty_bytes >= PLENTY_EVERY_BYTES;
+}
+
+void log_room_update(struct log *log, bool ask)
+{
+    if (ask && plenty_is_stale(log))
+        plenty_ask(log);
+    uint64_t segment = log->config.segment_size, margin = segment / 4 < ROOM_MARGIN ? segment / 4 : ROOM_MARGIN;
+    uint64_t room = 0, written = atomic_load(&log->bytes_written) - log->plenty_bytes;
+    if (log->prepared && log->offset < log->segment_limit)
+        room += log->segment_limit - log->offset;
+    if (atomic_load(&log->files.spare_ready))
+        room += segment - SEGMENT_BLOCK;
+    else if (atomic_load(&log->files.fill_refused)) /* less than a segment is free: it is used as it stands */
+        room += log->left_bytes > written ? log->left_bytes - written : 0;
+    uint64_t lsn = log->has_plenty ? UINT64_MAX : log->file_lsn + (room > margin ? room - margin : 0);
+    if (atomic_exchange(&log->room_lsn, lsn) < lsn)
+        atomic_store(&log->notify, true);
+}
+
+/* The active segment would grow, and the disk may not let it: go on in the spare, whose blocks are there. */
+static bool must_roll(const struct log *log)
+{
+    return !log->prepared && !log->has_plenty && atomic_load(&log->files.spare_ready);
+}
+
 static struct segment_header header_of(struct log *log, uint64_t number)
 {
     return (struct segment_header){
@@ -360,6 +402,7 @@ static void log_fail(struct log *log, int64_t error)
     counter_add(&log->io_errors, 1);
     if (is_ok(log)) {
         segment_poison(&log->files);
+        atomic_store(&log->failed_since_us, OS.monotonic_us());
         log->heal_delay_us = full ? FULL_DELAY_US : HEAL_DELAY_US;
     } else {
         log->heal_delay_us = full ? FULL_DELAY_US : log->heal_delay_us * 2;
@@ -425,6 +468,7 @@ static void log_heal(struct log *log)
     segment_adopt(log, &fresh, log->offset);
     segment_note_size(&log->files, log->offset);
     durable_set(log, log->file_lsn, log->chain, 0);
+    atomic_store(&log->failed_since_us, 0);
     atomic_store(&log->state, LOG_OK);
     atomic_store(&log->notify, true);
 }
@@ -454,16 +498,19 @@ void log_write_inline(struct log *log)
             return;
         if (atomic_load(&log->sync_state) != SYNC_IDLE)
             break;
-        if (pthread_mutex_trylock(&log->writer) != 0)
+        if (!os_mutex_try_lock(&log->writer))
             return; /* the holder looks at `pending` when it has unlocked */
         atomic_store(&log->pending, false);
-        enum write_result result = is_ok(log) ? group_write(log, GROUP_BYTES_INLINE) : WRITE_NOTHING;
+        enum write_result result = !is_ok(log)       ? WRITE_NOTHING
+                                   : must_roll(log) ? WRITE_NO_ROOM
+                                                    : group_write(log, GROUP_BYTES_INLINE);
+        log_room_update(log, false);
         if (result == WRITE_DONE || result == WRITE_NOTHING)
             written_update(log);
         bool more = result == WRITE_NO_ROOM || result == WRITE_TOO_LARGE ||
                     atomic_load(&log->written) < log->file_lsn ||
                     log->file_lsn < atomic_load(&log->tail);
-        pthread_mutex_unlock(&log->writer);
+        os_mutex_unlock(&log->writer);
         atomic_thread_fence(memory_order_seq_cst);
         if (more)
             break;
@@ -479,7 +526,7 @@ static void write_all(struct log *log)
     uint64_t limit = atomic_load(&log->bytes_written) + BATCH_BYTES_MAX;
     bool grows = !log->prepared && atomic_load(&log->files.spare_ready);
     enum write_result result = WRITE_DONE;
-    if (grows && log->offset > SEGMENT_BLOCK && atomic_load(&log->sync_state) == SYNC_IDLE &&
+    if (grows && (log->offset > SEGMENT_BLOCK || must_roll(log)) && atomic_load(&log->sync_state) == SYNC_IDLE &&
         log->file_lsn < atomic_load(&log->tail) && !roll(log))
         return;
     while (result == WRITE_DONE && atomic_load(&log->bytes_written) < limit) {
@@ -536,7 +583,7 @@ static uint64_t sync_step(struct log *log)
 static uint64_t log_step(struct log *log)
 {
     uint64_t sleep = 0, now = OS.monotonic_us();
-    pthread_mutex_lock(&log->writer);
+    os_mutex_lock(&log->writer);
     atomic_store(&log->pending, false);
     if (atomic_exchange(&log->sync_wanted, false)) /* before the write: covers what is published now */
         log->want_sync = true;
@@ -550,7 +597,8 @@ static uint64_t log_step(struct log *log)
     } else {
         sleep = log->heal_at_us > now ? log->heal_at_us - now : HEAL_DELAY_US;
     }
-    pthread_mutex_unlock(&log->writer);
+    log_room_update(log, true);
+    os_mutex_unlock(&log->writer);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load(&log->pending) && is_ok(log) ? 0 : sleep;
 }
@@ -562,9 +610,9 @@ static void tell(struct log *log)
     if (log->config.moved)
         log->config.moved(log->config.context);
     if (atomic_load(&log->waiters)) {
-        pthread_mutex_lock(&log->wait_lock);
-        pthread_cond_broadcast(&log->wait_moved);
-        pthread_mutex_unlock(&log->wait_lock);
+        os_mutex_lock(&log->wait_lock);
+        os_cond_broadcast(&log->wait_moved);
+        os_mutex_unlock(&log->wait_lock);
     }
 }
 
@@ -583,10 +631,10 @@ static void log_finish(struct log *log)
             break;
         tries += !is_ok(log) || log->file_lsn == atomic_load(&log->durable);
     }
-    pthread_mutex_lock(&log->writer);
+    os_mutex_lock(&log->writer);
     if (is_ok(log) && atomic_load(&log->sync_state) == SYNC_IDLE)
         mark_write(log, GROUP_SEAL);
-    pthread_mutex_unlock(&log->writer);
+    os_mutex_unlock(&log->writer);
 }
 
 static void *log_thread_run(void *context)
@@ -612,7 +660,10 @@ static void *log_helper_run(void *context)
             parking_wake(&log->parking);
             continue;
         }
+        bool had_spare = atomic_load(&log->files.spare_ready);
         int filled = segment_fill_step(&log->files);
+        if ((!had_spare && atomic_load(&log->files.spare_ready)) || (filled < 0 && atomic_load(&log->files.fill_refused)))
+            parking_wake(&log->parking); /* the room is another */
         if (filled <= 0)
             parking_sleep(&log->helper_parking, filled < 0 ? FILL_RETRY_US : IDLE_SLEEP_US);
     }
@@ -630,10 +681,10 @@ void log_threads_stop(struct log *log)
 {
     atomic_store(&log->stop, true);
     parking_wake(&log->parking);
-    pthread_join(log->thread, NULL);
+    thread_join(log->thread);
     atomic_store(&log->helper_stop, true);
     parking_wake(&log->helper_parking);
-    pthread_join(log->helper, NULL);
+    thread_join(log->helper);
     if (log->file >= 0)
         OS.close(log->file);
 }

@@ -78,6 +78,7 @@ const char *group_verify(const uint8_t *data, const struct segment_group *g, uin
 void segment_scan_run(struct segment_scan *scan, uint64_t limit);
 void segment_scan_cut(struct segment_scan *scan, size_t group, const char *problem); /* ends before it */
 uint64_t segment_scan_mark(const struct segment_scan *scan); /* the highest durable lsn anyone names */
+uint64_t segment_scan_next(const struct segment_scan *scan); /* offset at which the group after the end must stand */
 bool segment_scan_is_damaged(const struct segment_scan *scan); /* the end is not a torn tail */
 void segment_scan_release(struct segment_scan *scan);
 

@@ -129,7 +129,7 @@ int segment_files_init(struct segment_files *files, const char *dir, uint64_t lo
     char path[SEGMENT_PATH_MAX];
     *files = (struct segment_files){
         .dir = mem_strdup(dir), .segment_size = segment_size, .fill_file = -1};
-    pthread_mutex_init(&files->lock, NULL);
+    os_mutex_init(&files->lock);
     path_of(path, dir, "log-fill.new");
     OS.unlink(path);
     path_of(path, dir, "log-next.new");
@@ -150,7 +150,7 @@ void segment_files_release(struct segment_files *files)
         OS.close(files->fill_file);
         OS.unlink(path);
     }
-    pthread_mutex_destroy(&files->lock);
+    os_mutex_release(&files->lock);
     mem_free(files->entries);
     mem_free(files->dir);
 }
@@ -160,7 +160,7 @@ static int spare_take(struct segment_files *files, const char *path)
 {
     char spare[SEGMENT_PATH_MAX];
     path_of(spare, files->dir, "log-spare.seg");
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     int file = -ENOENT;
     if (atomic_load(&files->spare_ready)) {
         atomic_store(&files->spare_ready, false);
@@ -168,7 +168,7 @@ static int spare_take(struct segment_files *files, const char *path)
         int moved = OS.rename(spare, path);
         file = moved < 0 ? moved : OS.open(path, O_RDWR, 0);
     }
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
     return file;
 }
 
@@ -209,10 +209,10 @@ int segment_new_commit(struct segment_files *files, struct segment_new *fresh)
         segment_new_abort(files, fresh);
         return result;
     }
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     entry_add(files, (struct segment_entry){fresh->header.number, fresh->header.first_lsn,
                                             size < 0 ? 0 : (uint64_t)size, false});
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
     return 0;
 }
 
@@ -227,20 +227,20 @@ void segment_new_abort(struct segment_files *files, struct segment_new *fresh)
 
 void segment_note_size(struct segment_files *files, uint64_t size)
 {
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     struct segment_entry *active = &files->entries[files->count - 1];
     if (size > active->size) {
         atomic_fetch_add(&files->disk_bytes, size - active->size);
         active->size = size;
     }
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
 }
 
 void segment_poison(struct segment_files *files)
 {
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     files->entries[files->count - 1].poisoned = true;
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
 }
 
 static int fill_finish(struct segment_files *files, const char *path)
@@ -250,17 +250,18 @@ static int fill_finish(struct segment_files *files, const char *path)
     int result = OS.fdatasync(files->fill_file);
     OS.close(files->fill_file);
     files->fill_file = -1;
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     if (result == 0 && !atomic_load(&files->spare_ready)) {
         result = OS.rename(path, spare);
         if (result == 0) {
             atomic_fetch_add(&files->disk_bytes, files->segment_size);
             atomic_store(&files->spare_ready, true);
+            atomic_store(&files->fill_refused, false);
         }
     } else {
         OS.unlink(path);
     }
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
     return result;
 }
 
@@ -272,6 +273,12 @@ int segment_fill_step(struct segment_files *files)
     if (files->fill_file < 0) {
         if (atomic_load(&files->spare_ready))
             return 0;
+        int64_t left = OS.disk_free(files->dir);
+        if (left >= 0 && (uint64_t)left < files->segment_size) {
+            atomic_store(&files->fill_refused, true);
+            return -ENOSPC;
+        }
+        atomic_store(&files->fill_refused, false);
         files->fill_size = 0;
         files->fill_file = OS.open(path, O_RDWR | O_CREAT | O_TRUNC, 0640);
         if (files->fill_file < 0)
@@ -288,6 +295,7 @@ int segment_fill_step(struct segment_files *files)
         put = OS.fdatasync(files->fill_file);
     if (put >= 0)
         return 1;
+    atomic_store(&files->fill_refused, put == -ENOSPC || put == -EDQUOT);
     OS.close(files->fill_file);
     OS.unlink(path);
     files->fill_file = -1;
@@ -304,6 +312,7 @@ static void retire_locked(struct segment_files *files, const struct segment_entr
         OS.rename(path, spare) == 0) {
         if (OS.sync_dir(files->dir) == 0) {
             atomic_store(&files->spare_ready, true);
+            atomic_store(&files->fill_refused, false);
             return;
         }
         OS.unlink(spare);
@@ -315,11 +324,11 @@ static void retire_locked(struct segment_files *files, const struct segment_entr
 
 void segment_trim(struct segment_files *files, uint64_t below_lsn)
 {
-    pthread_mutex_lock(&files->lock);
+    os_mutex_lock(&files->lock);
     size_t gone = 0;
     while (gone + 1 < files->count && files->entries[gone + 1].first_lsn <= below_lsn)
         retire_locked(files, &files->entries[gone++]);
     files->count -= gone;
     memmove(files->entries, files->entries + gone, files->count * sizeof(*files->entries));
-    pthread_mutex_unlock(&files->lock);
+    os_mutex_unlock(&files->lock);
 }

@@ -9,8 +9,7 @@
 #define HF_DURABLE_SEGMENT_FILE_H
 
 #include "durable/segment.h"
-
-#include <pthread.h>
+#include "os/thread.h"
 
 #define SEGMENT_PATH_MAX 4096
 
@@ -19,10 +18,11 @@ struct segment_entry { uint64_t number, first_lsn, size; bool poisoned; };
 struct segment_files {
     char *dir;
     uint64_t segment_size;
-    pthread_mutex_t lock;
+    struct os_mutex lock;
     struct segment_entry *entries; /* ascending; the last one is active */
     size_t count, capacity;
     _Atomic bool spare_ready;
+    _Atomic bool fill_refused; /* the disk had no room for a spare, when last tried */
     _Atomic uint64_t disk_bytes;
     int fill_file; /* helper only; -1: none */
     uint64_t fill_size;

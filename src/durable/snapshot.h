@@ -1,15 +1,17 @@
 /* snapshot.h -- forkless, fuzzy snapshots of a store (docs/format/snapshot.md; R3).
  *
  * A capture unit is a hash range of one (stripe, database id) table, taken under one
- * lock hold, with capture_lsn = the log's tail read under that lock (0 without a log). Recovery
+ * lock hold, with capture_lsn = the log's tail read under that lock. Recovery
  * replays an effect on a key when record.lsn >= capture_lsn of the range that holds it.
  * The snapshot is published (renamed into place) only when durable_lsn >= the highest capture_lsn.
+ * Without a log the records of that time are in the file itself (tail.h), so that it is a cut.
  * Threads: one writer at a time, its own thread; load uses `threads` threads.
  */
 #ifndef HF_DURABLE_SNAPSHOT_H
 #define HF_DURABLE_SNAPSHOT_H
 
 #include "durable/log.h"
+#include "durable/tail.h"
 #include "store/store.h"
 
 struct snapshot_map { uint32_t next_id, count, ids[1024]; uint64_t lsn; }; /* database numbers to ids, and when read */
@@ -19,6 +21,7 @@ struct snapshot_write {
     uint64_t log_id, number;     /* file snapshot-%016llu.hfs, number grows */
     struct store *store;
     struct log *log;             /* NULL: memory only */
+    struct tail *tail;           /* without a log: begun, taken and sealed here */
     void (*read_map)(void *context, struct snapshot_map *map); /* atomic with the log's tail */
     void (*progress)(void *context, uint64_t done, uint64_t total); /* keys */
     bool (*cancelled)(void *context);
@@ -42,10 +45,13 @@ struct snapshot_load {
     struct store *store;         /* empty; its secret is set from the snapshot's header beforehand */
     int threads;                 /* thread i loads the stripes with number % threads == i, with heaps[i] */
     struct slab_heap **heaps;
+    /* snapshot_load_tail calls it on every thread for every record, in order, as log_recover does. */
+    status (*each)(void *context, int thread, const struct log_record *record);
     void (*progress)(void *context, uint64_t done, uint64_t total); /* from the calling thread */
     void *context;
     /* out */
     bool found;                  /* a published snapshot was there */
+    bool has_tail;               /* it was that of a memory-only server: complete without a log, which begins at from_lsn */
     uint64_t number, from_lsn, keys;
     struct snapshot_map map;
     struct snapshot_ranges *ranges;
@@ -53,6 +59,8 @@ struct snapshot_load {
 /* Loads the newest published snapshot whole and verified; replay starts at from_lsn. Entries keep deadlines that
  * have passed. After a failure the store may hold a part. ranges: the caller's, snapshot_ranges_free. Damage: HF_ERR_CORRUPT with file and offset in detail. */
 status snapshot_load(struct snapshot_load *l, char *detail, size_t detail_size) HF_CHECK;
+/* After snapshot_load, when has_tail: replays the records that make the snapshot a cut. */
+status snapshot_load_tail(struct snapshot_load *l, char *detail, size_t detail_size) HF_CHECK;
 /* Reads the hash secret of the newest published snapshot, for making the store that it is loaded into. */
 status snapshot_peek(const char *dir, uint64_t log_id, bool *found, uint64_t *secret, char *detail,
                      size_t detail_size) HF_CHECK;

@@ -27,7 +27,7 @@ void snapshot_header_encode(struct buf *out, const struct snapshot_header *h)
     uint8_t *p = out->data + out->size;
     memset(p, 0, size);
     memcpy(p, header_magic, 8);
-    put_u32(p + 8, SNAPSHOT_VERSION);
+    put_u32(p + 8, h->has_tail ? SNAPSHOT_VERSION_TAIL : SNAPSHOT_VERSION);
     put_u32(p + 16, (uint32_t)size);
     put_u32(p + 20, h->stripe_count);
     put_u64(p + 24, h->log_id);
@@ -51,10 +51,11 @@ enum snapshot_header_state snapshot_header_decode(bytes in, struct snapshot_head
     *size = get_u32(p + 16);
     if (*size < SNAPSHOT_HEADER_FIXED || *size > in.size || get_u32(p + 12) != header_crc(p, *size))
         return SNAPSHOT_HEADER_DAMAGED;
-    if (get_u32(p + 8) != SNAPSHOT_VERSION)
+    if (get_u32(p + 8) != SNAPSHOT_VERSION && get_u32(p + 8) != SNAPSHOT_VERSION_TAIL)
         return SNAPSHOT_HEADER_VERSION;
     *h = (struct snapshot_header){.stripe_count = get_u32(p + 20), .log_id = get_u64(p + 24), .number = get_u64(p + 32),
-                                  .secret = get_u64(p + 40), .start_lsn = get_u64(p + 48)};
+                                  .secret = get_u64(p + 40), .start_lsn = get_u64(p + 48),
+                                  .has_tail = get_u32(p + 8) == SNAPSHOT_VERSION_TAIL};
     h->map.lsn = get_u64(p + 56);
     h->map.next_id = get_u32(p + 64);
     h->map.count = get_u32(p + 68);
@@ -116,10 +117,11 @@ bool snapshot_range_take(bytes *in, struct snapshot_range *r, bytes *entries)
                                  .db_id = get_u32(p + 4), .first = get_u32(p + 8), .last = get_u32(p + 12),
                                  .lsn = get_u64(p + 16), .size = get_u64(p + 24), .entries = get_u32(p + 32),
                                  .table_entries = get_u32(p + 36)};
-    bool rest = r->kind == SNAPSHOT_REST;
-    if ((!rest && r->kind != SNAPSHOT_RANGE) || r->stripe >= STRIPE_COUNT || r->first > r->last ||
+    bool rest = r->kind == SNAPSHOT_REST, tail = r->kind == SNAPSHOT_TAIL;
+    if ((!rest && !tail && r->kind != SNAPSHOT_RANGE) || r->stripe >= STRIPE_COUNT || r->first > r->last ||
         r->size > in->size - SNAPSHOT_RANGE_HEADER || (r->entries == 0) != (r->size == 0) ||
-        (rest && (r->db_id | r->first | r->last | r->size | r->table_entries)))
+        (rest && (r->db_id | r->first | r->last | r->size | r->table_entries)) ||
+        (tail && (r->stripe | r->db_id | r->first | r->last | r->table_entries || r->entries == 0)))
         return false;
     *entries = bytes_of(p + SNAPSHOT_RANGE_HEADER, r->size);
     *in = bytes_of(p + SNAPSHOT_RANGE_HEADER + r->size, in->size - SNAPSHOT_RANGE_HEADER - r->size);

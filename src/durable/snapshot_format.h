@@ -10,6 +10,7 @@
 #include "durable/snapshot.h"
 
 #define SNAPSHOT_VERSION 1u
+#define SNAPSHOT_VERSION_TAIL 2u /* the same, and a tail */
 #define SNAPSHOT_HEADER_FIXED 72u
 #define SNAPSHOT_HEADER_MAX (SNAPSHOT_HEADER_FIXED + 1024u * 4u)
 #define SNAPSHOT_BLOCK_HEADER 48u
@@ -22,11 +23,13 @@ enum snapshot_compression { SNAPSHOT_PLAIN = 0, SNAPSHOT_LZ4 = 1 };
 enum snapshot_range_kind {
     SNAPSHOT_RANGE = 1, /* entries of one hash range of one table */
     SNAPSHOT_REST = 2,  /* tables of this stripe that have no range were absent at lsn */
+    SNAPSHOT_TAIL = 3,  /* records of the tail from position lsn on (durable/tail.h); in blocks of their own */
 };
 
 struct snapshot_header {
     uint64_t log_id, number, secret, start_lsn;
     uint32_t stripe_count;
+    bool has_tail;
     struct snapshot_map map;
 };
 
@@ -43,7 +46,7 @@ struct snapshot_range {
     uint16_t stripe;
     uint32_t db_id, first, last;      /* high hash halves, both included */
     uint64_t lsn, size;               /* capture; bytes of entries that follow */
-    uint32_t entries;
+    uint32_t entries;                 /* TAIL: records */
     uint32_t table_entries;           /* of the whole table at capture: how much room to make */
 };
 

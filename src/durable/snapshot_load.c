@@ -7,7 +7,8 @@
  *
  * Every block belongs to at least one thread, which verifies it; a first failure stops
  * the others. What was learned of the ranges is checked as a whole at the end: each table's
- * must cover all hashes, each stripe must have its end.
+ * must cover all hashes, each stripe must have its end. A tail is replayed after that: its
+ * blocks once more, every thread all of them, each taking the effects on its stripes.
  */
 #include "durable/snapshot_file.h"
 
@@ -47,7 +48,7 @@ struct loader {
     int number;
     status result;
     char detail[DETAIL_SIZE];
-    uint64_t ranges_seen;
+    uint64_t ranges_seen, tail_at;
     struct snapshot_scratch scratch;
 };
 
@@ -211,10 +212,13 @@ static status load_block(struct loader *x, uint64_t i, const struct snapshot_blo
         return s;
     uint32_t stripe = b->stripe_first;
     for (uint32_t k = 0; k < b->ranges; k++) {
-        if (!snapshot_range_take(&in, &r, &entries) || r.stripe < stripe || r.stripe > b->stripe_last)
+        if (!snapshot_range_take(&in, &r, &entries) || r.stripe < stripe || r.stripe > b->stripe_last ||
+            (r.kind == SNAPSHOT_TAIL && !x->loading->file.header.has_tail))
             return damaged_block(x, i, "a range's header does not hold");
         stripe = r.stripe;
-        if (is_mine(x, stripe))
+        if (r.kind == SNAPSHOT_TAIL)
+            x->ranges_seen += x->number == 0;
+        else if (is_mine(x, stripe))
             s = load_range(x, &r, entries, i);
         if (s != HF_OK)
             return s;
@@ -245,33 +249,95 @@ static void *loader_run(void *context)
     return NULL;
 }
 
+/* -- the tail -- */
+
+static status replay_records(struct loader *x, bytes in, uint64_t count, uint64_t block)
+{
+    struct snapshot_load *load = x->loading->load;
+    size_t size = in.size;
+    uint64_t at = x->tail_at;
+    for (uint64_t i = 0; i < count; i++) {
+        struct log_record record = {.lsn = at + (size - in.size), .kind = RECORD_EFFECTS};
+        if (!take_bytes(&in, &record.body))
+            return damaged_block(x, block, "a record's size does not hold");
+        record.next_lsn = at + (size - in.size);
+        status s = load->each(load->context, x->number, &record);
+        if (s != HF_OK)
+            return s == HF_ERR_CORRUPT ? damaged_block(x, block, "an effect does not hold") : s;
+    }
+    x->tail_at += size;
+    return in.size ? damaged_block(x, block, "more bytes than records") : HF_OK;
+}
+
+static status replay_block(struct loader *x, uint64_t i)
+{
+    struct snapshot_block b = snapshot_file_block(&x->loading->file, i);
+    struct snapshot_range r;
+    bytes in, records;
+    if (b.stripe_first != 0 || b.stripe_last != STRIPE_COUNT - 1)
+        return HF_OK;
+    status s = snapshot_file_read(&x->loading->file, i, &x->scratch, &in, x->detail, DETAIL_SIZE);
+    for (uint32_t k = 0; s == HF_OK && k < b.ranges; k++) {
+        bool taken = snapshot_range_take(&in, &r, &records);
+        hf_assert(taken); /* checked by load_block */
+        if (r.kind != SNAPSHOT_TAIL)
+            continue;
+        if (r.lsn != x->tail_at)
+            return damaged_block(x, i, "a part of the tail is missing");
+        s = replay_records(x, records, r.entries, i);
+    }
+    return s;
+}
+
+static void *replayer_run(void *context)
+{
+    struct loader *x = context;
+    struct loading *l = x->loading;
+    for (uint64_t i = 0; i < l->file.footer.blocks && x->result == HF_OK; i++)
+        x->result = replay_block(x, i);
+    if (x->result == HF_OK && x->tail_at != l->file.footer.lsn_highest)
+        x->result = snapshot_fail(HF_ERR_CORRUPT, x->detail, DETAIL_SIZE, "%s: damaged: offset %llu: the tail ends at %llu",
+                                  l->file.path, (unsigned long long)(l->file.size - SNAPSHOT_FOOTER),
+                                  (unsigned long long)x->tail_at);
+    snapshot_scratch_release(&x->scratch);
+    return NULL;
+}
+
 /* -- the whole -- */
 
-static status run_loaders(struct loading *l, char *detail, size_t detail_size)
+/* Runs `run` on every thread; *ranges: how many they have seen. */
+static status on_all_threads(struct loading *l, void *(*run)(void *), uint64_t *ranges, char *detail, size_t detail_size)
 {
     int threads = l->load->threads;
     struct loader *loaders = mem_zalloc((size_t)threads * sizeof(*loaders));
-    pthread_t *running = mem_zalloc((size_t)threads * sizeof(*running));
-    uint64_t ranges = 0;
+    os_thread *running = mem_zalloc((size_t)threads * sizeof(*running));
     status s = HF_OK;
+    *ranges = 0;
     for (int i = 0; i < threads; i++) {
         loaders[i] = (struct loader){.loading = l, .number = i};
         if (i > 0)
-            running[i] = thread_start("hf-load", loader_run, &loaders[i]);
+            running[i] = thread_start("hf-load", run, &loaders[i]);
     }
-    loader_run(&loaders[0]);
+    run(&loaders[0]);
     for (int i = 0; i < threads; i++) {
         if (i > 0)
-            pthread_join(running[i], NULL);
-        ranges += loaders[i].ranges_seen;
+            thread_join(running[i]);
+        *ranges += loaders[i].ranges_seen;
         if (s == HF_OK && loaders[i].result != HF_OK)
             s = snapshot_fail(loaders[i].result, detail, detail_size, "%s", loaders[i].detail);
     }
+    mem_free(running);
+    mem_free(loaders);
+    return s;
+}
+
+static status run_loaders(struct loading *l, char *detail, size_t detail_size)
+{
+    uint64_t ranges;
+    status s = on_all_threads(l, loader_run, &ranges, detail, detail_size);
     if (s == HF_OK && (ranges != l->file.footer.ranges || atomic_load(&l->keys) != l->file.footer.entries))
         s = snapshot_fail(HF_ERR_CORRUPT, detail, detail_size, "%s: damaged: offset %llu: the footer counts otherwise",
                           l->file.path, (unsigned long long)(l->file.size - SNAPSHOT_FOOTER));
-    mem_free(running);
-    mem_free(loaders);
     return s;
 }
 
@@ -302,7 +368,8 @@ status snapshot_load(struct snapshot_load *load, char *detail, size_t detail_siz
         if (s == HF_OK) {
             load->found = true;
             load->number = l->file.header.number;
-            load->from_lsn = l->file.header.start_lsn;
+            load->has_tail = l->file.header.has_tail;
+            load->from_lsn = load->has_tail ? (l->file.footer.lsn_highest + 7) / 8 * 8 : l->file.header.start_lsn;
             load->keys = l->file.footer.entries;
             load->map = l->file.header.map;
             load->ranges = l->ranges;
@@ -311,6 +378,22 @@ status snapshot_load(struct snapshot_load *load, char *detail, size_t detail_siz
                 load->progress(load->context, load->keys, load->keys);
         }
         snapshot_ranges_free(l->ranges);
+        snapshot_file_close(&l->file);
+    }
+    mem_free(l);
+    return s;
+}
+
+status snapshot_load_tail(struct snapshot_load *load, char *detail, size_t detail_size)
+{
+    char path[SNAPSHOT_PATH_MAX];
+    struct loading *l = mem_zalloc(sizeof(*l));
+    uint64_t ranges;
+    l->load = load;
+    snapshot_path(path, load->dir, load->number, false);
+    status s = snapshot_file_open(&l->file, path, detail, detail_size);
+    if (s == HF_OK) {
+        s = on_all_threads(l, replayer_run, &ranges, detail, detail_size);
         snapshot_file_close(&l->file);
     }
     mem_free(l);

@@ -10,6 +10,9 @@
  * table left; its lsn then speaks for every table that the stripe did not have.
  *
  * A range that is larger than a block goes on in the next one: the same bounds again.
+ *
+ * Without a log the tail (tail.h) is written out between holds, in blocks of its own, so that it
+ * does not pile up in memory; the rest follows the last capture.
  */
 #include "durable/snapshot_file.h"
 
@@ -64,6 +67,8 @@ struct writer {
     struct buf stored, index;
     struct snapshot_footer footer;
     uint64_t keys_total;
+    struct buf tail;    /* taken, and being written */
+    uint64_t tail_at;   /* its position */
 };
 
 /* -- under the lock -- */
@@ -162,6 +167,11 @@ static void capture_range(struct writer *x, struct table *t)
         table_done(x);
 }
 
+static uint64_t position(const struct snapshot_write *w)
+{
+    return w->log ? log_tail(w->log) : w->tail ? tail_end(w->tail) : 0;
+}
+
 static void capture_hold(struct writer *x, struct stripe *s)
 {
     struct capture *c = &x->capture;
@@ -170,7 +180,8 @@ static void capture_hold(struct writer *x, struct stripe *s)
     c->mark_count = 0;
     buf_reset(&c->bytes);
     stripe_lock_wait(s);
-    c->lsn = c->range.lsn = x->w->log ? log_tail(x->w->log) : 0;
+    os_sched_point(SCHED_CAPTURE);
+    c->lsn = c->range.lsn = position(x->w);
     struct table *t = x->in_table ? stripe_table(s, x->db_id) : next_table(x, s);
     if (!x->in_table && t) {
         x->in_table = true;
@@ -318,6 +329,48 @@ static void emit_rest(struct writer *x)
     range_close(x, range_open(x, rest.stripe), &rest);
 }
 
+/* Records from the front of `from` that make a block. */
+static status emit_tail_block(struct writer *x, bytes *from)
+{
+    struct snapshot_range range = {.kind = SNAPSHOT_TAIL, .lsn = x->tail_at};
+    bytes left = *from, record;
+    while (left.size && from->size - left.size < SNAPSHOT_BLOCK_TARGET) {
+        bool whole = take_bytes(&left, &record);
+        hf_assert(whole);
+        range.entries++;
+    }
+    status s = block_flush(x);
+    if (s != HF_OK)
+        return s;
+    size_t at = range_open(x, 0);
+    x->stripe_last = STRIPE_COUNT - 1;
+    range.size = from->size - left.size;
+    buf_append(&x->block, from->data, range.size);
+    snapshot_range_encode(x->block.data + at, &range);
+    x->footer.ranges++;
+    x->tail_at += range.size;
+    *from = left;
+    return block_flush(x);
+}
+
+/* Moves the tail to the file. `all`: however little it is. */
+static status emit_tail(struct writer *x, bool all)
+{
+    struct snapshot_write *w = x->w;
+    if (!w->tail || (!all && tail_end(w->tail) - x->tail_at < SNAPSHOT_BLOCK_TARGET))
+        return HF_OK;
+    buf_reset(&x->tail);
+    buf_shrink(&x->tail, KEPT_CAPACITY);
+    if (!tail_take(w->tail, &x->tail))
+        return snapshot_fail(HF_ERR_IO, x->detail, x->detail_size, "%s: more was written during the snapshot than %u MB of "
+                             "memory hold and the disk took", x->path, (unsigned)(TAIL_BYTES_MAX >> 20));
+    bytes left = buf_view(&x->tail);
+    status s = HF_OK;
+    while (s == HF_OK && left.size)
+        s = emit_tail_block(x, &left);
+    return s;
+}
+
 static void capture_drop(struct capture *c)
 {
     for (size_t i = 0; i < c->mark_count; i++)
@@ -341,6 +394,8 @@ static status write_stripe(struct writer *x, struct stripe *s)
         capture_hold(x, s);
         status result = x->capture.has_range ? emit_range(x) : HF_OK;
         capture_drop(&x->capture);
+        if (result == HF_OK)
+            result = emit_tail(x, false);
         if (result != HF_OK)
             return result;
         if (w->progress)
@@ -374,7 +429,8 @@ static status write_header(struct writer *x)
     h->number = w->number;
     h->secret = w->store->secret;
     h->stripe_count = STRIPE_COUNT;
-    h->start_lsn = w->log ? log_tail(w->log) : 0;
+    h->has_tail = w->tail != NULL;
+    h->start_lsn = position(w);
     if (w->read_map)
         w->read_map(w->context, &h->map);
     if (w->read_map && h->map.lsn < h->start_lsn)
@@ -410,7 +466,8 @@ static status publish(struct writer *x)
     int result = OS.fdatasync(x->file);
     if (result < 0)
         return write_failed(x, "synced", result);
-    if (w->log) {
+    os_sched_point(SCHED_PUBLISH);
+    if (w->log && !os_bug(BUG_MANIFEST_EARLY)) {
         status s = log_wait_durable(w->log, x->footer.lsn_highest);
         if (s != HF_OK)
             return snapshot_fail(s, x->detail, x->detail_size, "%s: the log did not become durable up to %llu", x->path,
@@ -428,9 +485,17 @@ static status publish(struct writer *x)
 
 static status write_all(struct writer *x)
 {
+    if (x->w->tail)
+        tail_begin(x->w->tail);
     status s = write_header(x);
     for (uint32_t i = 0; s == HF_OK && i < STRIPE_COUNT; i++)
         s = write_stripe(x, &x->w->store->stripes[i]);
+    if (x->w->tail)
+        tail_seal(x->w->tail);
+    if (s == HF_OK)
+        s = emit_tail(x, true);
+    if (x->w->tail)
+        x->footer.lsn_highest = x->tail_at;
     if (s == HF_OK)
         s = write_end(x);
     return s == HF_OK ? publish(x) : s;
@@ -445,6 +510,7 @@ static void writer_release(struct writer *x)
     buf_release(&x->block);
     buf_release(&x->stored);
     buf_release(&x->index);
+    buf_release(&x->tail);
 }
 
 status snapshot_write(struct snapshot_write *w, char *detail, size_t detail_size)
@@ -459,6 +525,7 @@ status snapshot_write(struct snapshot_write *w, char *detail, size_t detail_size
     buf_init(&x.block, SIZE_MAX);
     buf_init(&x.stored, SIZE_MAX);
     buf_init(&x.index, SIZE_MAX);
+    buf_init(&x.tail, SIZE_MAX);
     block_reset(&x);
     x.keys_total = w->progress ? count_keys(w->store) : 0;
     status s = write_all(&x);

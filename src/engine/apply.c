@@ -89,6 +89,8 @@ status apply_record(struct engine *e, int thread, int threads, struct txn *t, co
             continue;
         txn_reset(t, 0);
         s = apply_effect(t, &k, &f);
+        if (os_bug(BUG_HALF_REPLAY))
+            break;
     }
     return s;
 }

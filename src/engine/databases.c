@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "os/os.h"
+#include "types/type.h"
 
 #include <stddef.h>
 
@@ -20,16 +21,18 @@ static void map_change_begin(struct txn *t)
         memcpy(u->ids, e->db_ids, e->config.databases * sizeof(*u->ids));
     }
     spin_lock(&e->map_lock);
+    t->noting |= tail_is_noting(&e->tail);
 }
 
 static void map_change_end(struct txn *t)
 {
     struct engine *e = t->engine;
-    t->map_changed = true;
+    t->map_changed = e->map_pending = true;
     t->changes++;
-    if (e->log)
+    if (t->noting)
         effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
     spin_unlock(&e->map_lock);
+    os_sched_point(SCHED_GATE);
 }
 
 static void drop_later(struct txn *t, uint32_t db_id)
@@ -48,9 +51,35 @@ static void renew(struct txn *t, uint32_t db)
     e->db_ids[db] = e->db_next_id++;
 }
 
+/* A stripe that the transaction holds already is left as it is. True: locked now. */
+static bool walk_lock(struct txn *t, struct stripe *s)
+{
+    for (size_t i = 0; i < t->locked_count; i++) {
+        if (t->locked[i] == s->number)
+            return false;
+    }
+    stripe_lock_wait(s);
+    return true;
+}
+
+/* The databases of each pair are emptied or swapped. The gate keeps new watches away, not connections that
+ * close meanwhile and take their watches out: hence the locks. */
+static void touch_watches(struct txn *t, const uint32_t (*pairs)[2], size_t count)
+{
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &t->engine->store->stripes[i];
+        bool locked = walk_lock(t, s);
+        for (size_t k = 0; s->watches && k < count; k++)
+            watch_touch_database_locked(t->engine, s, pairs[k][0], pairs[k][1]);
+        if (locked)
+            stripe_unlock(s);
+    }
+}
+
 void db_flush(struct txn *t, uint32_t db)
 {
-    watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    const uint32_t id = t->engine->db_ids[db], pair[1][2] = {{id, id}};
+    touch_watches(t, pair, 1);
     map_change_begin(t);
     renew(t, db);
     map_change_end(t);
@@ -58,10 +87,12 @@ void db_flush(struct txn *t, uint32_t db)
 
 void db_flush_all(struct txn *t)
 {
-    for (uint32_t db = 0; db < t->engine->config.databases; db++)
-        watch_touch_databases(t->engine, t->engine->db_ids[db], t->engine->db_ids[db]);
+    uint32_t count = t->engine->config.databases, (*pairs)[2] = arena_alloc(&t->arena, count * sizeof(*pairs));
+    for (uint32_t db = 0; db < count; db++)
+        pairs[db][0] = pairs[db][1] = t->engine->db_ids[db];
+    touch_watches(t, (const uint32_t (*)[2])pairs, count);
     map_change_begin(t);
-    for (uint32_t db = 0; db < t->engine->config.databases; db++)
+    for (uint32_t db = 0; db < count; db++)
         renew(t, db);
     map_change_end(t);
 }
@@ -69,7 +100,8 @@ void db_flush_all(struct txn *t)
 void db_swap(struct txn *t, uint32_t a, uint32_t b)
 {
     uint32_t *ids = t->engine->db_ids;
-    watch_touch_databases(t->engine, ids[a], ids[b]);
+    const uint32_t pair[1][2] = {{ids[a], ids[b]}};
+    touch_watches(t, pair, 1);
     map_change_begin(t);
     uint32_t swap = ids[a];
     ids[a] = ids[b];
@@ -101,6 +133,8 @@ void databases_detach(struct engine *e, uint32_t db_id)
 
 static bool is_mapped(const struct engine *e, uint32_t db_id)
 {
+    if (db_id == SYSTEM_DB_ID)
+        return true;
     for (uint32_t db = 0; db < e->config.databases; db++) {
         if (e->db_ids[db] == db_id)
             return true;
@@ -123,9 +157,52 @@ void databases_detach_unmapped(struct engine *e)
     }
 }
 
+#define FREED_LATER_BYTES (64u << 10)
+#define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
+
+void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old)
+{
+    const struct type_ops *ops = entry_encoding(old) == ENC_OBJECT ? type_ops_of((int)entry_type(old)) : NULL;
+    if (!ops || ops->memory(entry_pointer(old)) < FREED_LATER_BYTES) {
+        entry_free(heap, old);
+        return;
+    }
+    struct dropped_object *d = mem_alloc(sizeof(*d));
+    *d = (struct dropped_object){.type = entry_type(old), .object = entry_pointer(old)};
+    slab_release(heap, old);
+    spin_lock(&e->dropped_lock);
+    d->next = e->dropped_objects;
+    e->dropped_objects = d;
+    spin_unlock(&e->dropped_lock);
+}
+
+/* True: there was one, and there may be more. */
+static bool free_object_slice(struct engine *e)
+{
+    size_t budget = FREE_SLICE_NODES;
+    spin_lock(&e->dropped_lock);
+    struct dropped_object *d = e->dropped_objects;
+    if (d)
+        e->dropped_objects = d->next;
+    spin_unlock(&e->dropped_lock);
+    if (!d)
+        return false;
+    if (type_ops_of((int)d->type)->free_some(d->object, &budget)) {
+        mem_free(d);
+        return true;
+    }
+    spin_lock(&e->dropped_lock);
+    d->next = e->dropped_objects;
+    e->dropped_objects = d;
+    spin_unlock(&e->dropped_lock);
+    return true;
+}
+
 bool databases_free_slice(struct engine *e, struct slab_heap *heap)
 {
     struct entry *taken[256];
+    if (free_object_slice(e))
+        return true;
     spin_lock(&e->dropped_lock);
     struct dropped *d = e->dropped;
     if (d)
@@ -135,7 +212,7 @@ bool databases_free_slice(struct engine *e, struct slab_heap *heap)
         return false;
     size_t count = table_take_some(d->table, taken, 256);
     for (size_t i = 0; i < count; i++)
-        entry_free(heap, taken[i]);
+        engine_entry_free(e, heap, taken[i]);
     if (count == 0) {
         table_free(d->table);
         mem_free(d);
@@ -149,16 +226,6 @@ bool databases_free_slice(struct engine *e, struct slab_heap *heap)
 }
 
 /* ---- walks ---- */
-
-static bool walk_lock(struct txn *t, struct stripe *s)
-{
-    for (size_t i = 0; i < t->locked_count; i++) {
-        if (t->locked[i] == s->number)
-            return false;
-    }
-    stripe_lock_wait(s);
-    return true;
-}
 
 static struct table *walk_table(struct txn *t, const struct stripe *s, uint32_t db)
 {

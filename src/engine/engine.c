@@ -7,15 +7,14 @@
  */
 #include "engine/internal.h"
 
-#include "base/crc.h"
 #include "base/memory.h"
+#include "durable/identity.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
-#define IDENTITY_SIZE 32u /* "HFIDENT1", log id, hash secret, zero, crc32c */
 #define RING_DEFAULT ((size_t)8 << 20)
 #define SEGMENT_DEFAULT (UINT64_C(64) << 20)
 
@@ -56,19 +55,35 @@ static int sync_parent(const char *dir)
     return result == -EACCES || result == -EPERM ? 0 : result; /* not ours to open; then not ours to have made */
 }
 
-static void find_log(void *context, const char *name)
+struct contents { bool log, snapshot; };
+
+static void find_contents(void *context, const char *name)
 {
-    if (strncmp(name, "log-", 4) == 0)
-        *(bool *)context = true;
+    struct contents *c = context;
+    c->log |= strncmp(name, "log-", 4) == 0;
+    c->snapshot |= strncmp(name, "snapshot-", 9) == 0;
 }
 
-static status look_for_log(const struct engine *e, bool *found, char *detail, size_t size)
+static status look_into(const struct engine *e, struct contents *found, char *detail, size_t size)
 {
-    *found = false;
-    int listed = OS.list_dir(e->dir, find_log, found);
+    *found = (struct contents){0};
+    int listed = OS.list_dir(e->dir, find_contents, found);
     if (listed < 0)
         snprintf(detail, size, "the data directory %s cannot be listed: %s", e->dir, strerror(-listed));
     return listed < 0 ? HF_ERR_IO : HF_OK;
+}
+
+status engine_save_identity(struct engine *e, char *detail, size_t size)
+{
+    if (e->identity_saved)
+        return HF_OK;
+    int result = sync_parent(e->dir);
+    if (result == 0)
+        result = os_publish_file(e->dir, "holdfast.id", e->identity, IDENTITY_SIZE);
+    e->identity_saved = result == 0;
+    if (result < 0)
+        snprintf(detail, size, "%s/holdfast.id: %s", e->dir, strerror(-result));
+    return result < 0 ? HF_ERR_IO : HF_OK;
 }
 
 static status read_identity(struct engine *e, uint64_t *secret, char *detail, size_t size)
@@ -76,34 +91,34 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
     char path[4096];
     void *data = NULL;
     size_t length = 0;
-    uint8_t fresh[IDENTITY_SIZE] = "HFIDENT1";
+    struct identity id = {0};
     snprintf(path, sizeof(path), "%s/holdfast.id", e->dir);
     int result = os_read_file(path, IDENTITY_SIZE, &data, &length);
-    if (result == -ENOENT && e->config.durability != DURABILITY_NONE) {
-        bool has_log; /* a fresh identity would make it somebody else's, and so lose it silently */
-        status s = look_for_log(e, &has_log, detail, size);
-        if (s == HF_OK && has_log) {
-            snprintf(detail, size, "%s is missing, and %s holds a log that cannot be read without it; restore the file, or "
-                     "choose another --dir", path, e->dir);
+    if (result == -ENOENT) {
+        struct contents has; /* a fresh identity would make them somebody else's, and so lose them silently */
+        status s = look_into(e, &has, detail, size);
+        if (s == HF_OK && (has.snapshot || (has.log && e->config.durability != DURABILITY_NONE))) {
+            snprintf(detail, size, "%s is missing, and %s holds a %s that cannot be read without it; restore the file, or "
+                     "choose another --dir", path, e->dir, has.log ? "log" : "snapshot");
             s = HF_ERR_CORRUPT;
         }
         if (s != HF_OK)
             return s;
-    }
-    if (result == -ENOENT) {
-        OS.random(fresh + 8, 16);
-        put_u32(fresh + 28, crc32c(0, fresh, 28));
-        result = e->config.durability == DURABILITY_NONE ? 0 : sync_parent(e->dir);
-        if (result == 0 && e->config.durability != DURABILITY_NONE)
-            result = os_publish_file(e->dir, "holdfast.id", fresh, sizeof(fresh));
+        OS.random(&id, sizeof(id));
+        identity_encode(&id, e->identity);
+        result = 0;
+        if (e->config.durability != DURABILITY_NONE) /* memory only: with the first snapshot */
+            s = engine_save_identity(e, detail, size);
+        if (s != HF_OK)
+            return s;
     } else if (result == 0) {
-        bool good = length == IDENTITY_SIZE && memcmp(data, "HFIDENT1", 8) == 0 &&
-                    get_u32((uint8_t *)data + 28) == crc32c(0, data, 28);
-        if (good)
-            memcpy(fresh, data, IDENTITY_SIZE);
+        const char *problem = identity_decode(data, length, &id);
+        if (!problem)
+            memcpy(e->identity, data, IDENTITY_SIZE);
+        e->identity_saved = !problem;
         mem_free(data);
-        if (!good) {
-            snprintf(detail, size, "%s is damaged at offset 0: its checksum does not hold", path);
+        if (problem) {
+            snprintf(detail, size, "%s is damaged at offset 0: %s", path, problem);
             return HF_ERR_CORRUPT;
         }
     }
@@ -111,8 +126,8 @@ static status read_identity(struct engine *e, uint64_t *secret, char *detail, si
         snprintf(detail, size, "%s: %s", path, strerror(-result));
         return HF_ERR_IO;
     }
-    e->log_id = get_u64(fresh + 8);
-    *secret = get_u64(fresh + 16);
+    e->log_id = id.log_id;
+    *secret = id.secret;
     return HF_OK;
 }
 
@@ -140,6 +155,13 @@ static void log_progress(void *context, uint64_t done, uint64_t total)
         e->config.on_progress(e->config.context, "replaying the log", done, total);
 }
 
+static void log_note(void *context, const char *line)
+{
+    struct engine *e = ((struct recovery *)context)->engine;
+    if (e->config.on_log_line)
+        e->config.on_log_line(e->config.context, 2, line);
+}
+
 static void load_progress(void *context, uint64_t done, uint64_t total)
 {
     struct engine *e = ((struct recovery *)context)->engine;
@@ -151,6 +173,7 @@ static void map_init(struct engine *e, const struct snapshot_load *load)
 {
     for (uint32_t i = 0; i < DATABASES_MAX; i++)
         e->db_ids[i] = UINT32_MAX;
+    e->db_ids[SYSTEM_DB] = SYSTEM_DB_ID;
     e->db_next_id = 0;
     if (load->found) {
         memcpy(e->db_ids, load->map.ids, load->map.count * sizeof(*load->map.ids));
@@ -175,42 +198,68 @@ static void map_complete(struct engine *e)
     }
 }
 
-static status recover(struct engine *e, struct log_start *start, char *detail, size_t size)
+/* A memory-only server continues no log, and the snapshot of a logged one is nothing without its log. */
+static status check_fit(const struct engine *e, const struct contents *has, bool found, bool has_tail, char *detail, size_t size)
 {
-    bool has_log;
-    struct recovery r = {.engine = e, .threads = (int)e->config.workers < 2 ? 2 : (int)e->config.workers};
-    r.load = (struct snapshot_load){.dir = e->dir, .log_id = e->log_id, .store = e->store, .threads = r.threads,
-                                    .heaps = e->heaps, .progress = load_progress, .context = &r};
-    status s = look_for_log(e, &has_log, detail, size);
-    if (s != HF_OK)
-        return s;
-    if (has_log && e->config.durability == DURABILITY_NONE) {
+    if (e->config.durability != DURABILITY_NONE || (!has->log && (!found || has_tail)))
+        return HF_OK;
+    if (has->log)
         snprintf(detail, size, "%s holds a log, and a memory-only server would not continue it; start with --durability "
                  "interval or commit, or choose another --dir", e->dir);
-        return HF_ERR_INVALID;
-    }
-    s = snapshot_load(&r.load, detail, size);
+    else
+        snprintf(detail, size, "the snapshot in %s belongs to a log that is missing; restore the log, or choose another --dir",
+                 e->dir);
+    return has->log ? HF_ERR_INVALID : HF_ERR_CORRUPT;
+}
+
+static status load_and_replay(struct engine *e, struct recovery *r, struct log_start *start, char *detail, size_t size)
+{
+    struct contents has;
+    status s = look_into(e, &has, detail, size);
+    if (s == HF_OK)
+        s = check_fit(e, &has, false, false, detail, size);
+    if (s == HF_OK)
+        s = snapshot_load(&r->load, detail, size);
+    if (s == HF_OK)
+        s = check_fit(e, &has, r->load.found, r->load.has_tail, detail, size);
     if (s != HF_OK)
         return s;
-    map_init(e, &r.load);
-    e->snapshot_number = r.load.number;
-    if (e->config.durability != DURABILITY_NONE) {
-        for (int i = 0; i < r.threads; i++) {
-            r.txns[i] = txn_new(e);
-            r.txns[i]->heap = e->heaps[i];
-            r.txns[i]->recovering = true;
-        }
-        struct log_recover how = {.dir = e->dir, .log_id = e->log_id, .from_lsn = r.load.from_lsn, .threads = r.threads,
-                                  .each = replay, .progress = log_progress, .context = &r};
-        s = log_recover(&how, start, detail, size);
-        for (int i = 0; i < r.threads; i++)
-            txn_free(r.txns[i]);
+    map_init(e, &r->load);
+    e->snapshot_number = r->load.number;
+    e->recovered_keys = r->load.keys;
+    if (r->load.has_tail)
+        s = snapshot_load_tail(&r->load, detail, size);
+    if (s != HF_OK || e->config.durability == DURABILITY_NONE)
+        return s;
+    if (r->load.has_tail && !has.log) { /* its first log */
+        *start = (struct log_start){.lsn = r->load.from_lsn, .epoch = 1, .segment = 1};
+        return HF_OK;
     }
+    struct log_recover how = {.dir = e->dir, .log_id = e->log_id, .from_lsn = r->load.from_lsn, .threads = r->threads,
+                              .each = replay, .progress = log_progress, .note = log_note, .context = r};
+    return log_recover(&how, start, detail, size);
+}
+
+static status recover(struct engine *e, struct log_start *start, char *detail, size_t size)
+{
+    struct recovery r = {.engine = e, .threads = (int)e->config.workers < 2 ? 2 : (int)e->config.workers};
+    r.load = (struct snapshot_load){.dir = e->dir, .log_id = e->log_id, .store = e->store, .threads = r.threads,
+                                    .heaps = e->heaps, .each = replay, .progress = load_progress, .context = &r};
+    for (int i = 0; i < r.threads; i++) {
+        r.txns[i] = txn_new(e);
+        r.txns[i]->heap = e->heaps[i];
+        r.txns[i]->recovering = true;
+    }
+    status s = load_and_replay(e, &r, start, detail, size);
+    for (int i = 0; i < r.threads; i++)
+        txn_free(r.txns[i]);
     if (r.load.ranges)
         snapshot_ranges_free(r.load.ranges);
+    if (s != HF_OK)
+        return s;
     map_complete(e);
     databases_detach_unmapped(e);
-    return s;
+    return HF_OK;
 }
 
 static void log_moved(void *context)
@@ -241,8 +290,9 @@ static void engine_release(struct engine *e)
     }
     if (e->lock_file >= 0)
         OS.close(e->lock_file);
-    pthread_mutex_destroy(&e->snapshot_lock);
-    pthread_cond_destroy(&e->snapshot_done);
+    os_mutex_release(&e->snapshot_lock);
+    os_cond_release(&e->snapshot_done);
+    tail_release(&e->tail);
     mem_free(e->dir);
     mem_free(e);
 }
@@ -253,6 +303,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
     struct log_start start = {0};
     uint64_t secret = 0, begun = OS.monotonic_us();
     memset(e, 0, sizeof(*e));
+    tail_init(&e->tail);
     e->config = *config;
     e->lock_file = -1;
     if (e->config.workers == 0 || e->config.workers > WORKERS_MAX)
@@ -261,8 +312,8 @@ status engine_open(const struct engine_config *config, struct engine **out, char
         e->config.databases = 16;
     atomic_store(&e->maxmemory, config->maxmemory);
     e->dir = mem_strdup(config->dir ? config->dir : ".");
-    pthread_mutex_init(&e->snapshot_lock, NULL);
-    pthread_cond_init(&e->snapshot_done, NULL);
+    os_mutex_init(&e->snapshot_lock);
+    os_cond_init(&e->snapshot_done);
     if (size)
         detail[0] = 0;
     status s = lock_directory(e, detail, size);
@@ -301,7 +352,12 @@ void engine_close(struct engine *e)
 }
 
 uint64_t engine_written(const struct engine *e) { return e->log ? log_written(e->log) : UINT64_MAX; }
-uint64_t engine_durable(const struct engine *e) { return e->log ? log_durable(e->log) : UINT64_MAX; }
+uint64_t engine_durable(const struct engine *e)
+{
+    if (os_bug(BUG_ACK_EARLY))
+        return engine_written(e);
+    return e->log ? log_durable(e->log) : UINT64_MAX;
+}
 bool engine_logged(const struct engine *e) { return e->log != NULL; }
 struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
@@ -350,15 +406,16 @@ void engine_stats(struct engine *e, struct engine_stats *out)
     if (out->used_memory > atomic_load(&e->used_peak))
         atomic_store(&e->used_peak, out->used_memory);
     out->used_memory_peak = atomic_load(&e->used_peak);
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     out->snapshot_running = e->snapshot_running;
     out->snapshot_last_failed = e->snapshot_failed;
     out->snapshot_last_s = e->snapshot_last_s;
     out->snapshot_last_duration_ms = e->snapshot_last_ms;
     out->snapshot_last_bytes = e->snapshot_last_bytes;
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     uint64_t total = atomic_load(&e->snapshot_total_keys);
     out->snapshot_progress = total ? (double)atomic_load(&e->snapshot_done_keys) / (double)total : 0;
     out->recovery_ms = e->recovery_ms;
+    out->recovered_keys = e->recovered_keys;
     out->recovered_records = atomic_load(&e->recovered_records);
 }

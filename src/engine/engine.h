@@ -10,6 +10,7 @@
 #include "store/key.h"
 
 struct engine;
+struct event; /* engine/internal.h: a list */
 
 struct engine_config {
     const char *dir;             /* data directory; made if absent; locked exclusively */

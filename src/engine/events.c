@@ -1,15 +1,22 @@
 /* events.c -- keyspace events, collected by a transaction in the order of its changes. */
 #include "engine/events.h"
 
-#include "engine/internal.h"
-
-void txn_event_collect(struct txn *t, const struct key *k, enum event_class event, const char *name)
+static void deliver(struct txn *t, struct delivery *d, uint64_t lsn)
 {
-    struct event *e = arena_alloc(&t->arena, sizeof(*e));
-    *e = (struct event){.db = k->db, .event = event, .name = name, .key = arena_dup(&t->arena, k->name)};
-    if (t->events_last)
-        t->events_last->next = e;
-    else
-        t->events = e;
-    t->events_last = e;
+    struct event *event = (struct event *)d; /* its first member */
+    t->engine->on_event(event, lsn);
+}
+
+void txn_event_collect(struct txn *t, const struct key *k, enum event_class class, const char *name)
+{
+    struct event *event = arena_alloc(&t->arena, sizeof(*event));
+    *event = (struct event){.delivery = {.deliver = deliver}, .class = class, .db = k->db, .name = name,
+                            .key = arena_dup(&t->arena, k->name)};
+    txn_deliver(t, &event->delivery);
+}
+
+void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const struct event *event, uint64_t lsn))
+{
+    e->on_event = tell;
+    atomic_store(&e->event_classes, classes);
 }

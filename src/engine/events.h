@@ -22,15 +22,27 @@ enum event_class {
     EVENT_STREAM = 1 << 8,   /* t */
     EVENT_MISS = 1 << 9,     /* m */
     EVENT_NEW = 1 << 10,     /* n */
+    EVENT_MODULE = 1 << 11,  /* d: never happens here */
 };
 
-void txn_event_collect(struct txn *t, const struct key *k, enum event_class event, const char *name);
+struct event {
+    struct delivery delivery;
+    enum event_class class;
+    uint32_t db;
+    const char *name;
+    bytes key;
+};
+
+void txn_event_collect(struct txn *t, const struct key *k, enum event_class class, const char *name);
 
 /* name: static text ("lpush"). */
-static inline void txn_event(struct txn *t, const struct key *k, enum event_class event, const char *name)
+static inline void txn_event(struct txn *t, const struct key *k, enum event_class class, const char *name)
 {
-    if (HF_UNLIKELY(atomic_load_explicit(&t->engine->event_classes, memory_order_relaxed) & event))
-        txn_event_collect(t, k, event, name);
+    if (HF_UNLIKELY(atomic_load_explicit(&t->engine->event_classes, memory_order_relaxed) & class))
+        txn_event_collect(t, k, class, name);
 }
+
+/* Which classes are collected, and who is told of them (before they are switched on). */
+void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const struct event *event, uint64_t lsn));
 
 #endif

@@ -1,7 +1,17 @@
 /* expire.c -- each worker removes what is due in its own stripes, in short slices. */
-#include "engine/internal.h"
+#include "engine/events.h"
 
 #define REMOVED_PER_HOLD 64
+
+/* DATABASES_MAX: none, its database has been emptied. Inside a batch: the map stands still. */
+static uint32_t number_of_db(const struct engine *e, uint32_t db_id)
+{
+    for (uint32_t db = 0; db < e->config.databases; db++) {
+        if (e->db_ids[db] == db_id)
+            return db;
+    }
+    return DATABASES_MAX;
+}
 
 static void remove_due(struct txn *t, struct stripe *s, struct table *table, struct entry **due, unsigned count)
 {
@@ -17,6 +27,9 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
             t->slot_known = true;
         }
         txn_remove(t, &k, &spot, true, false);
+        k.db = number_of_db(t->engine, table->db_id);
+        if (k.db < DATABASES_MAX)
+            txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
 }
 

@@ -6,6 +6,7 @@
 #define HF_ENGINE_INTERNAL_H
 
 #include "durable/effect.h"
+#include "durable/identity.h"
 #include "durable/log.h"
 #include "durable/snapshot.h"
 #include "engine/engine.h"
@@ -14,13 +15,18 @@
 #include "store/store.h"
 
 #define DATABASES_MAX 1024u
+#define SYSTEM_DB DATABASES_MAX /* behind the databases that clients select (system.h) */
+#define SYSTEM_DB_ID (UINT32_MAX - 1)
 
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;
     _Atomic uint64_t hits, misses, expired, changes;
 };
 
+struct event;
+
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
+struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
 
 struct engine {
     struct engine_config config;
@@ -28,17 +34,20 @@ struct engine {
     int lock_file;
     struct store *store;
     struct log *log;                /* NULL: memory only */
+    struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
     struct spin spare_lock;
 
     /* database number -> internal id. Changed under the gate and map_lock; read inside a batch. */
     struct spin map_lock;
-    uint32_t db_ids[DATABASES_MAX];
+    uint32_t db_ids[DATABASES_MAX + 1];
     uint32_t db_next_id;
+    bool map_pending;               /* changed by a transaction that has no place in the log yet; guarded by map_lock */
     _Atomic uint64_t map_lsn;       /* position of the last change: reads of any key wait for it */
     struct spin dropped_lock;
-    struct dropped *dropped;        /* guarded by dropped_lock */
+    struct dropped *dropped;        /* guarded by dropped_lock, and so is: */
+    struct dropped_object *dropped_objects;
 
     /* gate: owner + 1, and who is inside a batch */
     _Atomic uint32_t gate_owner;
@@ -49,17 +58,20 @@ struct engine {
     _Atomic uint64_t maxmemory;
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
+    void (*on_event)(const struct event *event, uint64_t lsn);
 
     /* snapshots */
-    pthread_mutex_t snapshot_lock;
-    pthread_cond_t snapshot_done;
+    struct os_mutex snapshot_lock;
+    struct os_cond snapshot_done;
     bool snapshot_running, snapshot_failed, snapshot_cancel;
     uint64_t snapshot_number, snapshot_generation;
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
+    uint8_t identity[IDENTITY_SIZE]; /* holdfast.id; memory only: written with the first snapshot */
+    bool identity_saved;
     uint64_t log_at_snapshot;
-    pthread_t keeper;               /* starts snapshots when the log outgrows the data */
+    os_thread keeper;               /* starts snapshots when the log outgrows the data */
     bool keeper_running;
     _Atomic bool stopping;
     struct parking keeper_parking;
@@ -87,13 +99,14 @@ struct undo {
     uint32_t *ids, next_id;
 };
 
-struct event { struct event *next; uint32_t db; int event; const char *name; bytes key; };
+struct ready_key { struct ready_key *next; struct key key; }; /* changed, and somebody waits for it */
 
 struct txn {
     struct engine *engine;
     struct slab_heap *heap;
     struct worker_slot *slot_stats;
     uint64_t now_ms;
+    bool noting;        /* has a record: for the log, or for the tail of a snapshot (set with the locks) */
     bool may_change;    /* has log credit: observed expiry is removed and logged */
     bool undoing;       /* keep undo */
     bool map_changed;
@@ -109,10 +122,11 @@ struct txn {
     uint16_t *locked;   /* stripes held, ascending */
     size_t locked_count, locked_capacity;
     bool single;        /* exactly locked[0], kept out of the array path */
-    struct undo *undo;
+    struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
     uint64_t changes;
-    struct event *events, *events_last; /* in the arena; delivered at commit */
+    struct delivery *deliveries, *deliveries_last;
+    struct ready_key *ready, *ready_last; /* in the order of their changes; the executor serves them */
 };
 
 /* Where a key is. table NULL: the (stripe, database) has none. */
@@ -126,10 +140,19 @@ struct spot {
 /* txn.c */
 void txn_reset(struct txn *t, uint64_t now_ms);
 void txn_lock_add(struct txn *t, uint16_t stripe);          /* collects; any order, duplicates allowed */
+void txn_lock_added(struct txn *t, uint16_t stripe);        /* one more, locked by the caller while others are held */
 int txn_lock_all(struct txn *t);                            /* -1: all held; else the busy stripe, none held */
 void txn_lock_all_wait(struct txn *t);
 uint64_t txn_commit_lsn(struct txn *t);                     /* logs, stamps, unlocks; what the reply waits for */
 void txn_rollback_all(struct txn *t);
+void txn_restart(struct txn *t); /* after a rollback: the same transaction, from its beginning; keeps the clock and the arena */
+/* One command of several steps, of which a later one may be refused: undone up to the point, the rest of the transaction
+ * stays. Nothing but txn_point_undo or txn_point_keep may follow on the point's steps. */
+struct txn_point { struct undo *undo; size_t record_size, touched_count; uint64_t changes; struct delivery *deliveries_last; struct ready_key *ready_last;
+                   struct undo *floor; bool undoing; };
+void txn_point_set(struct txn *t, struct txn_point *point);
+void txn_point_undo(struct txn *t, const struct txn_point *point);
+void txn_point_keep(struct txn *t, const struct txn_point *point);
 void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
@@ -158,6 +181,7 @@ bytes string_view(const struct entry *e, char digits[24]);
 struct watch {
     struct watch *next, *previous;  /* in the stripe's list */
     struct watch *sibling;          /* the session's next */
+    struct engine *engine;
     _Atomic bool *dirty;
     uint32_t db;
     uint16_t stripe;
@@ -166,19 +190,24 @@ struct watch {
     bytes key;                      /* memory of its own, behind the struct */
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
-void watch_remove_locked(struct engine *e, struct watch *w); /* frees it */
+void watch_remove_locked(struct watch *w); /* frees it */
 void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id); /* gate held */
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
 status apply_record(struct engine *e, int thread, int threads, struct txn *t, const struct snapshot_ranges *ranges,
                     uint64_t map_lsn, const struct log_record *record);
 
+/* engine.c */
+status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
+
 /* databases.c */
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */
+/* Frees a block that is in no table any more; a large collection in it goes in slices, later. */
+void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old);
 
 /* expire.c */
 uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned workers, uint64_t wall_ms);

@@ -8,7 +8,7 @@ static const char *encoding_name(const struct entry *e)
 {
     switch (entry_encoding(e)) {
     case ENC_INT:
-        return "int";
+        return e->fields & FIELD_RAW ? "raw" : "int";
     case ENC_OBJECT:
         return type_ops_of((int)entry_type(e))->encoding(entry_pointer(e));
     case ENC_BYTES:
@@ -109,8 +109,6 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
 {
     struct entry_image image = entry_read(source);
     void *object = NULL;
-    struct buf encoded;
-    status s = HF_OK;
     image.key = to->name;
     if (share || image.encoding <= ENC_INT) {
         /* a block with the same value bytes, or the same pointer */
@@ -120,19 +118,16 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
         entry_write(fresh, &image);
         return txn_adopt(t, to, spot, fresh, share && image.encoding > ENC_INT);
     }
-    buf_init(&encoded, SIZE_MAX);
     if (image.encoding == ENC_BLOB) {
         const struct blob *b = entry_pointer(source);
         image.encoding = ENC_BYTES;
         image.value = bytes_of(b->data, b->size);
     } else {
-        const struct type_ops *ops = type_ops_of((int)image.type);
-        ops->encode(entry_pointer(source), &encoded);
-        s = ops->decode(buf_view(&encoded), &object);
+        object = type_ops_of((int)image.type)->share(entry_pointer(source));
     }
-    if (s == HF_OK)
-        s = txn_put(t, to, spot, &image, object, true);
-    buf_release(&encoded);
+    status s = txn_put(t, to, spot, &image, object, true);
+    if (s != HF_OK && object)
+        type_ops_of((int)image.type)->free(object);
     return s;
 }
 

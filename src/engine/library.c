@@ -22,7 +22,7 @@
 
 struct hf_db {
     struct engine *engine;
-    pthread_mutex_t lock; /* held by the open transaction */
+    struct os_mutex lock; /* held by the open transaction */
     struct txn *txn;
 };
 
@@ -46,7 +46,7 @@ hf_status hf_open(const hf_options *options, hf_db **out, char *detail, size_t d
     hf_db *db = mem_zalloc(sizeof(*db));
     db->engine = engine;
     db->txn = txn_new(engine);
-    pthread_mutex_init(&db->lock, NULL);
+    os_mutex_init(&db->lock);
     *out = db;
     return HF_OK;
 }
@@ -54,7 +54,7 @@ hf_status hf_open(const hf_options *options, hf_db **out, char *detail, size_t d
 void hf_close(hf_db *db)
 {
     txn_free(db->txn);
-    pthread_mutex_destroy(&db->lock);
+    os_mutex_release(&db->lock);
     engine_close(db->engine);
     mem_free(db);
 }
@@ -97,10 +97,10 @@ static int hash_compare(const void *a, const void *b)
 hf_status hf_begin(hf_db *db, const hf_slice *keys, size_t count, hf_txn **out)
 {
     struct engine *e = db->engine;
-    pthread_mutex_lock(&db->lock);
+    os_mutex_lock(&db->lock);
     status s = take_credit(e);
     if (s != HF_OK) {
-        pthread_mutex_unlock(&db->lock);
+        os_mutex_unlock(&db->lock);
         return (hf_status)s;
     }
     uint64_t now = OS.wall_ms(), high = atomic_load(&e->time_high);
@@ -128,7 +128,7 @@ static void finish(hf_txn *t)
 {
     if (t->db->engine->log)
         log_credit_return(t->db->engine->log, CREDIT);
-    pthread_mutex_unlock(&t->db->lock);
+    os_mutex_unlock(&t->db->lock);
     mem_free(t);
 }
 

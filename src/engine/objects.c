@@ -60,7 +60,7 @@ static status create(struct txn *t, struct object_ref *o)
 static void keep_for_undo(struct txn *t, const struct object_ref *o)
 {
     int looked = 0;
-    for (const struct undo *u = t->undo; u && looked < UNDO_LOOK_BACK; u = u->next, looked++) {
+    for (const struct undo *u = t->undo; u != t->undo_floor && looked < UNDO_LOOK_BACK; u = u->next, looked++) {
         if (u->kind == UNDO_OBJECT && u->object == o->object)
             return;
     }
@@ -88,6 +88,12 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
     if (txn_logs(t))
         effect_change(&t->record, o->db_id, o->key->name, (int)o->type, change);
     return s;
+}
+
+void object_touch(struct txn *t, const struct object_ref *o)
+{
+    if (o->stripe->watches)
+        watch_touch_locked(t->engine, o->stripe, o->db_id, o->key->name);
 }
 
 bool object_close(struct txn *t, struct object_ref *o)

@@ -29,6 +29,8 @@ status object_find(struct txn *t, const struct key *k, enum type type, struct ob
 status object_view(struct txn *t, const struct key *k, enum type type, const void **object) HF_CHECK;
 /* Applies a change that fits (asserted); an absent key is created first. */
 status object_change(struct txn *t, struct object_ref *o, bytes change) HF_CHECK;
+/* For a command that counts as a change although it changed nothing (LTRIM that keeps all): tells WATCH, logs nothing. */
+void object_touch(struct txn *t, const struct object_ref *o);
 /* After the last change: an empty object goes, and its key. True: it went. */
 bool object_close(struct txn *t, struct object_ref *o);
 /* Puts a whole new object under the key, replacing what is there, without deadline (the *STORE commands). Takes the object.

@@ -25,10 +25,15 @@ static void read_map(void *context, struct snapshot_map *map)
 {
     struct engine *e = context;
     spin_lock(&e->map_lock);
+    while (e->map_pending) { /* what a crash may take back does not belong into a snapshot */
+        spin_unlock(&e->map_lock);
+        thread_yield();
+        spin_lock(&e->map_lock);
+    }
     map->next_id = e->db_next_id;
     map->count = e->config.databases;
     memcpy(map->ids, e->db_ids, e->config.databases * sizeof(*map->ids));
-    map->lsn = e->log ? log_tail(e->log) : 0;
+    map->lsn = e->log ? log_tail(e->log) : tail_end(&e->tail);
     spin_unlock(&e->map_lock);
 }
 
@@ -69,8 +74,10 @@ static void *snapshot_thread(void *context)
     char detail[512] = "", line[768];
     uint64_t begun = OS.monotonic_us(), logged = bytes_logged(e), changes_before = changes(e);
     struct snapshot_write w = {.dir = e->dir, .log_id = e->log_id, .number = e->snapshot_number + 1, .store = e->store,
-                               .log = e->log, .read_map = read_map, .progress = progress, .cancelled = cancelled, .context = e};
-    status s = snapshot_write(&w, detail, sizeof(detail));
+                               .log = e->log, .tail = e->log ? NULL : &e->tail, .read_map = read_map, .progress = progress, .cancelled = cancelled, .context = e};
+    status s = engine_save_identity(e, detail, sizeof(detail));
+    if (s == HF_OK)
+        s = snapshot_write(&w, detail, sizeof(detail));
     uint64_t took_ms = (OS.monotonic_us() - begun) / 1000;
     if (s == HF_OK) {
         if (e->log)
@@ -84,7 +91,7 @@ static void *snapshot_thread(void *context)
                  status_text(s), detail);
         log_line(e, 3, line);
     }
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     e->snapshot_running = false;
     e->snapshot_failed = s != HF_OK;
     e->snapshot_generation++;
@@ -96,8 +103,8 @@ static void *snapshot_thread(void *context)
         e->log_at_snapshot = logged;
         atomic_store(&e->changes_at_snapshot, changes_before);
     }
-    pthread_cond_broadcast(&e->snapshot_done);
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_cond_broadcast(&e->snapshot_done);
+    os_mutex_unlock(&e->snapshot_lock);
     return NULL;
 }
 
@@ -106,27 +113,27 @@ static status start_locked(struct engine *e)
     if (e->snapshot_running)
         return HF_ERR_EXISTS;
     e->snapshot_running = true;
-    pthread_detach(thread_start("hf-snapshot", snapshot_thread, e));
+    thread_detach(thread_start("hf-snapshot", snapshot_thread, e));
     return HF_OK;
 }
 
 status engine_snapshot_start(struct engine *e)
 {
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     status s = start_locked(e);
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     return s;
 }
 
 status engine_snapshot_wait(struct engine *e)
 {
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     uint64_t generation = e->snapshot_generation;
     (void)start_locked(e); /* one that runs already serves as well */
     while (e->snapshot_generation == generation)
-        pthread_cond_wait(&e->snapshot_done, &e->snapshot_lock);
+        os_cond_wait(&e->snapshot_done, &e->snapshot_lock);
     status s = e->snapshot_failed ? HF_ERR_IO : HF_OK;
-    pthread_mutex_unlock(&e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
     return s;
 }
 
@@ -138,7 +145,7 @@ static void *keeper_thread(void *context)
         parking_sleep(&e->keeper_parking, KEEPER_PERIOD_US);
         if (wait > 0 && --wait > 0)
             continue;
-        pthread_mutex_lock(&e->snapshot_lock);
+        os_mutex_lock(&e->snapshot_lock);
         uint64_t limit = e->snapshot_last_bytes * 2;
         limit = limit < LOG_BEFORE_SNAPSHOT_MIN ? LOG_BEFORE_SNAPSHOT_MIN : limit;
         bool due = !e->snapshot_running && bytes_logged(e) - e->log_at_snapshot > limit;
@@ -146,7 +153,7 @@ static void *keeper_thread(void *context)
             wait = e->snapshot_failed ? 50 : 0;
             (void)start_locked(e);
         }
-        pthread_mutex_unlock(&e->snapshot_lock);
+        os_mutex_unlock(&e->snapshot_lock);
     }
     return NULL;
 }
@@ -164,10 +171,10 @@ void snapshots_stop_keeper(struct engine *e)
     atomic_store(&e->stopping, true);
     if (e->keeper_running) {
         parking_wake(&e->keeper_parking);
-        pthread_join(e->keeper, NULL);
+        thread_join(e->keeper);
     }
-    pthread_mutex_lock(&e->snapshot_lock);
+    os_mutex_lock(&e->snapshot_lock);
     while (e->snapshot_running)
-        pthread_cond_wait(&e->snapshot_done, &e->snapshot_lock);
-    pthread_mutex_unlock(&e->snapshot_lock);
+        os_cond_wait(&e->snapshot_done, &e->snapshot_lock);
+    os_mutex_unlock(&e->snapshot_lock);
 }

@@ -98,7 +98,12 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t), .deadline_ms = o->deadline_ms};
     if (o->keep_deadline && e)
         image.deadline_ms = entry_deadline(e);
-    image_value(&image, value, &number);
+    if (o->raw) {
+        image.raw = true;
+        image.value = value;
+    } else {
+        image_value(&image, value, &number);
+    }
     status s = txn_put(t, k, &spot, &image, NULL, true);
     result->done = s == HF_OK;
     return s;
@@ -146,6 +151,14 @@ static struct blob *blob_grown(struct entry *e, struct blob *b, size_t size)
     return b;
 }
 
+/* Bytes of the block that may be overwritten where they stand: NULL when there are none. */
+static uint8_t *own_bytes(const struct txn *t, struct entry *e, size_t end)
+{
+    if (!e || t->undoing || entry_encoding(e) != ENC_BYTES || end > entry_value_size(e))
+        return NULL;
+    return (uint8_t *)(uintptr_t)entry_inline(e).data;
+}
+
 /* Writes value at offset, zero-filling a gap; effect: log_append or log_range. */
 static status write_at(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value, size_t *size)
 {
@@ -153,6 +166,15 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
     char digits[24];
     bytes old = e ? string_view(e, digits) : (bytes){0};
     size_t end = offset + value.size, total = end > old.size ? end : old.size;
+    uint8_t *inside = own_bytes(t, e, end);
+    if (inside) {
+        memcpy(inside + offset, value.data, value.size);
+        e->fields |= FIELD_RAW;
+        e->clock = clock_now(t);
+        txn_changed(t, k, spot);
+        *size = total;
+        return HF_OK;
+    }
     struct blob *blob = own_blob(t, e);
     if (blob) {
         blob = blob_grown(e, blob, total);
@@ -220,6 +242,23 @@ status string_set_range(struct txn *t, const struct key *k, uint64_t offset, byt
     if (s == HF_OK && txn_logs(t))
         effect_range(&t->record, spot.db_id, k->name, offset, value);
     return s;
+}
+
+status string_grow(struct txn *t, const struct key *k, uint64_t size, bool *grew)
+{
+    struct spot spot;
+    struct entry *e;
+    size_t written;
+    status s = find_string(t, k, &spot, &e);
+    if (s != HF_OK)
+        return s;
+    char digits[24];
+    *grew = size > (e ? string_view(e, digits).size : 0);
+    if (*grew)
+        return string_set_range(t, k, size - 1, bytes_of("", 1), &written);
+    if (e)
+        e->fields |= FIELD_RAW;
+    return HF_OK;
 }
 
 status string_incr_by(struct txn *t, const struct key *k, int64_t delta, int64_t *result)

@@ -22,6 +22,7 @@ enum set_when { SET_ALWAYS, SET_IF_ABSENT, SET_IF_PRESENT };
 struct set_options {
     enum set_when when;
     bool keep_deadline;
+    bool raw;              /* kept as bytes even when it reads as an integer; OBJECT ENCODING says raw */
     bool get_old;          /* fill result->old; WRONGTYPE if the old value is no string */
     uint64_t deadline_ms;  /* 0: none. One in the past: the key is removed instead. */
 };
@@ -37,6 +38,9 @@ status string_get(struct txn *t, const struct key *k, struct text *out) HF_CHECK
 status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size) HF_CHECK;
 /* Zero-fills a gap. An empty value changes nothing and reports the current size. */
 status string_set_range(struct txn *t, const struct key *k, uint64_t offset, bytes value, size_t *size) HF_CHECK;
+/* Zero-fills the string up to size; an absent key is created. Never shortens. From now on OBJECT ENCODING
+ * says raw, as Redis does of strings that are written in place, even when nothing else has changed. */
+status string_grow(struct txn *t, const struct key *k, uint64_t size, bool *grew) HF_CHECK;
 status string_incr_by(struct txn *t, const struct key *k, int64_t delta, int64_t *result) HF_CHECK;
 /* *result: text in the txn's arena, as INCRBYFLOAT replies. */
 status string_incr_float(struct txn *t, const struct key *k, long double delta, bytes *result) HF_CHECK;

@@ -5,7 +5,8 @@
  * change that has no place in the log. Log credit was taken before the locks, so
  * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
  */
-#include "engine/internal.h"
+#include "engine/events.h"
+#include "engine/wait.h"
 
 #include "base/memory.h"
 #include "types/type.h"
@@ -42,7 +43,7 @@ void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key
 uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
-bool txn_logs(const struct txn *t) { return t->engine->log != NULL; }
+bool txn_logs(const struct txn *t) { return t->noting; }
 
 void txn_reset(struct txn *t, uint64_t now_ms)
 {
@@ -56,15 +57,27 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->touched_count = 0;
     t->observed_lsn = 0;
     t->changes = 0;
-    t->events = t->events_last = NULL;
-    t->record.size = 0;
+    t->deliveries = t->deliveries_last = NULL;
+    t->ready = t->ready_last = NULL;
+    t->noting = t->engine->log != NULL;
     if (t->arena.current)
         arena_reset(&t->arena);
+    t->record.size = 0;
+    buf_reserve(&t->record, RECORD_HEADER_SIZE);
+    t->record.size = RECORD_HEADER_SIZE;
     if (t->engine->log) {
-        buf_reserve(&t->record, RECORD_HEADER_SIZE);
-        t->record.size = RECORD_HEADER_SIZE;
         t->observed_lsn = atomic_load_explicit(&t->engine->map_lsn, memory_order_relaxed);
     }
+}
+
+void txn_restart(struct txn *t)
+{
+    hf_assert(t->locked_count == 0 && !t->undo);
+    t->map_changed = false;
+    t->dropped_count = 0;
+    t->slot_known = false;
+    t->changes = 0;
+    t->record.size = RECORD_HEADER_SIZE;
 }
 
 /* ---- locks ---- */
@@ -97,13 +110,21 @@ int txn_lock_all(struct txn *t)
         t->locked_count = 0;
         return busy;
     }
+    t->noting |= tail_is_noting(&t->engine->tail);
     return -1;
+}
+
+void txn_lock_added(struct txn *t, uint16_t stripe)
+{
+    txn_lock_add(t, stripe);
+    t->noting |= tail_is_noting(&t->engine->tail);
 }
 
 void txn_lock_all_wait(struct txn *t)
 {
     for (size_t i = 0; i < t->locked_count; i++)
         stripe_lock_wait(&t->engine->store->stripes[t->locked[i]]);
+    t->noting |= tail_is_noting(&t->engine->tail);
 }
 
 void txn_unlock_all(struct txn *t)
@@ -141,7 +162,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
     if (!spot->table)
         return NULL;
     bool found = table_find(spot->table, k->name, k->hash, &spot->place);
-    if (e->log) {
+    if (e->log && (found || !os_bug(BUG_ABSENT_UNGATED))) {
         uint64_t lsn = table_stamp_lsn(spot->table, k->hash, log_tail(e->log));
         if (lsn > t->observed_lsn)
             t->observed_lsn = lsn;
@@ -155,15 +176,51 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
             return NULL;
         }
         txn_remove(t, k, spot, true, false);
+        txn_event(t, k, EVENT_EXPIRED, "expired");
         count(&t->slot_stats->expired, 1);
         return NULL;
     }
     return spot->place.entry;
 }
 
+void txn_deliver(struct txn *t, struct delivery *d)
+{
+    d->next = NULL;
+    if (t->deliveries_last)
+        t->deliveries_last->next = d;
+    else
+        t->deliveries = d;
+    t->deliveries_last = d;
+}
+
+static void deliver_all(struct txn *t, uint64_t lsn)
+{
+    for (struct delivery *d = t->deliveries, *next; d; d = next) {
+        next = d->next;
+        d->deliver(t, d, lsn);
+    }
+    t->deliveries = t->deliveries_last = NULL;
+}
+
+static void note_ready(struct txn *t, const struct key *k)
+{
+    if (t->recovering || !wait_next(t->engine, k, NULL))
+        return;
+    struct ready_key *r = arena_alloc(&t->arena, sizeof(*r));
+    *r = (struct ready_key){.key = *k};
+    r->key.name = arena_dup(&t->arena, k->name);
+    if (t->ready_last)
+        t->ready_last->next = r;
+    else
+        t->ready = r;
+    t->ready_last = r;
+}
+
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
 {
     t->changes++;
+    if (HF_UNLIKELY(spot->stripe->waiters != NULL))
+        note_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
         watch_touch_locked(t->engine, spot->stripe, spot->db_id, k->name);
     if (!t->engine->log)
@@ -201,7 +258,7 @@ static void retire(struct txn *t, const struct key *k, const struct spot *spot, 
     } else if (old && shallow_old) {
         slab_release(t->heap, old);
     } else if (old) {
-        entry_free(t->heap, old);
+        engine_entry_free(t->engine, t->heap, old);
     }
 }
 
@@ -214,6 +271,8 @@ static void link_entry(struct txn *t, const struct key *k, struct spot *spot, st
         if (!spot->table)
             spot->table = stripe_table_make(t->engine->store, spot->stripe, spot->db_id);
         table_insert(spot->table, k->hash, fresh, tail);
+        if (!t->recovering)
+            txn_event(t, k, EVENT_NEW, "new");
     }
     uint64_t deadline = entry_deadline(fresh);
     if (deadline && deadline < atomic_load_explicit(&spot->stripe->deadline_next, memory_order_relaxed))
@@ -244,7 +303,7 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
         retire(t, k, spot, old, false, false);
         spot->place.entry = fresh;
     }
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -256,7 +315,7 @@ status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct e
     link_entry(t, k, spot, fresh);
     retire(t, k, spot, old, false, shared);
     spot->place.entry = fresh;
-    if (t->engine->log)
+    if (t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
     return HF_OK;
@@ -267,7 +326,7 @@ void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log,
     struct entry *old = spot->place.entry;
     table_remove(spot->table, &spot->place, k->hash, t->engine->log ? log_tail(t->engine->log) : 0);
     spot->place.entry = NULL;
-    if (log && t->engine->log)
+    if (log && t->noting)
         effect_remove(&t->record, spot->db_id, k->name);
     txn_changed(t, k, spot);
     retire(t, k, spot, old, shallow, false);
@@ -299,27 +358,43 @@ static void undo_release(struct txn *t)
             if (u->shallow_old)
                 slab_release(t->heap, u->old);
             else
-                entry_free(t->heap, u->old);
+                engine_entry_free(t->engine, t->heap, u->old);
         }
     }
     t->undo = NULL;
 }
 
+/* Memory only, or rolled back. */
+static void map_settle(struct engine *e)
+{
+    spin_lock(&e->map_lock);
+    e->map_pending = false;
+    spin_unlock(&e->map_lock);
+}
+
 uint64_t txn_commit_lsn(struct txn *t)
 {
     struct engine *e = t->engine;
-    uint64_t lsn = t->observed_lsn;
+    uint64_t lsn = os_bug(BUG_READ_UNGATED) ? 0 : t->observed_lsn;
     if (e->log && t->record.size > RECORD_HEADER_SIZE) {
         if (t->map_changed)
             spin_lock(&e->map_lock);
         lsn = log_append(e->log, RECORD_EFFECTS, t->slot, t->now_ms, t->record.data, t->record.size);
-        for (size_t i = 0; i < t->touched_count; i++)
+        for (size_t i = 0; i < t->touched_count && !os_bug(BUG_NO_STAMP); i++)
             table_stamp(t->touched[i].table, t->touched[i].hash, lsn);
         if (t->map_changed) {
             atomic_store(&e->map_lsn, lsn);
+            e->map_pending = false;
             spin_unlock(&e->map_lock);
         }
+    } else {
+        if (t->noting && t->record.size > RECORD_HEADER_SIZE)
+            tail_note(&e->tail, bytes_of(t->record.data + RECORD_HEADER_SIZE, t->record.size - RECORD_HEADER_SIZE));
+        if (t->map_changed)
+            map_settle(e);
     }
+    if (HF_UNLIKELY(t->deliveries != NULL))
+        deliver_all(t, lsn);
     txn_unlock_all(t);
     for (size_t i = 0; i < t->dropped_count; i++)
         databases_detach(e, t->dropped_ids[i]);
@@ -346,7 +421,7 @@ static void undo_entry(struct txn *t, const struct undo *u)
     if (current && u->shallow_new)
         slab_release(t->heap, current);
     else if (current)
-        entry_free(t->heap, current);
+        engine_entry_free(t->engine, t->heap, current);
     uint64_t deadline = u->old ? entry_deadline(u->old) : 0;
     if (deadline && deadline < atomic_load(&u->stripe->deadline_next))
         atomic_store(&u->stripe->deadline_next, deadline);
@@ -379,20 +454,66 @@ static void undo_value(const struct undo *u)
     }
 }
 
-void txn_rollback_all(struct txn *t)
+static void undo_until(struct txn *t, const struct undo *end)
 {
     struct engine *e = t->engine;
-    for (struct undo *u = t->undo; u; u = u->next) {
+    for (struct undo *u = t->undo; u != end; u = u->next) {
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {
+            spin_lock(&e->map_lock);
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));
+            spin_unlock(&e->map_lock);
         } else {
             undo_value(u);
         }
     }
+}
+
+void txn_point_set(struct txn *t, struct txn_point *point)
+{
+    *point = (struct txn_point){t->undo, t->record.size, t->touched_count, t->changes, t->deliveries_last,
+                               t->ready_last, t->undo_floor, t->undoing};
+    t->undo_floor = t->undo;
+    t->undoing = true;
+}
+
+void txn_point_keep(struct txn *t, const struct txn_point *point)
+{
+    t->undo_floor = point->floor;
+    t->undoing = point->undoing;
+}
+
+/* Watchers that were told of a change stay told: their EXEC is refused once too often, which is harmless. */
+void txn_point_undo(struct txn *t, const struct txn_point *point)
+{
+    undo_until(t, point->undo);
+    t->undo = point->undo;
+    t->record.size = point->record_size;
+    t->touched_count = point->touched_count;
+    t->changes = point->changes;
+    t->deliveries_last = point->deliveries_last;
+    if (t->deliveries_last)
+        t->deliveries_last->next = NULL;
+    else
+        t->deliveries = NULL;
+    t->ready_last = point->ready_last;
+    if (t->ready_last)
+        t->ready_last->next = NULL;
+    else
+        t->ready = NULL;
+    txn_point_keep(t, point);
+}
+
+void txn_rollback_all(struct txn *t)
+{
+    undo_until(t, NULL);
     t->undo = NULL;
+    if (t->map_changed)
+        map_settle(t->engine);
     t->touched_count = 0;
     t->record.size = 0;
+    t->deliveries = t->deliveries_last = NULL;
+    t->ready = t->ready_last = NULL;
     txn_unlock_all(t);
 }

@@ -32,4 +32,13 @@ uint64_t txn_now_ms(const struct txn *t);
 struct arena *txn_arena(struct txn *t);
 struct engine *txn_engine(struct txn *t);
 
+/* Something to hand over (an event, a message, the reply of a served waiter) when the transaction commits: called
+ * in order, after its record has its place (lsn; 0: nothing to wait for) and before its locks open. A rollback drops
+ * it. The memory lives at least as long: the txn's arena will do. */
+struct delivery {
+    struct delivery *next;
+    void (*deliver)(struct txn *t, struct delivery *d, uint64_t lsn);
+};
+void txn_deliver(struct txn *t, struct delivery *d);
+
 #endif

@@ -11,7 +11,7 @@ struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bo
 {
     struct stripe *s = &e->store->stripes[k->stripe];
     struct watch *w = mem_alloc(sizeof(*w) + k->name.size);
-    *w = (struct watch){.next = s->watches, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
+    *w = (struct watch){.next = s->watches, .engine = e, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
     if (k->name.size)
         memcpy(w + 1, k->name.data, k->name.size);
     w->key = bytes_of(w + 1, k->name.size);
@@ -21,12 +21,12 @@ struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bo
     return w;
 }
 
-void watch_remove_locked(struct engine *e, struct watch *w)
+void watch_remove_locked(struct watch *w)
 {
     if (w->previous)
         w->previous->next = w->next;
     else
-        e->store->stripes[w->stripe].watches = w->next;
+        w->engine->store->stripes[w->stripe].watches = w->next;
     if (w->next)
         w->next->previous = w->previous;
     mem_free(w);
@@ -47,14 +47,11 @@ static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w)
     return table && table_find(table, w->key, w->hash, &p);
 }
 
-void watch_touch_databases(struct engine *e, uint32_t db_id, uint32_t other_id)
+void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id)
 {
-    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
-        struct stripe *s = &e->store->stripes[i];
-        for (struct watch *w = s->watches; w; w = w->next) {
-            uint32_t id = e->db_ids[w->db];
-            if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
-                atomic_store(w->dirty, true);
-        }
+    for (struct watch *w = s->watches; w; w = w->next) {
+        uint32_t id = e->db_ids[w->db];
+        if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
+            atomic_store(w->dirty, true);
     }
 }

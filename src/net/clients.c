@@ -2,6 +2,8 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/pubsub.h"
+#include "engine/wait.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -50,13 +52,18 @@ void client_record_refresh(struct conn *c)
     PUT(multi, s->in_multi ? (int32_t)s->queue_count : -1);
     PUT(resp, (uint32_t)s->reply.version);
     PUT(multi_memory, s->queue_bytes);
+    if (HF_UNLIKELY(s->listens || GET(channels) || GET(patterns) || GET(shards))) {
+        PUT(channels, (uint32_t)pubsub_count(s, TOPIC_CHANNEL));
+        PUT(patterns, (uint32_t)pubsub_count(s, TOPIC_PATTERN));
+        PUT(shards, (uint32_t)pubsub_count(s, TOPIC_SHARD));
+    }
     PUT(query, c->input.size - c->input_at);
     PUT(query_free, c->input.capacity - c->input.size);
     PUT(output, c->output.size - c->sent);
     PUT(output_memory, c->output.capacity);
     PUT(command, command);
     uint8_t flags = GET(flags) & RECORD_UNIX;
-    flags |= (c->blocked & BLOCKED_PARKED ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
+    flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0);
     PUT(flags, flags);
     /* Only CLIENT, HELLO, AUTH and RESET change the texts. */
@@ -71,6 +78,11 @@ void client_record_refresh(struct conn *c)
     memcpy(r->lib_version, s->lib_version, sizeof(r->lib_version));
     memcpy(r->user, s->user, sizeof(r->user));
     spin_unlock(lock);
+}
+
+static bool listens(const struct client_record *r)
+{
+    return GET(channels) || GET(patterns) || GET(shards);
 }
 
 /* One line in the order of Redis 7.2. Caller holds the registry's lock, or owns the connection. */
@@ -93,6 +105,8 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
         letters[n++] = 'e';
     if (flags & RECORD_NO_TOUCH)
         letters[n++] = 'T';
+    if (listens(r))
+        letters[n++] = 'P';
     if (n == 0)
         letters[n++] = 'N';
     letters[n] = '\0';
@@ -101,12 +115,13 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
     uint64_t multi_memory = GET(multi_memory);
     unsigned long long total = sizeof(struct conn) + query + query_free + output_memory + multi_memory;
     buf_printf(out,
-               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d "
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=%u psub=%u ssub=%u multi=%d "
                "qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=%llu rbs=%llu rbp=%llu obl=%llu oll=0 omem=0 tot-mem=%llu "
                "events=%s cmd=%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
                (unsigned long long)r->id, r->address, r->local, r->fd, r->name,
                (unsigned long long)((now_us - r->created_us) / 1000000),
-               (unsigned long long)(now_us > active ? (now_us - active) / 1000000 : 0), letters, GET(db), multi,
+               (unsigned long long)(now_us > active ? (now_us - active) / 1000000 : 0), letters, GET(db), GET(channels), GET(patterns),
+               GET(shards), multi,
                (unsigned long long)query, (unsigned long long)query_free, (unsigned long long)multi_memory,
                (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, total,
                output ? "rw" : "r", command ? command : "NULL", r->user, GET(resp), r->lib_name, r->lib_version);
@@ -120,6 +135,12 @@ void net_client_info(const struct session *s, struct buf *out)
 }
 
 #define LINE_ROOM 2048 /* a line is shorter; a list that fills its buffer ends there */
+
+/* The numbers of struct kill_filter.type. */
+static bool is_of_type(const struct client_record *r, int type)
+{
+    return type == 0 || type == (listens(r) ? 4 : 1);
+}
 
 static bool wanted(uint64_t id, const uint64_t *ids, size_t count)
 {
@@ -143,7 +164,7 @@ static void refresh_own(const struct net *n)
 void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type)
 {
     struct net *n = net_running();
-    if (!n || type > 1) /* masters, replicas, subscribers: none yet */
+    if (!n)
         return;
     uint64_t now_us = OS.monotonic_us();
     refresh_own(n);
@@ -151,7 +172,8 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
         struct registry *r = &n->workers[i]->registry;
         spin_lock(&r->lock);
         for (size_t k = 0; k < r->count; k++) {
-            if (wanted(r->items[k]->record.id, ids, id_count) && out->size_max - out->size > LINE_ROOM)
+            const struct client_record *record = &r->items[k]->record;
+            if (wanted(record->id, ids, id_count) && is_of_type(record, type) && out->size_max - out->size > LINE_ROOM)
                 put_line(&r->items[k]->record, now_us, out);
         }
         spin_unlock(&r->lock);
@@ -163,7 +185,7 @@ static bool matches(const struct client_record *r, const struct kill_filter *f, 
     if ((f->id && r->id != f->id) || (f->address && strcmp(r->address, f->address) != 0) ||
         (f->local_address && strcmp(r->local, f->local_address) != 0) || (f->user && strcmp(r->user, f->user) != 0))
         return false;
-    if (f->type > 1 || (f->max_age_s && (now_us - r->created_us) / 1000000 < f->max_age_s))
+    if (!is_of_type(r, f->type) || (f->max_age_s && (now_us - r->created_us) / 1000000 < f->max_age_s))
         return false;
     return !(f->skip_me && r->id == f->my_id);
 }
@@ -197,6 +219,29 @@ size_t net_client_kill(const struct kill_filter *f)
         }
     }
     return killed;
+}
+
+bool net_client_unblock(uint64_t id, bool error)
+{
+    struct net *n = net_running();
+    bool done = false;
+    for (unsigned i = 0; n && i < n->worker_count && !done; i++) {
+        struct worker *w = n->workers[i];
+        struct registry *r = &w->registry;
+        spin_lock(&r->lock);
+        for (size_t k = 0; k < r->count && !done; k++) {
+            struct client_record *record = &r->items[k]->record;
+            done = record->id == id && record->waiter && waiter_try_withdraw(record->waiter);
+            if (done)
+                atomic_store(&record->unblock, error ? UNBLOCK_ERROR : UNBLOCK_TIMEOUT);
+        }
+        spin_unlock(&r->lock);
+        if (done) {
+            atomic_store(&w->unblock_asked, true);
+            wakefd_signal(w->inbox.wakefd);
+        }
+    }
+    return done;
 }
 
 size_t net_client_count(void)

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 struct conn;
+struct waiter;
 struct worker;
 
 struct client_record {
@@ -32,7 +33,12 @@ struct client_record {
     _Atomic(const char *) command;
     _Atomic uint8_t flags;            /* of enum record_flags */
     _Atomic bool kill;                /* another worker asks for its end */
+    struct waiter *waiter;            /* of a command that waits for a key; guarded by the registry's lock */
+    _Atomic uint32_t channels, patterns, shards; /* that it listens to */
+    _Atomic uint32_t unblock;         /* of enum unblock: another worker has withdrawn the waiter */
 };
+
+enum unblock { UNBLOCK_NONE, UNBLOCK_TIMEOUT, UNBLOCK_ERROR };
 
 enum record_flags { RECORD_BLOCKED = 1, RECORD_CLOSING = 2, RECORD_UNIX = 4, RECORD_NO_EVICT = 8, RECORD_NO_TOUCH = 16 };
 
@@ -50,6 +56,8 @@ void net_client_info(const struct session *s, struct buf *out); /* a line with i
 void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type);
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
+bool net_client_unblock(uint64_t id, bool error); /* false: it does not wait */
+void net_post(unsigned worker, struct message *m);
 void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */
 
 #endif

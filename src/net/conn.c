@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "engine/engine.h"
+#include "engine/wait.h"
 #include "os/os.h"
 #include "proto/resp/resp_reply.h"
 
@@ -34,6 +35,12 @@ static void turn_away(struct worker *w, int fd, const char *text, size_t size)
     atomic_fetch_sub(&w->net->connections, 1);
 }
 
+void net_served(struct waiter *waiter)
+{
+    struct conn *c = waiter->owner;
+    inbox_push(&c->worker->inbox, &c->served);
+}
+
 static void park_wake(struct park_node *node)
 {
     struct conn *c = LIST_OF(node, struct conn, park);
@@ -63,8 +70,10 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     session_init(&c->session, id, &resp_reply_ops, &c->output);
     c->session.durability = w->net->default_durability;
     c->session.connection = c;
+    c->session.worker = w->number;
     c->park.wake = park_wake;
     c->wake.kind = INBOX_WAKE;
+    c->served.kind = INBOX_SERVED;
     c->created_us = c->active_us = w->now_us;
     c->record.id = id;
     c->record.fd = fd;
@@ -89,6 +98,7 @@ void conn_close(struct conn *c)
     if (c->dead)
         return;
     c->dead = true;
+    session_leave(&c->session);
     registry_remove(w, c);
     OS.close(c->fd); /* leaves the epoll set by itself */
     list_remove(&c->ready);
@@ -99,6 +109,10 @@ void conn_close(struct conn *c)
     list_remove(&c->gated);
     if (c->blocked & BLOCKED_PARKED)
         stat_add(&w->stats.parked_now, (uint64_t)-1);
+    if (c->blocked & BLOCKED_WAITING)
+        conn_wait_close(c);
+    if (c->blocked & BLOCKED_PAUSED)
+        stat_add(&w->stats.paused_now, (uint64_t)-1);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -107,7 +121,7 @@ bool conn_bury(struct conn *c)
 {
     bool withdrawn = (c->wake_due || c->resumed) && exec_unpark(c->worker->exec, &c->park);
     c->resumed = false;
-    if (c->wake_due && !withdrawn)
+    if ((c->wake_due && !withdrawn) || c->session.waiter)
         return false;
     session_release(&c->session);
     resp_parser_release(&c->parser);
@@ -130,6 +144,8 @@ void conn_unblock(struct conn *c, enum conn_blocked why)
         return;
     if (why == BLOCKED_PARKED)
         stat_add(&c->worker->stats.parked_now, (uint64_t)-1);
+    if (why == BLOCKED_PAUSED)
+        stat_add(&c->worker->stats.paused_now, (uint64_t)-1);
     c->blocked &= ~(unsigned)why;
     if (c->worker->draining && !c->blocked && !c->more) {
         c->closing = true;
@@ -244,30 +260,6 @@ void conn_serve(struct conn *c)
     conn_schedule(c);
 }
 
-/* Drops the marks that the log has passed; moves open_end. */
-static void open_gate(struct conn *c)
-{
-    struct worker *w = c->worker;
-    while (c->mark_count) {
-        const struct mark *m = &c->marks[c->mark_first];
-        if (m->lsn > (m->commit ? w->durable : w->written))
-            break;
-        c->open_end = m->end;
-        c->mark_first = (c->mark_first + 1) & (c->mark_capacity - 1);
-        c->mark_count--;
-    }
-    if (c->mark_count == 0) {
-        c->open_end = c->output_base + c->output.size;
-        if (list_has(&c->gated)) {
-            list_remove(&c->gated);
-            stat_add(&w->stats.gated_now, (uint64_t)-1);
-        }
-    } else if (!list_has(&c->gated)) {
-        list_append(&w->gated, &c->gated);
-        stat_add(&w->stats.gated_now, 1);
-    }
-}
-
 static void sent_all(struct conn *c)
 {
     c->output_base += c->output.size;
@@ -278,7 +270,7 @@ static void sent_all(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
-    open_gate(c);
+    conn_open_gate(c);
     size_t open = (size_t)(c->open_end > c->output_base ? c->open_end - c->output_base : 0);
     if (open > c->sent && c->writable) {
         struct iovec part = {c->output.data + c->sent, open - c->sent};
@@ -328,13 +320,14 @@ void conn_tend(struct conn *c)
         conn_close(c);
         return;
     }
-    uint64_t soft = atomic_load(&limits->output_soft);
+    const struct output_limits *output = &limits->output[session_listens(&c->session)];
+    uint64_t soft = atomic_load(&output->soft);
     size_t open = c->open_end > c->output_base + c->sent ? (size_t)(c->open_end - c->output_base - c->sent) : 0;
     if (soft == 0 || open <= soft) {
         c->soft_since_us = 0;
     } else if (c->soft_since_us == 0) {
         c->soft_since_us = w->now_us;
-    } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&limits->output_soft_s) * 1000000) {
+    } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&output->soft_s) * 1000000) {
         stat_add(&w->stats.output_closed, 1);
         net_log(w->net, 3, "client id=%llu addr=%s closed: above its soft output limit for too long",
                 (unsigned long long)c->session.id, c->record.address);

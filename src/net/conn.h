@@ -21,14 +21,17 @@
 #include "net/clients.h"
 #include "net/inbox.h"
 #include "net/list.h"
+#include "net/timers.h"
 #include "proto/resp/resp_parse.h"
 
+struct waiter;
 struct worker;
 
-/* R1: the replies up to stream offset `end` leave when the log has reached lsn. */
+/* R1: what ends at stream offset `end` leaves when the log has reached lsn; 0: it only stands behind others.
+ * It begins where the mark before it ends, the first one at open_end. */
 struct mark {
     uint64_t end, lsn;
-    uint32_t replies; /* how many: for R15's "outcome unknown" answers */
+    uint32_t replies; /* how many, pushes not counted: for R15's "outcome unknown" */
     bool commit;      /* waits for durable, else for written */
 };
 
@@ -37,6 +40,7 @@ enum conn_blocked {
     BLOCKED_ASLEEP = 2, /* session.sleep_until_us */
     BLOCKED_OUTPUT = 4, /* more than held_max unsent or gated */
     BLOCKED_PAUSED = 8, /* CLIENT PAUSE */
+    BLOCKED_WAITING = 16, /* for a key: session.waiter */
 };
 
 struct conn {
@@ -64,6 +68,9 @@ struct conn {
 
     struct park_node park;
     struct inbox_node wake;
+    struct inbox_node served; /* the waiter's reply is there */
+    struct timer timer;       /* when the waiting ends */
+    bool skip;                /* the command at the input's front has been answered */
     struct link ready, flush, gated, sleeping, graveyard;
 
     uint64_t created_us, active_us, soft_since_us;
@@ -78,7 +85,21 @@ void conn_schedule(struct conn *c); /* ready, if invariant 3 says so */
 void conn_unblock(struct conn *c, enum conn_blocked why);
 void conn_serve(struct conn *c);    /* inside a batch: one read, and what can be run */
 void conn_flush(struct conn *c);    /* outside: sends what the marks allow */
+void conn_open_gate(struct conn *c); /* moves open_end past the marks that the log has passed */
 void conn_tend(struct conn *c);     /* about once a second: limits in time, memory back */
+
+void net_served(struct waiter *waiter); /* exec_on_served: any worker, under locks */
+void conn_wait(struct conn *c);                  /* its command waits for a key */
+void conn_wait_close(struct conn *c);            /* it is being closed meanwhile */
+/* The waiting of a blocked command ends. */
+void conn_served(struct conn *c);                /* its reply has arrived */
+void conn_wait_over(struct conn *c);             /* its time is up: it runs once more */
+void conn_unblocked(struct conn *c, bool error); /* CLIENT UNBLOCK; its waiter is withdrawn already */
+/* What the output holds from `begin` (an index) waits for lsn (0: only for what stands before it): a reply or a push. */
+void conn_mark(struct conn *c, size_t begin, uint64_t lsn, unsigned replies);
+
+/* A message has been written behind its replies, from `begin` on; it waits for lsn. */
+void conn_pushed(struct session *s, size_t begin, uint64_t lsn);
 
 /* Runs the commands in data; returns how many bytes they took. Sets c->more and c->blocked. */
 size_t conn_run(struct conn *c, const uint8_t *data, size_t size);

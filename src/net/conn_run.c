@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "durable/log.h"
 #include "engine/engine.h"
 #include "os/os.h"
 #include "proto/resp/resp_reply.h"
@@ -36,8 +37,7 @@ static void mark_push(struct conn *c, struct mark m)
     *mark_at(c, c->mark_count++) = m;
 }
 
-/* A reply ends at the end of the output and waits for lsn (0: only for those before it). */
-static void mark_reply(struct conn *c, uint64_t lsn)
+void conn_mark(struct conn *c, size_t begin, uint64_t lsn, unsigned replies)
 {
     struct worker *w = c->worker;
     bool commit = c->session.durability == DURABILITY_COMMIT;
@@ -45,20 +45,21 @@ static void mark_reply(struct conn *c, uint64_t lsn)
     uint64_t end = c->output_base + c->output.size;
     if (c->mark_count) {
         struct mark *last = mark_at(c, c->mark_count - 1);
-        bool same = !waits || (lsn <= last->lsn && last->commit == commit) ||
-                    (c->mark_chunk == w->chunk && last->commit == commit);
+        bool same = last->lsn == 0 || !waits ? last->lsn == 0 && !waits
+                                             : last->commit == commit && (lsn <= last->lsn || c->mark_chunk == w->chunk);
         if (same) {
-            last->replies += last->end != end;
+            last->replies += replies;
             last->end = end;
             last->lsn = lsn > last->lsn && waits ? lsn : last->lsn;
             return;
         }
-        lsn = lsn > last->lsn ? lsn : last->lsn;
     } else if (!waits) {
         return;
+    } else {
+        c->open_end = c->output_base + begin;
     }
     c->mark_chunk = w->chunk;
-    mark_push(c, (struct mark){end, lsn, 1, commit});
+    mark_push(c, (struct mark){end, waits ? lsn : 0, replies, commit});
 }
 
 /* Output limits, and whether to stop here for now. */
@@ -77,7 +78,7 @@ static bool stop_after(struct conn *c)
         list_append(&w->sleeping, &c->sleeping);
     }
     if (HF_UNLIKELY(unsent > UNAUTHENTICATED_OUTPUT_MAX)) {
-        uint64_t hard = atomic_load_explicit(&limits->output_hard, memory_order_relaxed);
+        uint64_t hard = atomic_load_explicit(&limits->output[session_listens(s)].hard, memory_order_relaxed);
         uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
         bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
         if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
@@ -93,16 +94,20 @@ static bool stop_after(struct conn *c)
     return c->blocked != 0;
 }
 
-static bool paused(const struct conn *c, const struct parsed_command *p)
+void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
 {
-    if (bytes_is_word(p->argv[0], "CLIENT"))
-        return false;
-    if (c->worker->pause == PAUSE_ALL)
-        return true;
-    const struct command *row = p->command;
-    return row ? (row->flags & CMD_WRITE && !c->session.in_multi) ||
-                     (c->session.in_multi && bytes_is_word(p->argv[0], "EXEC"))
-               : false;
+    struct conn *c = s->connection;
+    struct worker *w = c->worker;
+    conn_mark(c, begin, s->durability == DURABILITY_NONE ? 0 : lsn, 0);
+    list_append(&w->flush, &c->flush);
+    uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
+    if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
+        stat_add(&w->stats.output_closed, 1);
+        net_log(w->net, 3, "client id=%llu addr=%s closed: it listens too slowly, its output limit was reached (%zu bytes)",
+                (unsigned long long)s->id, c->record.address, conn_unsent(c));
+        atomic_store(&c->record.kill, true); /* not here: the caller walks its listeners */
+        atomic_store(&w->kill_asked, true);
+    }
 }
 
 static void protocol_error(struct conn *c)
@@ -118,8 +123,9 @@ static void protocol_error(struct conn *c)
     net_log(w->net, 1, "%s from client id=%llu addr=%s", c->parser.error, (unsigned long long)c->session.id, c->record.address);
     char line[128];
     snprintf(line, sizeof(line), "ERR %s", c->parser.error);
+    size_t begin = c->output.size;
     reply_error_line(&c->session.reply, line);
-    mark_reply(c, 0);
+    conn_mark(c, begin, 0, 1);
     c->closing = true;
 }
 
@@ -165,9 +171,15 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
     struct worker *w = c->worker;
     w->chunk++;
     exec_prefetch(w->exec, &c->session, w->batch, k->count);
-    for (size_t i = 0; i < k->count; i++) {
-        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && paused(c, &w->batch[i])) {
+    size_t i = 0;
+    if (HF_UNLIKELY(c->skip) && k->count) {
+        c->skip = false;
+        i = 1;
+    }
+    for (; i < k->count; i++) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && exec_would_wait(&c->session, &w->batch[i], w->pause == PAUSE_WRITES)) {
             c->blocked |= BLOCKED_PAUSED;
+            stat_add(&w->stats.paused_now, 1);
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }
@@ -175,15 +187,20 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         size_t before = c->output.size;
         c->wake_due = true;
         c->resumed = false;
-        if (exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn) == EXEC_PARKED) {
+        enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
+        if (HF_UNLIKELY(result == EXEC_PARKED)) {
             c->blocked |= BLOCKED_PARKED;
             stat_add(&w->stats.parks, 1);
             stat_add(&w->stats.parked_now, 1);
             return i;
         }
         c->wake_due = false;
+        if (HF_UNLIKELY(result == EXEC_WAITING)) {
+            conn_wait(c);
+            return i;
+        }
         if (c->output.size != before && (lsn || c->mark_count))
-            mark_reply(c, lsn);
+            conn_mark(c, before, lsn, 1);
         if (HF_UNLIKELY(stop_after(c)))
             return i + 1;
     }

@@ -13,7 +13,7 @@
 
 struct inbox_node {
     struct inbox_node *next;
-    enum { INBOX_WAKE, INBOX_SOCKET } kind; /* a parked connection may run; a socket to adopt */
+    enum { INBOX_WAKE, INBOX_SOCKET, INBOX_SERVED, INBOX_MESSAGE } kind; /* a parked connection may run; a socket to adopt; a waiter's reply; for listeners */
 };
 
 struct inbox {

@@ -26,9 +26,12 @@ void net_limits_init(struct net_limits *l)
     atomic_init(&l->protected_mode, true);
     atomic_init(&l->query_buffer_max, 1ull << 30);
     atomic_init(&l->bulk_max, 512ull << 20);
-    atomic_init(&l->output_hard, 256ull << 20);
-    atomic_init(&l->output_soft, 64ull << 20);
-    atomic_init(&l->output_soft_s, 60);
+    for (int pubsub = 0; pubsub < 2; pubsub++) {
+        atomic_init(&l->output[pubsub].hard, pubsub ? 32ull << 20 : 256ull << 20);
+        atomic_init(&l->output[pubsub].soft, pubsub ? 8ull << 20 : 64ull << 20);
+        atomic_init(&l->output[pubsub].soft_s, 60);
+    }
+    atomic_init(&l->failed_hold_ms, 1000);
     atomic_init(&l->held_max, 1ull << 20);
 }
 
@@ -73,6 +76,7 @@ status net_start(const struct net_config *config, struct net **out, char *detail
 {
     hf_assert(config->limits && config->workers >= 1 && config->workers <= WORKERS_MAX && !net_running());
     struct net *n = mem_zalloc(sizeof(*n));
+    exec_on_served = net_served;
     n->limits = config->limits;
     n->engine = config->engine;
     n->default_durability = config->default_durability;
@@ -124,7 +128,7 @@ void net_stop(struct net *n, unsigned drain_ms)
     for (unsigned i = 0; i < n->worker_count; i++)
         wakefd_signal(n->workers[i]->inbox.wakefd);
     for (unsigned i = 0; i < n->worker_count; i++)
-        pthread_join(n->threads[i], NULL);
+        thread_join(n->threads[i]);
     atomic_store(&running, NULL);
     while (atomic_load(&wakers))
         cpu_relax();
@@ -134,6 +138,14 @@ void net_stop(struct net *n, unsigned drain_ms)
     }
     free_workers(n);
 }
+
+#ifdef HF_SIM
+void net_forget(void)
+{
+    atomic_store(&running, NULL);
+    atomic_store(&wakers, 0);
+}
+#endif
 
 /* ---- totals ---- */
 
@@ -153,8 +165,12 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->output_limit_closed += atomic_load_explicit(&s->output_closed, memory_order_relaxed);
         out->idle_closed += atomic_load_explicit(&s->idle_closed, memory_order_relaxed);
         out->accept_errors += atomic_load_explicit(&s->accept_errors, memory_order_relaxed);
+        out->waiting_now += atomic_load_explicit(&s->waiting_now, memory_order_relaxed);
         out->parked_now += atomic_load_explicit(&s->parked_now, memory_order_relaxed);
         out->gated_now += atomic_load_explicit(&s->gated_now, memory_order_relaxed);
+        uint64_t step_us = atomic_load_explicit(&s->step_us_max, memory_order_relaxed);
+        out->step_us_max = step_us > out->step_us_max ? step_us : out->step_us_max;
+        out->paused_now += atomic_load_explicit(&s->paused_now, memory_order_relaxed);
     }
     out->connections_now = atomic_load(&n->connections);
 }

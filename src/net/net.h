@@ -27,9 +27,11 @@ struct net_limits {
     _Atomic bool protected_mode;             /* true */
     _Atomic uint64_t query_buffer_max;       /* client-query-buffer-limit, 1 GiB */
     _Atomic uint64_t bulk_max;               /* proto-max-bulk-len, 512 MiB */
-    _Atomic uint64_t output_hard;            /* client-output-buffer-limit normal: 256 MiB, 0: none */
-    _Atomic uint64_t output_soft;            /* 64 MiB, 0: none */
-    _Atomic uint32_t output_soft_s;          /* for 60 s */
+    struct output_limits {                   /* client-output-buffer-limit, 0: none */
+        _Atomic uint64_t hard, soft;         /* bytes */
+        _Atomic uint32_t soft_s;             /* longer above soft than this: closed */
+    } output[2];                             /* normal: 256 MiB, 64 MiB, 60 s; pubsub: 32 MiB, 8 MiB, 60 s */
+    _Atomic uint32_t failed_hold_ms;         /* how long replies are held while the log fails: 1000 */
     _Atomic uint64_t held_max;               /* unsent or gated bytes above which a connection is not read: 1 MiB */
 };
 
@@ -56,6 +58,10 @@ status net_start(const struct net_config *config, struct net **out, char *detail
 /* Replies may leave, or the gate opened: struct engine_config's wake_workers. The
  * context is not looked at; before net_start and after net_stop it does nothing. */
 void net_wake_workers(void *context);
+
+#ifdef HF_SIM
+void net_forget(void); /* the process of before has crashed; nobody runs in it */
+#endif
 
 /* Stops accepting and reading, finishes what has arrived whole, sends what may be sent,
  * closes; after drain_ms closes the rest as they stand. Joins the workers and frees

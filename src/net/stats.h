@@ -11,7 +11,9 @@ struct net_stats {
     uint64_t protocol_errors;
     uint64_t query_limit_closed, output_limit_closed, idle_closed;
     uint64_t accept_errors;
-    uint64_t parked_now, gated_now; /* connections waiting: for a lock; for the log with a reply */
+    uint64_t parked_now, gated_now, waiting_now; /* connections waiting: for a lock; for the log with a reply; for a key */
+    uint64_t paused_now;            /* for the end of CLIENT PAUSE */
+    uint64_t step_us_max;           /* the longest step of a worker since the start: nobody was served meanwhile by it */
     uint64_t commands_per_second, bytes_in_per_second, bytes_out_per_second; /* of the last second */
 };
 

@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/pubsub.h"
 #include "engine/engine.h"
 #include "os/os.h"
 
@@ -96,6 +97,7 @@ void worker_free(struct worker *w)
     arena_release(&w->text);
     mem_free(w->shared);
     mem_free(w->registry.items);
+    timers_release(&w->timers);
     mem_free(w);
 }
 
@@ -162,6 +164,15 @@ static void accept_some(struct worker *w, const struct listener *l)
 
 /* ---- what came in ---- */
 
+struct post { struct inbox_node node; struct message *message; };
+
+void net_post(unsigned worker, struct message *m)
+{
+    struct post *p = mem_alloc(sizeof(*p));
+    *p = (struct post){{NULL, INBOX_MESSAGE}, m};
+    inbox_push(&net_running()->workers[worker]->inbox, &p->node);
+}
+
 static void conn_event(struct conn *c, uint32_t events)
 {
     if (c->dead)
@@ -169,6 +180,10 @@ static void conn_event(struct conn *c, uint32_t events)
     /* Also after a reset or a full close: read to the end first, what was asked still counts. */
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hung_up = true;
+    if (c->hung_up && c->blocked & BLOCKED_WAITING) { /* what it waits for belongs to somebody who can take it */
+        conn_close(c);
+        return;
+    }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->readable = true;
     if (events & EPOLLOUT && !c->writable) {
@@ -176,6 +191,15 @@ static void conn_event(struct conn *c, uint32_t events)
         list_append(&c->worker->flush, &c->flush);
     }
     conn_schedule(c);
+}
+
+/* The message that a dead connection was kept for has arrived. */
+static void exhume(struct conn *c)
+{
+    if (list_has(&c->graveyard))
+        return; /* it died in this step: bury() has not looked yet */
+    c->worker->ghosts--;
+    list_append(&c->worker->graveyard, &c->graveyard);
 }
 
 static void take_inbox(struct worker *w)
@@ -187,12 +211,24 @@ static void take_inbox(struct worker *w)
             struct arrival *a = LIST_OF(node, struct arrival, node);
             adopt(w, a->fd, a->is_unix);
             mem_free(a);
+        } else if (node->kind == INBOX_MESSAGE) {
+            struct post *p = LIST_OF(node, struct post, node);
+            pubsub_deliver(w->number, p->message, conn_pushed);
+            message_release(p->message);
+            mem_free(p);
+        } else if (node->kind == INBOX_SERVED) {
+            struct conn *c = LIST_OF(node, struct conn, served);
+            if (c->dead) {
+                exec_wait_end(&c->session);
+                exhume(c);
+            } else {
+                conn_served(c);
+            }
         } else {
             struct conn *c = LIST_OF(node, struct conn, wake);
             c->wake_due = false;
             if (c->dead) {
-                w->ghosts--;
-                list_append(&w->graveyard, &c->graveyard);
+                exhume(c);
             } else {
                 c->more = c->resumed = true;
                 conn_unblock(c, BLOCKED_PARKED);
@@ -218,11 +254,14 @@ static void update_pause(struct worker *w)
     struct net *n = w->net;
     uint64_t until = atomic_load_explicit(&n->pause_until_ms, memory_order_relaxed);
     if (HF_LIKELY(until == 0) || w->draining) {
+        if (HF_UNLIKELY(w->pause != PAUSE_NONE))
+            exec_set_paused(w->exec, false);
         w->pause = PAUSE_NONE;
         return;
     }
     bool over = w->now_us / 1000 >= until;
     w->pause = over ? PAUSE_NONE : atomic_load(&n->pause_writes_only) ? PAUSE_WRITES : PAUSE_ALL;
+    exec_set_paused(w->exec, w->pause != PAUSE_NONE);
     if (over)
         atomic_compare_exchange_strong(&n->pause_until_ms, &until, 0);
 }
@@ -238,6 +277,27 @@ static void wake_sleepers(struct worker *w)
             conn_unblock(c, BLOCKED_PAUSED);
         if (!(c->blocked & (BLOCKED_ASLEEP | BLOCKED_PAUSED)))
             list_remove(&c->sleeping);
+    }
+}
+
+static void end_waits(struct worker *w)
+{
+    struct timer *first;
+    while ((first = timers_first(&w->timers)) != NULL && first->at_us <= w->now_us) {
+        timer_cancel(&w->timers, first);
+        conn_wait_over(LIST_OF(first, struct conn, timer));
+    }
+}
+
+static void take_unblocks(struct worker *w)
+{
+    if (!atomic_exchange(&w->unblock_asked, false))
+        return;
+    for (size_t i = 0; i < w->registry.count; i++) {
+        struct conn *c = w->registry.items[i];
+        uint32_t how = atomic_exchange(&c->record.unblock, 0);
+        if (how)
+            conn_unblocked(c, how == UNBLOCK_ERROR);
     }
 }
 
@@ -265,14 +325,30 @@ static void run_ready(struct worker *w)
     exec_batch_end(w->exec);
 }
 
-/* True: the log moved since the last look. */
+static uint64_t gives_up_us(const struct worker *w)
+{
+    return w->log_failed_us + (uint64_t)atomic_load(&w->net->limits->failed_hold_ms) * 1000;
+}
+
+bool worker_gives_up(const struct worker *w)
+{
+    return HF_UNLIKELY(w->log_failed_us != 0) && w->now_us >= gives_up_us(w);
+}
+
+/* True: the log moved since the last look, or has failed for too long. */
 static bool look_at_log(struct worker *w)
 {
     uint64_t written = engine_written(w->net->engine), durable = engine_durable(w->net->engine);
     bool moved = written != w->written || durable != w->durable;
     w->written = written;
     w->durable = durable;
-    return moved;
+    struct log *log = engine_log(w->net->engine);
+    w->log_state = log ? (int)log_state(log) : LOG_OK;
+    if (HF_LIKELY(w->log_state == LOG_OK))
+        w->log_failed_us = 0;
+    else if (w->log_failed_us == 0)
+        w->log_failed_us = w->now_us;
+    return moved || worker_gives_up(w);
 }
 
 static void flush_all(struct worker *w, bool moved)
@@ -329,7 +405,7 @@ static void drain(struct worker *w)
         struct conn *c = w->registry.items[i];
         if (late) {
             conn_close(c);
-        } else if (!c->blocked && !c->more) {
+        } else if ((!c->blocked && !c->more) || c->blocked == BLOCKED_WAITING) {
             list_remove(&c->ready);
             c->closing = true;
             list_append(&w->flush, &c->flush);
@@ -350,6 +426,8 @@ static int prepare_wait(struct worker *w, int timeout_ms)
         until = sooner(until, w->tend_us);
     if (w->accept_again_us)
         until = sooner(until, w->accept_again_us);
+    if (timers_first(&w->timers))
+        until = sooner(until, timers_first(&w->timers)->at_us);
     for (struct link *at = w->sleeping.next; at != &w->sleeping; at = at->next) {
         const struct conn *c = LIST_OF(at, struct conn, sleeping);
         uint64_t wake_us = c->blocked & BLOCKED_ASLEEP ? c->session.sleep_until_us : w->now_us + 10000;
@@ -357,6 +435,8 @@ static int prepare_wait(struct worker *w, int timeout_ms)
     }
     if (w->draining)
         until = sooner(until, w->now_us + 10000);
+    if (w->log_failed_us && !list_empty(&w->gated))
+        until = sooner(until, gives_up_us(w));
     uint64_t wait_us = until > w->now_us ? until - w->now_us : 0;
     int wait_ms = wait_us < WAIT_MAX_US ? (int)((wait_us + 999) / 1000) : WAIT_MAX_US / 1000;
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
@@ -394,10 +474,12 @@ void worker_step(struct worker *w, int timeout_ms)
         listen_start(w);
     }
     take_inbox(w);
+    take_unblocks(w);
     take_kills(w);
     update_pause(w);
     if (!list_empty(&w->sleeping))
         wake_sleepers(w);
+    end_waits(w);
     bool moved = look_at_log(w);
     run_ready(w);
     drain(w);
@@ -408,6 +490,9 @@ void worker_step(struct worker *w, int timeout_ms)
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
     if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0))) /* wakes those that wait for credit */
         w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
+    uint64_t took_us = OS.monotonic_us() - w->now_us;
+    if (HF_UNLIKELY(took_us > atomic_load_explicit(&w->stats.step_us_max, memory_order_relaxed)))
+        atomic_store_explicit(&w->stats.step_us_max, took_us, memory_order_relaxed);
 }
 
 void *worker_main(void *worker)

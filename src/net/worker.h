@@ -19,7 +19,8 @@
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
-    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now;
+    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
+    _Atomic uint64_t step_us_max; /* the longest step, without its wait for events */
 };
 
 /* One writer: a plain addition that others may read. */
@@ -37,17 +38,20 @@ struct worker {
     int epoll;
     struct inbox inbox;
     _Atomic bool wants_wake; /* set before a sleep with gated replies or a shut gate (net_wake_workers) */
-    _Atomic bool kill_asked;
+    _Atomic bool kill_asked, unblock_asked;
     bool draining, drained;
 
     uint64_t now_us;         /* monotonic, of this step */
     uint64_t written, durable;
+    int log_state;           /* enum log_state, as last seen */
+    uint64_t log_failed_us;  /* since when it is not LOG_OK; 0: it is */
     uint64_t housekeeping_us, tend_us, accept_again_us, accept_told_us;
     uint64_t chunk;          /* counts chunks of commands, for merging marks */
     enum pause_mode pause;
     bool gate_shut, listening;
 
     struct link ready, flush, gated, sleeping, graveyard;
+    struct timers timers;
     struct registry registry;
     size_t tend_at;
     struct conn *serving;
@@ -70,7 +74,7 @@ struct net {
     struct listeners listeners;
     unsigned worker_count;
     struct worker *workers[64];
-    pthread_t threads[64];
+    os_thread threads[64];
     _Atomic bool stopping;
     _Atomic uint64_t stop_at_us;
     _Atomic uint64_t next_id;
@@ -89,6 +93,7 @@ void worker_free(struct worker *w);
 /* One iteration; waits only in epoll_wait, at most timeout_ms (-1: as long as nothing is due). */
 void worker_step(struct worker *w, int timeout_ms);
 void *worker_main(void *worker);
+bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 
 struct net *net_running(void); /* NULL: none */

@@ -1,4 +1,8 @@
-/* thread.c -- eventfd, futex and pthread behind thread.h. */
+/* thread.c -- eventfd, futex and pthread behind thread.h.
+ *
+ * A simulation (HF_SIM) keeps the protocol of struct parking and brings a futex of its own;
+ * everything else of this file is the simulator's there.
+ */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -12,6 +16,44 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef HF_SIM
+void sim_futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us);
+void sim_futex_wake(_Atomic uint32_t *word);
+#define futex_wait sim_futex_wait
+#define futex_wake sim_futex_wake
+#else
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us)
+{
+    struct timespec limit = {.tv_sec = timeout_us / 1000000, .tv_nsec = (long)(timeout_us % 1000000) * 1000};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+#endif
+
+/* word: 0 awake or idle, 1 a wake is pending, 2 asleep. */
+void parking_wake(struct parking *p)
+{
+    os_sched_point(SCHED_WAKE);
+    if (os_bug(BUG_WAKE_LOST))
+        return;
+    if (atomic_exchange(&p->word, 1) == 2)
+        futex_wake(&p->word);
+}
+
+void parking_sleep(struct parking *p, uint32_t timeout_us)
+{
+    uint32_t idle = 0;
+    if (atomic_compare_exchange_strong(&p->word, &idle, 2))
+        futex_wait(&p->word, 2, timeout_us);
+    atomic_store(&p->word, 0);
+}
+
+#ifndef HF_SIM
 
 int wakefd_open(void)
 {
@@ -33,25 +75,27 @@ void wakefd_drain(int fd)
     (void)ignored;
 }
 
-/* word: 0 awake or idle, 1 a wake is pending, 2 asleep. */
-void parking_wake(struct parking *p)
+/* Timed waits are measured by the clock that never steps. */
+void os_cond_init(struct os_cond *c)
 {
-    if (atomic_exchange(&p->word, 1) == 2)
-        syscall(SYS_futex, &p->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->cond, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
-void parking_sleep(struct parking *p, uint32_t timeout_us)
+void os_cond_wait_us(struct os_cond *c, struct os_mutex *m, uint32_t timeout_us)
 {
-    uint32_t idle = 0;
-    if (atomic_compare_exchange_strong(&p->word, &idle, 2)) {
-        struct timespec limit = {.tv_sec = timeout_us / 1000000,
-                                 .tv_nsec = (long)(timeout_us % 1000000) * 1000};
-        syscall(SYS_futex, &p->word, FUTEX_WAIT_PRIVATE, 2, &limit, NULL, 0);
-    }
-    atomic_store(&p->word, 0);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)timeout_us * 1000;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    pthread_cond_timedwait(&c->cond, &m->mutex, &until);
 }
 
-pthread_t thread_start(const char *name, void *(*run)(void *), void *context)
+os_thread thread_start(const char *name, void *(*run)(void *), void *context)
 {
     pthread_t thread;
     int result = pthread_create(&thread, NULL, run, context);
@@ -59,3 +103,5 @@ pthread_t thread_start(const char *name, void *(*run)(void *), void *context)
     pthread_setname_np(thread, name);
     return thread;
 }
+
+#endif

@@ -9,6 +9,7 @@
 #include "base/glob.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "cmd/pubsub.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -213,6 +214,12 @@ static bool parse_special(enum setting id, struct parsed *p, char *reason, size_
         if ((values[id].text && !limits_parse(values[id].text, limits)) || !limits_parse(p->text, limits))
             return say(reason, size, "Invalid client class or limits: class hard soft seconds, for normal, replica or pubsub");
         limits_word(limits, p->text);
+    }
+    if (id == SETTING_NOTIFY) {
+        uint32_t flags;
+        if (!pubsub_notify_parse(bytes_str(p->text), &flags))
+            return say(reason, size, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+        pubsub_notify_word(flags, p->text);
     }
     if (id == SETTING_REQUIREPASS && strlen(p->text) > (size_t)setting_rows[id].max)
         return say(reason, size, "the password is longer than 512 bytes");

@@ -4,7 +4,9 @@
  * apply() is the one place where a LIVE setting becomes an effect; it runs at start for
  * every setting and after each CONFIG SET for the changed one.
  */
+#include "cmd/command.h"
 #include "cmd/host.h"
+#include "cmd/pubsub.h"
 
 #include "net/clients.h"
 #include "os/os.h"
@@ -12,6 +14,9 @@
 #include "server/logline.h"
 #include "server/server.h"
 #include "types/hash.h"
+#include "types/hyperloglog.h"
+#include "types/set.h"
+#include "types/zset.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -22,10 +27,21 @@ struct server server;
 
 static void apply_output_limit(void)
 {
-    struct output_limit limit = config_output_limit("normal");
-    atomic_store(&server.limits.output_hard, limit.hard);
-    atomic_store(&server.limits.output_soft, limit.soft);
-    atomic_store(&server.limits.output_soft_s, (uint32_t)limit.soft_s);
+    for (int pubsub = 0; pubsub < 2; pubsub++) {
+        struct output_limit limit = config_output_limit(pubsub ? "pubsub" : "normal");
+        atomic_store(&server.limits.output[pubsub].hard, limit.hard);
+        atomic_store(&server.limits.output[pubsub].soft, limit.soft);
+        atomic_store(&server.limits.output[pubsub].soft_s, (uint32_t)limit.soft_s);
+    }
+}
+
+static void apply_notify(void)
+{
+    char text[CONFIG_TEXT_MAX];
+    uint32_t flags = 0;
+    size_t size = config_copy(SETTING_NOTIFY, text);
+    if (server.engine && pubsub_notify_parse(bytes_of(text, size), &flags))
+        pubsub_notify_set(server.engine, flags);
 }
 
 static void apply(enum setting id)
@@ -49,6 +65,13 @@ static void apply(enum setting id)
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_HLL_SPARSE: __atomic_store_n(&hll_sparse_bytes_max, (uint64_t)number, __ATOMIC_RELAXED); break;
+    case SETTING_ZSET_ENTRIES: __atomic_store_n(&zset_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_ZSET_VALUE: __atomic_store_n(&zset_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_SET_INTS: __atomic_store_n(&set_limits.ints_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_MAXMEMORY:
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
@@ -102,6 +125,8 @@ static void reset_stats(void)
 {
     net_stats_reset();
     info_reset();
+    command_stats_reset();
+    reply_error_counts_reset();
 }
 
 static status snapshot_start(void)
@@ -112,6 +137,11 @@ static status snapshot_start(void)
 static status snapshot_wait(void)
 {
     return engine_snapshot_wait(server.engine);
+}
+
+static void log_line(int level, const char *line)
+{
+    logline_callback(NULL, level, line);
 }
 
 static uint64_t snapshot_last_s(void)
@@ -144,6 +174,9 @@ void host_bind(void)
         .client_info = net_client_info,
         .client_list = net_client_list,
         .client_kill = net_client_kill,
+        .post = net_post,
+        .log_line = log_line,
+        .client_unblock = net_client_unblock,
         .client_count = net_client_count,
         .client_pause = net_client_pause,
         .info = info_write,

@@ -122,7 +122,8 @@ static void write_clients(struct buf *out, const struct facts *f)
     UINT("connected_clients", f->net.connections_now);
     LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
     LINE("client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\n");
-    LINE("blocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
+    UINT("blocked_clients", f->net.waiting_now + f->net.paused_now);
+    LINE("tracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
          "clients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     UINT("lock_waiting_clients", f->net.parked_now);
     UINT("log_waiting_clients", f->net.gated_now);
@@ -146,7 +147,9 @@ static void write_memory(struct buf *out, const struct facts *f)
     UINT("allocator_resident", f->rss);
     size_line(out, "total_system_memory", machine);
     size_line(out, "used_memory_lua", 0);
-    LINE("used_memory_vm_eval:0\r\nused_memory_vm_functions:0\r\nused_memory_vm_total:0\r\nused_memory_functions:0\r\n");
+    LINE("used_memory_vm_eval:0\r\nused_memory_scripts_eval:0\r\nused_memory_vm_functions:0\r\n");
+    size_line(out, "used_memory_vm_total", 0);
+    LINE("used_memory_functions:0\r\n");
     size_line(out, "used_memory_scripts", 0);
     LINE("number_of_cached_scripts:0\r\nnumber_of_functions:0\r\nnumber_of_libraries:0\r\n");
     size_line(out, "maxmemory", (uint64_t)config_number(SETTING_MAXMEMORY));
@@ -212,21 +215,11 @@ static void write_persistence(struct buf *out, const struct facts *f)
     write_log(out, f);
 }
 
-static uint64_t failed_commands(void)
-{
-    uint64_t failed = 0;
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        failed += row->stats ? row->stats->failed + row->stats->rejected : 0;
-        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
-            failed += sub->stats ? sub->stats->failed + sub->stats->rejected : 0;
-    }
-    return failed;
-}
-
 static void write_stats(struct buf *out, const struct facts *f)
 {
     const struct net_stats *n = &f->net;
+    struct error_count errors[ERROR_WORDS_MAX];
+    uint64_t error_total;
     UINT("total_connections_received", n->connections_received);
     UINT("total_commands_processed", n->commands);
     UINT("instantaneous_ops_per_sec", n->commands_per_second);
@@ -250,7 +243,8 @@ static void write_stats(struct buf *out, const struct facts *f)
          "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
          "current_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n"
          "tracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
-    UINT("total_error_replies", failed_commands());
+    reply_error_counts(errors, &error_total);
+    UINT("total_error_replies", error_total);
     LINE("dump_payload_sanitizations:0\r\ntotal_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n",
          (unsigned long long)n->commands, (unsigned long long)n->commands);
     LINE("io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\nreply_buffer_shrinks:0\r\n"
@@ -261,6 +255,7 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("protocol_errors", n->protocol_errors);
     UINT("accept_errors", n->accept_errors);
     UINT("lock_waits", n->parks);
+    UINT("worker_step_usec_max", n->step_us_max);
 }
 
 static void write_replication(struct buf *out, const struct facts *f)
@@ -283,6 +278,9 @@ static void write_cpu(struct buf *out, const struct facts *f)
     LINE("used_cpu_sys:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec, (long)self.ru_stime.tv_usec);
     LINE("used_cpu_user:%ld.%06ld\r\n", (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
     LINE("used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n");
+    /* Redis' main thread runs the commands: here all workers do, so this is the whole process again. */
+    LINE("used_cpu_sys_main_thread:%ld.%06ld\r\n", (long)self.ru_stime.tv_sec, (long)self.ru_stime.tv_usec);
+    LINE("used_cpu_user_main_thread:%ld.%06ld\r\n", (long)self.ru_utime.tv_sec, (long)self.ru_utime.tv_usec);
 }
 
 static void command_line(struct buf *out, const struct command *row)
@@ -307,6 +305,16 @@ static void write_commandstats(struct buf *out, const struct facts *f)
         for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
             command_line(out, sub);
     }
+}
+
+static void write_errorstats(struct buf *out, const struct facts *f)
+{
+    struct error_count errors[ERROR_WORDS_MAX];
+    uint64_t total;
+    (void)f;
+    size_t count = reply_error_counts(errors, &total);
+    for (size_t i = 0; i < count; i++)
+        LINE("errorstat_%s:count=%llu\r\n", errors[i].word, (unsigned long long)errors[i].count);
 }
 
 static void write_nothing(struct buf *out, const struct facts *f)
@@ -347,7 +355,7 @@ static const struct section {
     {"cpu", "CPU", true, write_cpu},
     {"modules", "Modules", true, write_nothing},
     {"commandstats", "Commandstats", false, write_commandstats},
-    {"errorstats", "Errorstats", true, write_nothing},
+    {"errorstats", "Errorstats", true, write_errorstats},
     {"latencystats", "Latencystats", false, write_nothing},
     {"cluster", "Cluster", true, write_cluster},
     {"keyspace", "Keyspace", true, write_keyspace},

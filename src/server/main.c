@@ -10,6 +10,7 @@
 static int refuse(const char *error)
 {
     fprintf(stderr, "holdfast: %s\n", error);
+    start_tell(error);
     if (config_text(SETTING_LOGFILE)[0])
         logline(LOG_WARNING, "%s", error);
     return EXIT_FAILURE;
@@ -43,6 +44,7 @@ int main(int argc, char **argv)
         return refuse(error);
     }
     start_announce();
+    start_tell(NULL);
 
     wait_for_end();
     stop_all();

@@ -8,6 +8,7 @@
 
 #include "cmd/command.h"
 #include "os/os.h"
+#include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/words.h"
@@ -68,16 +69,46 @@ static sigset_t end_signals(void)
     return set;
 }
 
+/* The process that was called waits for the one in the background: a byte 0, or the text of an error. */
+static int told_at = -1;
+
+static _Noreturn void wait_for_child(int told)
+{
+    char text[CONFIG_ERROR_SIZE * 2] = "";
+    size_t size = 0;
+    ssize_t got;
+    while (size < sizeof(text) - 1 && ((got = read(told, text + size, sizeof(text) - 1 - size)) > 0 || (got < 0 && errno == EINTR)))
+        size += got > 0 ? (size_t)got : 0;
+    if (size == 1 && text[0] == 0)
+        _exit(EXIT_SUCCESS);
+    fprintf(stderr, "holdfast: %s\n", size ? text : "the process in the background ended before it was ready; see its log");
+    _exit(EXIT_FAILURE);
+}
+
+void start_tell(const char *error)
+{
+    if (told_at < 0)
+        return;
+    ssize_t put = write(told_at, error ? error : "", error ? strlen(error) : 1);
+    (void)put; /* nobody waits any more */
+    close(told_at);
+    told_at = -1;
+}
+
 static bool go_to_background(char *error, size_t size)
 {
+    int ends[2];
     fflush(NULL);
-    pid_t child = fork();
+    pid_t child = pipe2(ends, O_CLOEXEC) < 0 ? -1 : fork();
     if (child < 0) {
         snprintf(error, size, "cannot go to the background: %s", strerror(errno));
         return false;
     }
+    close(ends[child > 0]);
     if (child > 0)
-        _exit(0);
+        wait_for_child(ends[0]);
+    told_at = ends[1];
+    signal(SIGPIPE, SIG_IGN);
     setsid();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
@@ -226,8 +257,10 @@ bool start_engine(char *error, size_t size)
     set_recovering(true);
     status s = engine_open(&config, &server.engine, detail, sizeof(detail));
     set_recovering(false);
-    if (s == HF_OK)
+    if (s == HF_OK) {
+        script_load_libraries(server.engine);
         return true;
+    }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));
     return false;
 }
@@ -270,7 +303,7 @@ static const char *durability_in_words(void)
     case DURABILITY_COMMIT: return "commit: a write is acknowledged when it is on disk";
     case DURABILITY_INTERVAL:
         return "interval: a write is acknowledged when a process crash cannot take it back; it is on disk within the interval";
-    default: return "none: MEMORY ONLY, everything is gone when this process ends";
+    default: return "none: MEMORY ONLY, what is not saved is gone when this process ends";
     }
 }
 
@@ -312,16 +345,19 @@ void wait_for_end(void)
 
 void stop_all(void)
 {
-    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) {
-        status s = engine_snapshot_wait(server.engine);
-        if (s != HF_OK)
-            logline(LOG_WARNING, "the snapshot failed: %s; the log holds everything", status_text(s));
-    }
+    bool saved = false;
     if (server.net)
         net_stop(server.net, (unsigned)config_number(SETTING_SHUTDOWN_TIMEOUT) * 1000);
+    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) { /* after the last write */
+        status s = engine_snapshot_wait(server.engine);
+        saved = s == HF_OK;
+        if (!saved)
+            logline(LOG_WARNING, "the snapshot failed: %s%s", status_text(s),
+                    engine_logged(server.engine) ? "; the log holds everything" : "");
+    }
     if (server.engine)
         engine_close(server.engine);
     if (config_text(SETTING_PIDFILE)[0])
         OS.unlink(config_text(SETTING_PIDFILE));
-    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : "gone");
+    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : saved ? "saved" : "gone");
 }

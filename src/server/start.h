@@ -9,6 +9,7 @@ bool start_process(char *error, size_t size);  /* background, signals, log, limi
 bool start_engine(char *error, size_t size);   /* opens and recovers, with progress lines */
 bool start_net(char *error, size_t size);
 void start_announce(void);                     /* the lines that an operator reads first */
+void start_tell(const char *error);            /* whoever called, if this went to the background; NULL: it serves */
 void wait_for_end(void);                       /* sleeps until a signal or SHUTDOWN */
 void stop_all(void);                           /* drain, close the engine, remove the pid file */
 

@@ -16,7 +16,7 @@ bool stripe_try_lock_spin(struct stripe *s)
 void stripe_lock_wait(struct stripe *s)
 {
     while (!stripe_try_lock(s))
-        sched_yield();
+        thread_yield();
 }
 
 bool stripe_park(struct stripe *s, struct park_node *node)

@@ -30,7 +30,7 @@ struct stripe {
     struct park_node *parked;             /* FIFO, guarded by park_lock */
     struct spin park_lock;
     uint32_t number;
-    uint64_t unused;
+    void *waiters;                   /* engine/wait: commands that wait for keys of this stripe */
 };
 _Static_assert(sizeof(struct stripe) == 64, "the hot part of a stripe is one cache line");
 
@@ -38,6 +38,8 @@ static inline bool stripe_try_lock_once(struct stripe *s)
 {
     uint32_t unlocked = 0;
     os_sched_point(SCHED_LOCK);
+    if (os_bug(BUG_STRIPE_LOCK))
+        return true;
     return atomic_compare_exchange_strong_explicit(&s->lock, &unlocked, 1, memory_order_acquire, memory_order_relaxed);
 }
 

@@ -6,15 +6,18 @@
 #include "types/type.h"
 
 #include "types/hash.h"
+#include "types/list.h"
+#include "types/set.h"
+#include "types/zset.h"
 
 static const struct {
     const char *name;
     const struct type_ops *ops;
 } types[] = {
     [0] = {"string", NULL}, /* bytes in the entry */
-    [1] = {"list", NULL},
-    [2] = {"set", NULL},
-    [3] = {"zset", NULL},
+    [1] = {"list", &list_ops},
+    [2] = {"set", &set_ops},
+    [3] = {"zset", &zset_ops},
     [4] = {"hash", &hash_ops},
     [5] = {"stream", NULL},
 };

@@ -23,7 +23,7 @@ WRITERS = 8
 FRESH_DIRECTORY_ROUNDS = 20         # recovery replays the whole log: keep it short
 FAR = 4102444800                    # a deadline after the year 2100
 
-# The model of one range: key -> [value (bytes or dict), deadline or None]. Commands of a unit
+# The model of one range: key -> [value (bytes, dict, list or set), deadline or None]. Commands of a unit
 # are applied by apply(), which returns the plain reply that the server must give.
 
 
@@ -50,6 +50,10 @@ def apply(state, command):
         fields[command[2]] = command[3]
         state[key] = [fields, entry[1] if entry else None]
         return int(new)
+    if name in (b"RPUSH", b"LPUSH", b"LPOP", b"LREM", b"LTRIM", b"LMOVE"):
+        return apply_list(state, command)
+    if name in (b"SADD", b"SREM", b"SMOVE", b"SUNIONSTORE"):
+        return apply_set(state, command)
     if name == b"DEL":
         return 1 if state.pop(key, None) else 0
     if name == b"EXPIREAT":
@@ -58,6 +62,61 @@ def apply(state, command):
         state[key] = [entry[0], int(command[2])]
         return 1
     raise AssertionError(name)
+
+
+def apply_list(state, command):
+    name, key = command[0], command[1]
+    elements = list(state[key][0]) if key in state else []
+    reply = None
+    if name == b"RPUSH":
+        elements += command[2:]
+        reply = len(elements)
+    elif name == b"LPUSH":
+        elements = list(command[:1:-1]) + elements
+        reply = len(elements)
+    elif name == b"LPOP":
+        count = int(command[2])
+        reply = elements[:count] if elements else None
+        elements = elements[count:]
+    elif name == b"LREM":
+        kept = [element for element in elements if element != command[3]]
+        reply = len(elements) - len(kept)
+        elements = kept
+    elif name == b"LTRIM":
+        elements = elements[int(command[2]):len(elements) + 1 + int(command[3])]
+        reply = b"OK"
+    elif name == b"LMOVE" and elements:     # LEFT RIGHT, to another key
+        reply = elements.pop(0)
+        apply_list(state, (b"RPUSH", command[2], reply))
+    if elements:
+        state[key] = [elements, state[key][1] if key in state else None]
+    else:
+        state.pop(key, None)
+    return reply
+
+
+def apply_set(state, command):
+    name, key = command[0], command[1]
+    members = state[key][0] if key in state else frozenset()
+    before, reply = members, None
+    if name == b"SADD":
+        members = members | set(command[2:])
+    elif name == b"SREM":
+        members = members - set(command[2:])
+    elif name == b"SMOVE":                  # to another key
+        reply = int(command[3] in members)
+        members = members - {command[3]}
+        if reply:
+            apply_set(state, (b"SADD", command[2], command[3]))
+    else:                                   # SUNIONSTORE: a new value, without deadline
+        members = frozenset().union(*(state[name][0] for name in command[2:] if name in state))
+        state.pop(key, None)
+        reply = len(members)
+    if members:
+        state[key] = [members, state[key][1] if key in state else None]
+    else:
+        state.pop(key, None)
+    return abs(len(members) - len(before)) if reply is None else reply
 
 
 def copy_state(state):
@@ -74,6 +133,8 @@ class Writer(threading.Thread):
         self.strings = [prefix + b"s%d" % i for i in range(6)]
         self.counters = [prefix + b"n%d" % i for i in range(3)]
         self.hashes = [prefix + b"h%d" % i for i in range(2)]
+        self.sets = [prefix + b"z%d" % i for i in range(3)]
+        self.lists = [prefix + b"l%d" % i for i in range(3)]
         self.pairs = [(prefix + b"left%d" % i, prefix + b"right%d" % i) for i in range(2)]
         self.state, self.in_flight = {}, []
         self.acknowledged = 0
@@ -95,7 +156,35 @@ class Writer(threading.Thread):
         self.serial += 1
         return b"v%d-" % self.serial + b"x" * self.random.choice([0, 10, 50, 300])
 
+    def list_command(self):
+        key, r = self.random.choice(self.lists), self.random.random()
+        if r < 0.45:
+            name = self.random.choice([b"RPUSH", b"LPUSH"])
+            return (name, key) + tuple(self.random.choice([b"x", self.value()]) for _ in range(self.random.randint(1, 4)))
+        if r < 0.6:
+            return (b"LPOP", key, b"%d" % self.random.randint(1, 3))
+        if r < 0.8:
+            other = self.random.choice([name for name in self.lists if name != key])
+            return (b"LMOVE", key, other, b"LEFT", b"RIGHT")
+        if r < 0.9:
+            return (b"LREM", key, b"0", b"x")
+        return (b"LTRIM", key, b"%d" % self.random.randint(0, 2), b"%d" % self.random.randint(-3, -1))
+
+    def set_command(self):
+        key, r = self.random.choice(self.sets), self.random.random()
+        if r < 0.8:
+            name = b"SADD" if r < 0.5 else b"SREM"
+            members = (b"%d" % self.random.randint(0, 9), b"m%d" % self.random.randint(0, 9), self.value())
+            return (name, key) + tuple(self.random.choice(members[r < 0.7:]) for _ in range(self.random.randint(1, 4)))
+        other = self.random.choice([name for name in self.sets if name != key])
+        if r < 0.9:
+            return (b"SMOVE", key, other, b"%d" % self.random.randint(0, 9))
+        return (b"SUNIONSTORE", key) + tuple(self.random.choice(self.sets) for _ in range(self.random.randint(1, 3)))
+
     def command(self):
+        r = self.random.random()
+        if r < 0.4:
+            return self.list_command() if r < 0.25 else self.set_command()
         r = self.random.random()
         if r < 0.25:
             return (b"SET", self.random.choice(self.strings), self.value())
@@ -107,7 +196,7 @@ class Writer(threading.Thread):
             return (b"APPEND", key, b"+%d" % self.serial) if short else (b"SET", key, b"")
         if r < 0.75:
             return (b"HSET", self.random.choice(self.hashes), b"f%d" % self.random.randrange(8), self.value())
-        key = self.random.choice(self.strings + self.hashes + self.counters)
+        key = self.random.choice(self.strings + self.hashes + self.counters + self.lists + self.sets)
         if r < 0.87:
             return (b"DEL", key)
         return (b"EXPIREAT", key, b"%d" % (FAR + self.random.randrange(1000)))
@@ -170,14 +259,20 @@ def read_range(client, writer):
     """What the server holds of a writer's range, in the form of the model."""
     keys = writer.strings + writer.counters + [key for pair in writer.pairs for key in pair]
     words = [(b"GET", key) for key in keys] + [(b"HGETALL", key) for key in writer.hashes]
-    keys += writer.hashes
+    words += [(b"LRANGE", key, b"0", b"-1") for key in writer.lists]
+    words += [(b"SMEMBERS", key) for key in writer.sets]
+    keys += writer.hashes + writer.lists + writer.sets
     replies = client.pipeline(words + [(b"EXPIRETIME", key) for key in keys])
     state = {}
     for i, key in enumerate(keys):
         value, deadline = replies[i], replies[len(keys) + i]
         if isinstance(value, ReplyError):
             raise AssertionError("%r: %s" % (key, value))
-        if isinstance(value, list):
+        if key in writer.lists and not isinstance(value, ReplyError):
+            value = value or None
+        elif key in writer.sets:
+            value = frozenset(value) or None
+        elif isinstance(value, list):
             value = dict(zip(value[::2], value[1::2])) or None
         if value is not None:
             state[key] = [value, None if deadline < 0 else deadline]
@@ -282,6 +377,7 @@ def main():
     parser.add_argument("--mode", choices=["commit", "interval"], default="commit")
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--progress", type=int, default=0, help="a line after so many rounds")
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
     chooser = random.Random(arguments.seed)
@@ -307,6 +403,9 @@ def main():
         lost += len(round_lost)
         half += len(round_half)
         done += 1
+        if arguments.progress and done % arguments.progress == 0:
+            print("kill9: %s, %d rounds, %d acknowledged, %d lost, %d half, %.0f s" % (
+                arguments.mode, done, acknowledged, lost, half, time.monotonic() - began), flush=True)
         if complaints:
             print("kill9: round %d, directory %s" % (round_number, server.directory))
             print("\n".join("  " + complaint for complaint in complaints[:20]))

@@ -14,7 +14,7 @@ import sys
 import time
 
 from harness import Client, Server, encode
-from oracle_compare import DIFFERENCES, SOLO, Comparer, run_solo
+from oracle_compare import DIFFERENCES, SOLO, Comparer, queued_form, run_solo
 from oracle_generate import SESSIONS, Generator
 
 EPOCH_STEPS = 2000
@@ -86,7 +86,8 @@ def run(pair, steps):
             if not comparer.same_solo(steps[start][1], *replies):
                 return Mismatch(start, steps[start][1], replies)
             continue
-        data = b"".join(encode(*words) for _, words in steps[start:end])
+        sent = [queued_form(words) for _, words in steps[start:end]]
+        data = b"".join(encode(*words) for words in sent)
         for client in clients:
             try:
                 client.send_raw(data)
@@ -94,8 +95,8 @@ def run(pair, steps):
                 pass        # the read below tells
         for i in range(start, end):
             replies = [_guard(Client.read, client) for client in clients]
-            if not comparer.same(steps[i][1], *replies):
-                return Mismatch(i, steps[i][1], replies)
+            if not comparer.same(sent[i - start], *replies):
+                return Mismatch(i, sent[i - start], replies)
     return None
 
 
@@ -157,6 +158,7 @@ def main():
     parser.add_argument("--epoch", type=int, help="run this epoch alone")
     parser.add_argument("--skip", default="", help="commands to leave out, with commas")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--progress", type=int, default=0, help="a line after so many commands")
     parser.add_argument("--keep-going", action="store_true", help="report a mismatch of each epoch, then go on")
     arguments = parser.parse_args()
     skip = {name.encode().upper() for name in arguments.skip.split(",") if name} | DIFFERENCES
@@ -174,6 +176,9 @@ def main():
                 failures += 1
                 if not arguments.keep_going:
                     break
+            if arguments.progress and done // arguments.progress != (done + len(steps)) // arguments.progress:
+                print("oracle: %d commands, %d mismatches, %.0f s" % (done + len(steps), failures, time.monotonic() - began),
+                      flush=True)
             done += len(steps)
     finally:
         pair.stop()

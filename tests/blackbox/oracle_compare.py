@@ -7,16 +7,19 @@ Method: replies are wire pairs (type, value). A command may have a rule that bri
         SOLO commands need further questions to judge (SCAN is iterated to its end, RANDOMKEY is
         looked up, DBSIZE may count keys that expired but are not collected yet, until SCAN has
         passed by), so they are sent alone and run_solo() answers for them; in MULTI they are
-        compared by type only.
+        compared by type only. What SPOP took is put back, so that both servers stay alike; in MULTI, where
+        that cannot be, it takes all (queued_form).
 """
 from harness import plain
+from oracle_generate_sets import POP_ALL
 
 # Intended differences: never sent. Grow this list only with a reason.
 #   INFO, COMMAND, CONFIG, DEBUG, LATENCY, MEMORY: the server describes itself.
+#   Scores: -0 is 0 here, where Redis shows it as -0 (_zeros).
 #   CLIENT LIST/INFO, OBJECT REFCOUNT/IDLETIME/FREQ values, HELLO version: see the rules below.
 DIFFERENCES = {b"INFO", b"COMMAND", b"CONFIG", b"DEBUG", b"LATENCY", b"MEMORY"}
 
-SOLO = {b"SCAN", b"HSCAN", b"RANDOMKEY", b"HRANDFIELD", b"DBSIZE"}
+SOLO = {b"SCAN", b"HSCAN", b"SSCAN", b"RANDOMKEY", b"HRANDFIELD", b"SRANDMEMBER", b"SPOP", b"DBSIZE"}
 
 TOLERANCE = {b"TTL": 3, b"EXPIRETIME": 3, b"PTTL": 3000, b"PEXPIRETIME": 3000}
 SCAN_CALLS_MAX = 100000
@@ -46,10 +49,19 @@ def _hello(reply):
     return kind, [(name, _shape(v) if name in (b"server", b"version", b"id") else v) for name, v in pairs]
 
 
+def _zeros(reply):
+    kind, value = reply
+    if isinstance(value, list):
+        return kind, [_zeros(v) for v in value]
+    return kind, b"0" if value == b"-0" else value
+
+
 RULES = {
     b"KEYS": _sorted_elements, b"HKEYS": _sorted_elements, b"HVALS": _sorted_elements, b"HGETALL": _sorted_pairs,
     b"HELLO": _hello, b"SCAN": _shape, b"HSCAN": _shape, b"RANDOMKEY": _shape, b"HRANDFIELD": _shape,
-    b"DBSIZE": _shape,
+    b"DBSIZE": _shape, b"SSCAN": _shape, b"SRANDMEMBER": _shape, b"SMEMBERS": _sorted_elements, b"SPOP": _sorted_elements,
+    b"ZRANDMEMBER": _shape,
+    b"SINTER": _sorted_elements, b"SUNION": _sorted_elements, b"SDIFF": _sorted_elements,
 }
 FREE_SUBCOMMANDS = {(b"OBJECT", b"REFCOUNT"), (b"OBJECT", b"IDLETIME"), (b"CLIENT", b"ID")}
 
@@ -58,7 +70,7 @@ def _rule(words):
     name = words[0].upper()
     if len(words) > 1 and (name, words[1].upper()) in FREE_SUBCOMMANDS:
         return _shape
-    return RULES.get(name)
+    return RULES.get(name, _zeros if name[:1] == b"Z" or name[:2] == b"BZ" else None)
 
 
 def same_reply(words, a, b):
@@ -109,22 +121,49 @@ def run_solo(client, words):
     if name == b"DBSIZE":
         _scan_to_end(client, [b"SCAN", b"0"], client.wire("SCAN", "0"))
         return client.wire(*words)
-    if name == b"SCAN" or name == b"HSCAN":
+    if name in (b"SCAN", b"HSCAN", b"SSCAN"):
         return _scan_to_end(client, words, reply)
     if name == b"RANDOMKEY":
         return reply[0], "exists %d" % client.call("EXISTS", reply[1])
+    if name == b"SPOP":
+        return _popped(client, words, reply)
+    if name == b"SRANDMEMBER":
+        return _random_members(client, words, reply)
     return _random_fields(client, words, reply)
+
+
+def queued_form(words):
+    """What is sent inside MULTI in place of a SOLO command."""
+    return words[:2] + [POP_ALL] if words[0].upper() == b"SPOP" and len(words) in (2, 3) else words
+
+
+def _popped(client, words, reply):
+    """Puts the members back, unless the key is gone: then both servers have popped all."""
+    single = reply[0] == "$"
+    items = [reply[1]] if single else plain(reply)
+    rest = client.call("SMEMBERS", words[1])
+    if rest and items:
+        client.call("SADD", words[1], *items)
+    return reply[0], len(items), len(set(items)), sorted(items + rest), bool(rest)
+
+
+def _random_members(client, words, reply):
+    content = set(client.call("SMEMBERS", words[1]))
+    if reply[0] == "$":
+        return reply[0], reply[1] in content
+    items = plain(reply)
+    return reply[0], len(items), set(items) <= content, int(words[2]) < 0 or len(set(items)) == len(items)
 
 
 def _scan_to_end(client, words, reply):
     """All elements over the whole iteration, as a set: Redis may return one twice."""
-    at = 1 if words[0].upper() == b"SCAN" else 2
+    at, pairs = 1 if words[0].upper() == b"SCAN" else 2, words[0].upper() == b"HSCAN"
     words, seen, shape = list(words), set(), None
     for _ in range(SCAN_CALLS_MAX):
         cursor, elements = reply[1]
         shape = reply[0], cursor[0], elements[0]
         items = elements[1]
-        seen.update(zip(items[::2], items[1::2]) if at == 2 else items)
+        seen.update(zip(items[::2], items[1::2]) if pairs else items)
         if cursor[1] == b"0":
             return shape, sorted(seen)
         words[at] = cursor[1]

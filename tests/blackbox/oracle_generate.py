@@ -10,11 +10,18 @@ Time:   replies must not depend on the speed of the run, so a deadline lies eith
 """
 import random
 
+from oracle_generate_bits import BIT_KEYS, BitCommands
+from oracle_generate_hll import HLL_KEYS, HllCommands
+from oracle_generate_sets import SET_KEYS, SetCommands
+from oracle_generate_zsets import ZSET_KEYS, ZsetCommands
+
 SESSIONS = 3
 FAR_SECONDS = [4102444800, 4102444801, 4133980800, 5000000000, 99999999999]
 
 KEYS = [b"a", b"b", b"c", b"d", b"e", b"h", b"h1", b"h2", b"hash", b"n", b"counter", b"", b"key:1", b"key:2",
         b"user:{tag}:1", b"other:{tag}", b"\x00\r\n\xff", b"k" * 300, b"with space", b"[x]*?\\"]
+LIST_KEYS = [b"l", b"l1", b"l2", b"list:{tag}"]
+ELEMENTS = [b"a", b"b", b"c", b"d", b"1", b"2", b"-1", b"01", b"", b"\x00\r\n\xff", b"A", b"E" * 300, b"9223372036854775807"]
 FIELDS = [b"f", b"g", b"1", b"2", b"n", b"", b"\x00\xff", b"field:1", b"F" * 70, b"float"]
 TEXTS = [b"", b"hello", b"x" * 44, b"x" * 45, b"y" * 64, b"y" * 65, b"\x00\x01\r\n\xfe\xff", b"caf\xc3\xa9", b"z" * 1000]
 INTEGERS = [b"0", b"1", b"-1", b"2", b"10", b"100", b"-5", b"9999", b"10000", b"2147483647", b"2147483648",
@@ -33,7 +40,7 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator:
+class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -46,11 +53,17 @@ class Generator:
         return self.random.choice(items)
 
     def key(self):
-        return self.pick(KEYS)
+        return self.pick(KEYS + LIST_KEYS + SET_KEYS + BIT_KEYS + HLL_KEYS + ZSET_KEYS)
 
     def hash_key(self):
         """Mostly the keys that hold hashes, else any: wrong types must appear, not rule."""
         return self.pick(KEYS[5:9]) if self.chance(0.85) else self.key()
+
+    def list_key(self):
+        return self.pick(LIST_KEYS) if self.chance(0.93) else self.key()
+
+    def element(self):
+        return self.pick(ELEMENTS) if self.chance(0.9) else self.value()
 
     def string_key(self):
         return self.pick(KEYS[:5] + KEYS[9:]) if self.chance(0.9) else self.key()
@@ -214,7 +227,7 @@ class Generator:
     def scan(self):
         words = [b"SCAN", self.pick([b"0"] * 20 + [b"abc", b"1x", b""])] + self.scan_options()
         if self.chance(0.3):
-            words += [b"TYPE", self.pick([b"string", b"hash", b"zset", b"HASH", b"nonsense"])]
+            words += [b"TYPE", self.pick([b"string", b"hash", b"set", b"zset", b"HASH", b"nonsense"])]
         return words if self.chance(0.97) else words + [self.pick([b"MATCH", b"nonsense", b"NOVALUES"])]
 
     def databases(self):
@@ -258,6 +271,85 @@ class Generator:
             lambda: [b"HKEYS", key], lambda: [b"HVALS", key], lambda: [b"HSTRLEN", key, self.field()],
             lambda: [b"HSCAN", key, self.pick([b"0"] * 20 + [b"abc"])] + self.scan_options(), self.random_field])()
 
+    def elements(self):
+        if self.chance(0.01):
+            return [b"%d" % (i % 37) for i in range(self.pick([127, 129, 400, 1500]))]
+        return [self.element() for _ in range(self.random.randint(1, 4))]
+
+    def list_push(self):
+        names = [b"LPUSH", b"RPUSH"] * 4 + [b"LPUSHX", b"RPUSHX"]
+        return [self.pick(names), self.list_key()] + self.elements()
+
+    def position(self):
+        r = self.random.random()
+        if r < 0.6:
+            return b"%d" % self.random.randint(-6, 6)
+        return b"%d" % self.random.randint(-1600, 1600) if r < 0.75 else self.index()
+
+    def count(self, least):
+        if self.chance(0.85):
+            return b"%d" % self.random.randint(least, 4)
+        return self.pick([b"0", b"-1", b"30", b"1000", b"9223372036854775807", b"-9223372036854775808"] + NOT_INTEGERS)
+
+    def list_pop(self):
+        words = [self.pick([b"LPOP", b"RPOP"]), self.list_key()]
+        return words + [self.count(0)] if self.chance(0.4) else words
+
+    def list_edit(self):
+        key = self.list_key()
+        return self.pick([
+            lambda: [b"LSET", key, self.position(), self.element()],
+            lambda: [b"LINSERT", key, self.mixed_case(self.pick([b"BEFORE", b"AFTER"] * 9 + [b"BESIDE"])),
+                     self.element(), self.element()],
+            lambda: [b"LREM", key, self.count(-4), self.element()],
+            lambda: [b"LTRIM", key] + self.pick([[b"0", b"-1"], [b"1", b"-1"], [b"0", b"-2"],
+                                                 [self.position(), self.position()]])])()
+
+    def list_position(self):
+        words = [b"LPOS", self.list_key(), self.element()]
+        for name, least in ((b"RANK", -3), (b"COUNT", 0), (b"MAXLEN", 0)):
+            if self.chance(0.4):
+                count = self.count(least)
+                if count != b"-9223372036854775808":    # as a rank, Redis 7.0 miscounts it
+                    words += [self.mixed_case(name), count]
+        return words if self.chance(0.97) else words + self.pick([[b"RANK"], [b"nonsense", b"1"]])
+
+    def list_read(self):
+        key = self.list_key()
+        return self.pick([
+            lambda: [b"LLEN", key], lambda: [b"LINDEX", key, self.position()],
+            lambda: [b"LRANGE", key, self.position(), self.position()], lambda: [b"LRANGE", key, b"0", b"-1"],
+            self.list_position, lambda: [b"OBJECT", b"ENCODING", key], lambda: [b"TYPE", key]])()
+
+    def ends(self, count):
+        return [self.mixed_case(self.pick([b"LEFT", b"RIGHT"] * 12 + [b"UP"])) for _ in range(count)]
+
+    def list_move(self):
+        names = [self.list_key(), self.list_key()]
+        return [b"RPOPLPUSH"] + names if self.chance(0.3) else [b"LMOVE"] + names + self.ends(2)
+
+    def counted_keys(self):
+        keys = [self.list_key() for _ in range(self.random.randint(1, 3))]
+        number = b"%d" % len(keys) if self.chance(0.9) else self.pick(
+            [b"0", b"-1", b"1", b"2", b"4", b"100", b"x", b"", b"1.0", b"9223372036854775807"])
+        return [number] + keys + self.ends(1) + self.pick(
+            [[], [], [b"COUNT", self.count(1)], [b"count", b"10"], [b"COUNT"], [b"COUNT", b"1", b"COUNT", b"2"], [b"nonsense"]])
+
+    def list_wait(self):
+        """The time is short, and never 0: nobody would come to push."""
+        time = self.pick([b"0.001", b"0.002", b"0.01", b"1e-3"] * 4 + [
+            b"-1", b"-inf", b"1e400", b"1e16", b"9223372036854776", b"abc", b"", b" 1", b"nan"])
+        names = [self.list_key() for _ in range(self.random.randint(1, 3))]
+        return self.pick([
+            lambda: [self.pick([b"BLPOP", b"BRPOP"])] + names + [time],
+            lambda: [b"BRPOPLPUSH", names[0], self.list_key(), time],
+            lambda: [b"BLMOVE", names[0], self.list_key()] + self.ends(2) + [time],
+            lambda: [b"BLMPOP", time] + self.counted_keys()])()
+
+    def lists(self):
+        return self.pick([self.list_push] * 6 + [self.list_pop] * 2 + [self.list_edit] * 4 + [self.list_read] * 5 + [
+            self.list_move] * 2 + [lambda: [b"LMPOP"] + self.counted_keys(), self.list_wait])()
+
     def transaction(self):
         return self.pick([
             lambda: [b"MULTI"], lambda: [b"MULTI"], lambda: [b"EXEC"], lambda: [b"EXEC"], lambda: [b"EXEC"],
@@ -281,10 +373,16 @@ class Generator:
         words = self.well_formed()
         if words[0].upper() in (b"FLUSHALL", b"FLUSHDB", b"SWAPDB"):
             return [words[0], b"nonsense"]
+        if words[0] in (b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP",
+                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"):  # a number would be a time or a count without end
+            return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [b"nonsense"]
+        if words[0] in (b"ZRANK", b"ZREVRANK"): # a further word is WITHSCORE's place since 7.2
+            return words[:self.random.randint(1, len(words))]
         return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [self.value()]
 
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
-              (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"),
+              (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
+              (30, "sets"), (24, "bits"), (12, "hll"), (44, "zsets"),
               (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]

@@ -10,6 +10,7 @@ Rules; each finding is one line "path:line: message", and any error makes the ex
   size      a file above 900 lines is probably two stories (warning)
   settings  every row of server/config.def stands in docs/ops/configuration.md (error)
   calls     calls with a better one: strcpy, sprintf, atoi, ... (error)
+  threads   what a simulation runs waits through os/thread.h, not through pthread (error)
 """
 import os
 import re
@@ -104,6 +105,8 @@ def check_file(path, order):
         for name, better in BETTER.items():
             if re.search(rf"(?<![\w.>]){name}\s*\(", code):
                 errors.append(f"{path}:{number}: {name}: use {better}")
+        if not path.startswith(("src/os/", "src/server/")) and re.search(r"\bpthread_(?!once)|\bsched_yield\b", code):
+            errors.append(f"{path}:{number}: threads wait through os/thread.h, or the simulator (tests/sim) stands still")
         if not path.startswith(SEAM):
             for name, better in SEAM_CALLS.items():
                 if re.search(rf"(?<![\w.>]){name}\s*\(", code):

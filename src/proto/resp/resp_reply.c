@@ -3,10 +3,6 @@
 
 #include "base/number.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #define HEADER_MAX (NUMBER_TEXT_MAX + 3)
 
 /* Room for `size` more bytes, or NULL: the stream ends here (size_max 0 marks it). */
@@ -125,26 +121,10 @@ static void resp_verbatim(struct reply *r, const char *format3, bytes text)
     written(r, put_end(at + 4 + text.size));
 }
 
-/* The shortest decimal text that reads back as the same double. */
-static int double_text(char *out, size_t size, double value)
-{
-    if (isnan(value))
-        return snprintf(out, size, "nan");
-    if (isinf(value))
-        return snprintf(out, size, value > 0 ? "inf" : "-inf");
-    int length = 0;
-    for (int digits = 15; digits <= 17; digits++) {
-        length = snprintf(out, size, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
-            break;
-    }
-    return length;
-}
-
 static void resp_dbl(struct reply *r, double value)
 {
-    char text[40];
-    bytes view = bytes_of(text, (size_t)double_text(text, sizeof(text), value));
+    char text[NUMBER_DOUBLE_MAX];
+    bytes view = bytes_of(text, number_format_double(text, value));
     if (r->version < 3)
         resp_bulk(r, view);
     else
@@ -187,8 +167,21 @@ static void resp_set(struct reply *r, size_t count)
     header(r, r->version < 3 ? '*' : '~', count);
 }
 
+static void resp_push(struct reply *r, size_t count)
+{
+    header(r, r->version < 3 ? '*' : '>', count);
+}
+
+static void resp_big_number(struct reply *r, bytes digits)
+{
+    if (r->version < 3)
+        resp_bulk(r, digits);
+    else
+        marked_text(r, '(', digits);
+}
+
 const struct reply_ops resp_reply_ops = {
     .simple = resp_simple, .error = resp_error, .integer = resp_integer, .bulk = resp_bulk,
     .verbatim = resp_verbatim, .dbl = resp_dbl, .boolean = resp_boolean, .null = resp_null,
-    .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set,
+    .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set, .push = resp_push, .big_number = resp_big_number,
 };

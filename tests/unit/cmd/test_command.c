@@ -183,15 +183,17 @@ static void check_keys(const struct command *row)
 {
     const struct key_range *k = &row->keys;
     int least = row->arity < 0 ? -row->arity : row->arity;
+    assert_false(row->flags & CMD_NO_TXN && command_first_key(row));
+    if (k->counted)
+        assert_true(k->counted > k->first && k->counted < least);
     if (k->first == 0) {
         assert_int_equal(k->last, 0);
-        assert_null(row->key_use);
+        assert_true(k->counted || !row->key_use);
         return;
     }
     assert_true(k->first > 0 && k->first < least);
     assert_true(k->step >= 1);
-    assert_true(k->last == -1 || (k->last >= k->first && k->last < least));
-    assert_false(row->flags & CMD_NO_TXN);
+    assert_true(k->last == -1 || k->last == -2 || (k->last >= k->first && k->last < least));
 }
 
 static void every_row_is_sane(void **state)
@@ -215,7 +217,8 @@ static void keys_stand_where_usage_names_them(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
-        bool names_key = strncmp(row->usage, "key", 3) == 0 || strncmp(row->usage, "source", 6) == 0;
+        bool names_key = strncmp(row->usage, "key", 3) == 0 || strncmp(row->usage, "source", 6) == 0 ||
+                         strncmp(row->usage, "dest", 4) == 0;
         if (names_key != (row->keys.first == 1))
             fail_msg("%s: usage \"%s\", first key %d", row->name, row->usage, row->keys.first);
     }
@@ -227,11 +230,11 @@ static void names_are_found_in_any_case(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
-        char name[17];
+        char name[32];
         size_t size = strlen(row->name);
         for (unsigned pattern = 0; pattern < 4; pattern++) {
             for (size_t j = 0; j < size; j++)
-                name[j] = (char)(row->name[j] | ((pattern >> (j & 1)) & 1 ? 32 : 0));
+                name[j] = (char)(row->name[j] | (row->name[j] != '_' && (pattern >> (j & 1)) & 1 ? 32 : 0));
             assert_ptr_equal(command_find(bytes_of(name, size)), row);
         }
     }
@@ -288,6 +291,50 @@ static void key_positions_follow_the_row(void **state)
     }
 }
 
+/* Rows of their own: what ZUNIONSTORE, LMPOP and EVAL ask for. */
+static void counted_keys_follow_their_count(void **state)
+{
+    static const struct command store = {.keys = KEY_AND_KEYS_COUNTED_AT(1, 2)};
+    static const struct command pop = {.keys = KEYS_COUNTED_AT(1)};
+    static const struct command eval = {.keys = KEYS_COUNTED_AT(2), .flags = CMD_KEYS_OPTIONAL};
+    static const struct command blocking = {.keys = KEYS_FROM_BUT_LAST(1)};
+    static const struct {
+        const struct command *row;
+        const char *line;
+        size_t count;
+        uint32_t first, last;
+    } cases[] = {
+        {&store, "S d 2 a b WEIGHTS 1 2", 3, 1, 4},
+        {&store, "S d 2 a", 0, 0, 0},
+        {&store, "S d x a", 0, 0, 0},
+        {&store, "S d", 0, 0, 0},
+        {&pop, "P 1 a LEFT", 1, 2, 2},
+        {&pop, "P 3 a b LEFT", 3, 2, 4},
+        {&pop, "P 4 a b LEFT", 0, 0, 0},
+        {&pop, "P 0 a LEFT", 0, 0, 0},
+        {&pop, "P -1 a LEFT", 0, 0, 0},
+        {&pop, "P 9223372036854775807 a LEFT", 0, 0, 0},
+        {&pop, "P 1", 0, 0, 0},
+        {&eval, "E s 0 a", 0, 0, 0},
+        {&eval, "E s 2 a b c", 2, 3, 4},
+        {&blocking, "B a b 0", 2, 1, 2},
+        {&blocking, "B a 0", 1, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bytes argv[WORDS_MAX];
+        uint32_t positions[WORDS_MAX];
+        size_t argc = cut(cases[i].line, argv);
+        size_t count = command_key_positions(cases[i].row, argv, argc, positions);
+        assert_int_equal(count, cases[i].count);
+        if (count) {
+            assert_int_equal(positions[0], cases[i].first);
+            assert_int_equal(positions[count - 1], cases[i].last);
+        }
+    }
+    assert_int_equal(command_first_key(&store), 1);
+    assert_int_equal(command_first_key(&eval), 3);
+}
+
 /* ---- replies ---- */
 
 static void refusals_read_like_redis(void **state)
@@ -339,6 +386,34 @@ static void refusals_read_like_redis(void **state)
         {"CLIENT PAUSE x foo", "-ERR CLIENT PAUSE mode must be WRITE or ALL;"},
         {"COMMAND GETKEYS foo a", "-ERR Invalid command specified;"},
         {"COMMAND GETKEYS ping a", "-ERR The command has no key arguments;"},
+        {"LPOP l 1 2", "-ERR wrong number of arguments for 'lpop' command;"},
+        {"LPOP l -1", "-ERR value is out of range, must be positive;"},
+        {"RPOP l x", "-ERR value is out of range, must be positive;"},
+        {"LRANGE l x 1", "-ERR value is not an integer or out of range;"},
+        {"LINSERT l BESIDE a b", "-ERR syntax error;"},
+        {"LPOS l x RANK 0", "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use "
+                            "negative to start from the end of the list;"},
+        {"LPOS l x RANK -9223372036854775808",
+         "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807;"},
+        {"LPOS l x COUNT -1", "-ERR COUNT can't be negative;"},
+        {"LPOS l x MAXLEN y", "-ERR MAXLEN can't be negative;"},
+        {"LPOS l x MAXLEN", "-ERR syntax error;"},
+        {"LMOVE a b LEFT UP", "-ERR syntax error;"},
+        {"BLMOVE a b LEFT UP x", "-ERR syntax error;"},
+        {"BLMOVE a b LEFT RIGHT x", "-ERR timeout is not a float or out of range;"},
+        {"BRPOPLPUSH a b -1", "-ERR timeout is negative;"},
+        {"BLPOP l 1e400", "-ERR timeout is negative;"},
+        {"LMPOP 0 l LEFT", "-ERR numkeys should be greater than 0;"},
+        {"LMPOP x l LEFT", "-ERR numkeys should be greater than 0;"},
+        {"LMPOP 2 l LEFT", "-ERR syntax error;"},
+        {"LMPOP 9223372036854775807 l LEFT", "-ERR syntax error;"},
+        {"LMPOP 1 l UP", "-ERR syntax error;"},
+        {"LMPOP 1 l LEFT COUNT 0 x", "-ERR count should be greater than 0;"},
+        {"LMPOP 1 l LEFT COUNT 1 COUNT 1", "-ERR syntax error;"},
+        {"LMPOP 1 l LEFT COUNT", "-ERR syntax error;"},
+        {"BLMPOP x 1 l LEFT COUNT 0", "-ERR count should be greater than 0;"},
+        {"BLMPOP x 1 l LEFT", "-ERR timeout is not a float or out of range;"},
+        {"COMMAND GETKEYS lmpop 4 a b left", "-ERR Invalid arguments specified for command;"},
         {"SHUTDOWN SAVE NOSAVE", "-ERR syntax error;"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -358,10 +433,12 @@ static void answers_without_the_engine(void **state)
     assert_string_equal(said("CLIENT GETNAME"), "$bob;");
     assert_string_equal(said("CLIENT REPLY OFF"), "");
     assert_string_equal(said("COMMAND GETKEYS mset a 1 b 2"), "*2;$a;$b;");
+    assert_string_equal(said("COMMAND GETKEYS blmpop 0 2 a b left"), "*2;$a;$b;");
+    assert_string_equal(said("COMMAND GETKEYS blpop a b 0"), "*2;$a;$b;");
     assert_string_equal(said("COMMAND GETKEYSANDFLAGS rename a b"),
                         "*2;*2;$a;~3;+RW;+access;+delete;*2;$b;~2;+OW;+update;");
     assert_string_equal(said("COMMAND INFO get nosuch"),
-                        "*2;*10;$get;:2;~2;+readonly;+fast;:1;:1;:1;~3;+@string;+@read;+@fast;~0;"
+                        "*2;*10;$get;:2;~2;+readonly;+fast;:1;:1;:1;~3;+@read;+@string;+@fast;~0;"
                         "~1;%3;$flags;~2;+RO;+access;$begin_search;%2;$type;$index;$spec;%1;$index;:1;"
                         "$find_keys;%2;$type;$range;$spec;%3;$lastkey;:0;$keystep;:1;$limit;:0;~0;_;");
 }
@@ -392,6 +469,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_found_in_any_case, set_up, tear_down),
         cmocka_unit_test_setup_teardown(near_misses_are_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_positions_follow_the_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(counted_keys_follow_their_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refusals_read_like_redis, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_without_the_engine, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hello_and_reset_change_the_session, set_up, tear_down),

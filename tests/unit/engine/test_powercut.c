@@ -188,6 +188,8 @@ static void many(int durability, bool crash, uint64_t cuts)
 {
     uint64_t seed = number_from("HOLDFAST_SEED", 1), failures = 0, taken = 0;
     for (uint64_t done = 0; done < cuts; done += CUTS_IN_A_ROW, seed++) {
+        if (done && done % 250 == 0)
+            print_message("%llu cuts\n", (unsigned long long)done);
         struct run r = {0};
         if (!round_of_cuts(&r, seed, durability, crash, LIE_NONE, CUTS_IN_A_ROW)) {
             print_error("seed %llu: %s\n", (unsigned long long)seed, r.detail);

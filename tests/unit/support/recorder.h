@@ -79,6 +79,7 @@ static struct recorder {
     bool lie_fdatasync, lie_sync_dir; /* answer 0, do nothing */
     unsigned speed;                   /* of the monotonic clock */
     unsigned sync_us;                 /* an fdatasync takes that long */
+    uint64_t capacity;                /* bytes that all files together may have; 0: any */
     /* the cut: at the cut_at-th changing call, or by rec_cut() */
     uint64_t cut_at, cut_seeds[REC_FORKS_MAX];
     int cut_forks;
@@ -498,6 +499,8 @@ REC int rec_open(const char *path, int flags, int mode)
 
 REC int rec_close(int handle)
 {
+    if (handle < REC_FIRST_HANDLE)
+        return os_kernel.close(handle); /* a socket */
     pthread_mutex_lock(&rec.lock);
     struct rec_file *f = rec_file_of(handle);
     if (rec.handles[handle - REC_FIRST_HANDLE].locks)
@@ -519,10 +522,21 @@ REC int64_t rec_pread(int handle, void *data, size_t size, uint64_t offset)
     return (int64_t)got;
 }
 
+REC uint64_t rec_used(void)
+{
+    uint64_t used = 0;
+    for (size_t i = 0; i < rec.disk->live.count; i++)
+        used += rec.disk->live.at[i].file ? rec.disk->live.at[i].file->live.size : 0;
+    return used;
+}
+
 REC int64_t rec_pwrite(int handle, const void *data, size_t size, uint64_t offset)
 {
     int error = rec_begin(REC_PWRITE, NULL);
     struct rec_file *f = rec_file_of(handle);
+    uint64_t grows = offset + size > f->live.size ? offset + size - f->live.size : 0;
+    if (error == 0 && rec.capacity && grows && rec_used() + grows > rec.capacity)
+        return rec_end(-ENOSPC);
     size_t put = error < 0 ? rec_next(&rec.random) % (size + 1) : size; /* a failing write writes something */
     if (put)
         rec_write_add(f, offset, data, put, false);
@@ -664,7 +678,11 @@ REC int rec_lock_file(int handle)
 REC int64_t rec_disk_free_bytes(const char *path)
 {
     (void)path;
-    return INT64_C(1) << 40;
+    pthread_mutex_lock(&rec.lock);
+    uint64_t used = rec.capacity ? rec_used() : 0;
+    int64_t left = !rec.capacity ? INT64_C(1) << 40 : rec.capacity > used ? (int64_t)(rec.capacity - used) : 0;
+    pthread_mutex_unlock(&rec.lock);
+    return left;
 }
 
 REC uint64_t rec_monotonic_us(void)
@@ -698,6 +716,7 @@ REC void rec_start(void)
     rec.fault = (struct rec_fault){0};
     rec.lie_fdatasync = rec.lie_sync_dir = false;
     rec.sync_us = 0;
+    rec.capacity = 0;
     memset(rec.calls, 0, sizeof(rec.calls));
     rec_arm(0, false, 0, 0);
     rec_insert(rec_disk_new());
@@ -705,6 +724,13 @@ REC void rec_start(void)
 
 REC void rec_stop(void)
 {
+    bool in_use = false;
+    for (int i = 0; i < REC_HANDLES; i++)
+        in_use |= rec.handles[i].file != NULL;
+    if (in_use) { /* a test has failed half-way: its engine runs on, and cmocka still wants to say why */
+        rec.disk = NULL;
+        return;
+    }
     rec_insert(NULL);
     os_current = &os_kernel;
 }
@@ -714,6 +740,15 @@ REC void rec_set_fault(uint32_t calls, const char *path, uint64_t from, uint64_t
     pthread_mutex_lock(&rec.lock);
     rec.fault = (struct rec_fault){.calls = calls, .path = path, .from = from, .count = count, .error = error};
     pthread_mutex_unlock(&rec.lock);
+}
+
+/* All its calls have failed. */
+REC bool rec_fault_is_spent(void)
+{
+    pthread_mutex_lock(&rec.lock);
+    bool spent = rec.fault.hits == rec.fault.count;
+    pthread_mutex_unlock(&rec.lock);
+    return spent;
 }
 
 /* Ends the fault; returns how many calls it has failed. */

@@ -1,0 +1,263 @@
+/* bitmap.c -- SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP: strings as rows of bits (base/bits.h).
+ *
+ * The checks come in the order of Redis 7.0: BITCOUNT and BITPOS look at the key before their ranges, so that an absent key
+ * is answered whatever the range says.
+ */
+#include "base/bits.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/bitmap.h"
+#include "cmd/handlers.h"
+#include "engine/events.h"
+#include "engine/keys.h"
+#include "engine/strings.h"
+
+bool bitmap_take_offset(struct call *c, size_t index, unsigned unit, uint64_t *offset)
+{
+    int64_t value;
+    bytes word = c->argv[index];
+    bool in_units = unit && word.size && word.data[0] == '#';
+    if (in_units)
+        word = bytes_of(word.data + 1, word.size - 1);
+    if (!number_parse_int(word, &value) || value < 0 ||
+        (in_units && __builtin_mul_overflow(value, (int64_t)unit, &value)) || value / 8 >= STRING_SIZE_MAX) {
+        reply_errorf(c->reply, "ERR bit offset is not an integer or out of range");
+        return false;
+    }
+    *offset = (uint64_t)value;
+    return true;
+}
+
+static bool get_text(struct call *c, struct text *text)
+{
+    return !arg_refused(c, string_get(c->txn, call_key(c, 0), text));
+}
+
+void cmd_getbit(struct call *c)
+{
+    uint64_t offset;
+    struct text text;
+    if (bitmap_take_offset(c, 2, 0, &offset) && get_text(c, &text))
+        reply_int(c->reply, (int64_t)bits_get(text.view, offset, 1));
+}
+
+void cmd_setbit(struct call *c)
+{
+    uint64_t offset;
+    int64_t bit;
+    struct text text;
+    if (!bitmap_take_offset(c, 2, 0, &offset))
+        return;
+    if (!number_parse_int(c->argv[3], &bit) || bit < 0 || bit > 1) {
+        reply_errorf(c->reply, "ERR bit is not an integer or out of range");
+        return;
+    }
+    if (!get_text(c, &text))
+        return;
+    uint64_t old = bits_get(text.view, offset, 1);
+    uint8_t byte[BITS_FIELD_BYTES];
+    size_t size = bits_put(text.view, offset, 1, (uint64_t)bit, byte);
+    bool grew;
+    if ((uint64_t)bit == old && offset / 8 < text.view.size) {
+        if (arg_refused(c, string_grow(c->txn, call_key(c, 0), 0, &grew)))
+            return;
+    } else {
+        if (arg_refused(c, string_set_range(c->txn, call_key(c, 0), offset / 8, bytes_of(byte, size), &size)))
+            return;
+        txn_event(c->txn, call_key(c, 0), EVENT_STRING, "setbit");
+    }
+    reply_int(c->reply, (int64_t)old);
+}
+
+/* ---- ranges ---- */
+
+/* Bits from and to, both inclusive; what the words name may begin or end outside. */
+struct range {
+    int64_t start, end;
+    bool has_end, in_bits;
+};
+
+/* BYTE or BIT. */
+static bool take_unit(struct call *c, size_t index, struct range *r)
+{
+    r->in_bits = bytes_is_word(c->argv[index], "BIT");
+    if (r->in_bits || bytes_is_word(c->argv[index], "BYTE"))
+        return true;
+    reply_status(c->reply, HF_ERR_SYNTAX);
+    return false;
+}
+
+/* False: no bit is in it. */
+static bool clip(const struct range *r, size_t size, uint64_t *from, uint64_t *to)
+{
+    int64_t total = (int64_t)size * (r->in_bits ? 8 : 1), start = r->start, end = r->end;
+    if (start < 0 && (start += total) < 0)
+        start = 0;
+    if (end < 0 && (end += total) < 0)
+        end = 0;
+    if (end >= total)
+        end = total - 1;
+    if (start > end)
+        return false;
+    *from = (uint64_t)start * (r->in_bits ? 1 : 8);
+    *to = r->in_bits ? (uint64_t)end : (uint64_t)end * 8 + 7;
+    return true;
+}
+
+void cmd_bitcount(struct call *c)
+{
+    struct text text;
+    struct range range = {0, -1, true, false};
+    uint64_t from, to;
+    if (!get_text(c, &text))
+        return;
+    if (!text.found) {
+        reply_int(c->reply, 0);
+        return;
+    }
+    if (c->argc == 3 || c->argc > 5) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return;
+    }
+    if (c->argc > 3 && (!arg_int(c, 2, &range.start) || !arg_int(c, 3, &range.end)))
+        return;
+    if (c->argc > 3 && range.start < 0 && range.end < 0 && range.start > range.end) { /* before the unit is read */
+        reply_int(c->reply, 0);
+        return;
+    }
+    if (c->argc == 5 && !take_unit(c, 4, &range))
+        return;
+    reply_int(c->reply, clip(&range, text.view.size, &from, &to) ? (int64_t)bits_count(text.view, from, to) : 0);
+}
+
+static bool take_search_range(struct call *c, struct range *r)
+{
+    *r = (struct range){0, -1, c->argc > 4, false};
+    if (c->argc > 6) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return false;
+    }
+    return (c->argc < 4 || arg_int(c, 3, &r->start)) && (c->argc < 6 || take_unit(c, 5, r)) &&
+           (c->argc < 5 || arg_int(c, 4, &r->end));
+}
+
+void cmd_bitpos(struct call *c)
+{
+    struct text text;
+    struct range range;
+    int64_t bit;
+    uint64_t from, to, found = BITS_NONE;
+    if (!arg_int(c, 2, &bit))
+        return;
+    if (bit != 0 && bit != 1) {
+        reply_errorf(c->reply, "ERR The bit argument must be 1 or 0.");
+        return;
+    }
+    if (!get_text(c, &text))
+        return;
+    if (!text.found) {
+        reply_int(c->reply, bit ? -1 : 0);
+        return;
+    }
+    if (!take_search_range(c, &range))
+        return;
+    bool any = clip(&range, text.view.size, &from, &to);
+    if (any)
+        found = bits_find(text.view, bit == 1, from, to);
+    if (found == BITS_NONE && any && bit == 0 && !range.has_end)
+        found = (uint64_t)text.view.size * 8; /* a string that has no end given is followed by zeros */
+    reply_int(c->reply, found == BITS_NONE ? -1 : (int64_t)found);
+}
+
+/* ---- BITOP ---- */
+
+enum bit_operation { BIT_AND, BIT_OR, BIT_XOR, BIT_NOT, BIT_OPERATIONS };
+
+static bool take_operation(struct call *c, enum bit_operation *operation)
+{
+    static const char *const names[BIT_OPERATIONS] = {"AND", "OR", "XOR", "NOT"};
+    for (int i = 0; i < BIT_OPERATIONS; i++) {
+        if (bytes_is_word(c->argv[1], names[i])) {
+            *operation = (enum bit_operation)i;
+            return true;
+        }
+    }
+    reply_status(c->reply, HF_ERR_SYNTAX);
+    return false;
+}
+
+/* Shorter operands are followed by zeros. */
+static void combine(enum bit_operation operation, uint8_t *restrict out, size_t size, bytes other)
+{
+    const uint8_t *restrict in = other.data;
+    switch (operation) {
+    case BIT_AND:
+        for (size_t i = 0; i < other.size; i++)
+            out[i] &= in[i];
+        if (other.size < size)
+            memset(out + other.size, 0, size - other.size);
+        break;
+    case BIT_OR:
+        for (size_t i = 0; i < other.size; i++)
+            out[i] |= in[i];
+        break;
+    case BIT_XOR:
+        for (size_t i = 0; i < other.size; i++)
+            out[i] ^= in[i];
+        break;
+    default:
+        for (size_t i = 0; i < size; i++)
+            out[i] = (uint8_t)~out[i];
+    }
+}
+
+static void store_combined(struct call *c, enum bit_operation operation, const struct text *texts, size_t count, size_t size)
+{
+    struct set_result result;
+    uint8_t *out = mem_try_alloc(size);
+    if (!out) {
+        reply_status(c->reply, HF_ERR_NO_MEMORY);
+        return;
+    }
+    bytes first = texts[0].view;
+    if (first.size)
+        memcpy(out, first.data, first.size);
+    memset(out + first.size, 0, size - first.size);
+    if (operation == BIT_NOT)
+        combine(operation, out, size, first);
+    for (size_t i = 1; i < count; i++)
+        combine(operation, out, size, texts[i].view);
+    status s = string_set(c->txn, call_key(c, 0), bytes_of(out, size), &(struct set_options){.raw = true}, &result);
+    mem_free(out);
+    if (arg_refused(c, s))
+        return;
+    txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
+    reply_int(c->reply, (int64_t)size);
+}
+
+void cmd_bitop(struct call *c)
+{
+    enum bit_operation operation;
+    size_t count = c->key_count - 1, size = 0;
+    if (!take_operation(c, &operation))
+        return;
+    if (operation == BIT_NOT && count != 1) {
+        reply_errorf(c->reply, "ERR BITOP NOT must be called with a single source key.");
+        return;
+    }
+    struct text *texts = arena_alloc(txn_arena(c->txn), count * sizeof(*texts));
+    for (size_t i = 0; i < count; i++) {
+        if (arg_refused(c, string_get(c->txn, call_key(c, i + 1), &texts[i])))
+            return;
+        if (texts[i].view.size > size)
+            size = texts[i].view.size;
+    }
+    if (size) {
+        store_combined(c, operation, texts, count, size);
+        return;
+    }
+    if (key_remove(c->txn, call_key(c, 0)))
+        txn_event(c->txn, call_key(c, 0), EVENT_GENERIC, "del");
+    reply_int(c->reply, 0);
+}

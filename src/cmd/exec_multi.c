@@ -1,0 +1,233 @@
+/* exec_multi.c -- MULTI, EXEC, DISCARD, WATCH: the queue of a connection as one transaction.
+ *
+ * EXEC locks the union of the stripes of its commands' keys and of the watched keys, so
+ * that nothing can come between looking at the watches and the last command.
+ */
+#include "cmd/exec_private.h"
+
+#include "base/memory.h"
+#include "cmd/handlers.h"
+
+void multi_end(struct session *s)
+{
+    s->in_multi = s->multi_aborted = false;
+    s->queue_count = s->queue_bytes = 0;
+    arena_reset(&s->queue_arena);
+}
+
+static void unwatch_locked(struct session *s)
+{
+    while (s->watches) {
+        struct watch *next = s->watches->sibling;
+        watch_remove_locked(s->watches);
+        s->watches = next;
+    }
+    s->watch_count = 0;
+    atomic_store(&s->watch_dirty, false);
+}
+
+void session_unwatch(struct session *s)
+{
+    while (s->watches) {
+        struct watch *w = s->watches;
+        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
+        s->watches = w->sibling;
+        stripe_lock_wait(stripe);
+        watch_remove_locked(w);
+        stripe_unlock(stripe);
+    }
+    s->watch_count = 0;
+    atomic_store(&s->watch_dirty, false);
+}
+
+void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc)
+{
+    if (s->queue_count == s->queue_capacity) {
+        s->queue_capacity = s->queue_capacity ? s->queue_capacity * 2 : 8;
+        s->queue = mem_realloc(s->queue, s->queue_capacity * sizeof(*s->queue));
+    }
+    bytes *words = arena_alloc(&s->queue_arena, argc * sizeof(*words));
+    for (size_t i = 0; i < argc; i++)
+        words[i] = arena_dup(&s->queue_arena, argv[i]);
+    s->queue[s->queue_count++] = (struct queued_command){row, words, argc};
+    s->queue_bytes += exec_words_size(argv, argc);
+    reply_simple(&s->reply, "QUEUED");
+}
+
+void cmd_multi(struct call *c)
+{
+    if (c->session->in_multi) {
+        reply_errorf(c->reply, "ERR MULTI calls can not be nested");
+        return;
+    }
+    c->session->in_multi = true;
+    reply_ok(c->reply);
+}
+
+void cmd_discard(struct call *c)
+{
+    if (!c->session->in_multi) {
+        reply_errorf(c->reply, "ERR DISCARD without MULTI");
+        return;
+    }
+    multi_end(c->session);
+    session_unwatch(c->session);
+    reply_ok(c->reply);
+}
+
+/* Inside EXEC the stripes are locked already, and the watches end with it anyway. */
+void cmd_unwatch(struct call *c)
+{
+    if (!c->session->in_multi)
+        session_unwatch(c->session);
+    reply_ok(c->reply);
+}
+
+static bool is_watched(const struct session *s, const struct key *k)
+{
+    for (const struct watch *w = s->watches; w; w = w->sibling) {
+        if (w->db == k->db && bytes_equal(w->key, k->name))
+            return true;
+    }
+    return false;
+}
+
+void cmd_watch(struct call *c)
+{
+    struct session *s = c->session;
+    if (s->in_multi) {
+        reply_errorf(c->reply, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    for (size_t i = 0; i < c->key_count; i++) {
+        struct spot spot;
+        if (is_watched(s, &c->keys[i]))
+            continue;
+        txn_find(c->txn, &c->keys[i], &spot); /* an expired key goes now: later it would look changed */
+        struct watch *w = watch_add_locked(c->exec->engine, &c->keys[i], &s->watch_dirty);
+        w->sibling = s->watches;
+        s->watches = w;
+        s->watch_count++;
+    }
+    reply_ok(c->reply);
+}
+
+void cmd_exec(struct call *c)
+{
+    (void)c;
+    hf_assert(!"EXEC is run by run_exec");
+}
+
+static bool lies_expired(const struct txn *t, const struct key *k, const struct spot *spot)
+{
+    struct place p;
+    uint64_t deadline = spot->table && table_find(spot->table, k->name, k->hash, &p) ? entry_deadline(p.entry) : 0;
+    return deadline && deadline <= t->now_ms;
+}
+
+/* Touches every watched key: one that has expired since is removed, and marks its watchers. It stays
+ * when the log takes nothing now; this EXEC fails all the same. */
+static void observe_watched(struct txn *t, struct session *s)
+{
+    for (const struct watch *w = s->watches; w; w = w->sibling) {
+        struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
+        struct spot spot;
+        txn_find(t, &k, &spot);
+        if (!t->may_change && lies_expired(t, &k, &spot))
+            atomic_store(&s->watch_dirty, true);
+    }
+}
+
+static void run_queue(struct exec *x, struct session *s)
+{
+    reply_array(&s->reply, s->queue_count);
+    for (size_t i = 0; i < s->queue_count; i++) {
+        struct queued_command *q = &s->queue[i];
+        struct call c = {.command = q->command, .session = s, .reply = &s->reply, .argv = q->argv, .argc = q->argc, .exec = x};
+        if (!(q->command->flags & CMD_NO_TXN))
+            c.txn = x->txn;
+        if (command_first_key(q->command)) {
+            struct key *keys = arena_alloc(&x->txn->arena, q->argc * sizeof(*keys));
+            c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
+            c.keys = keys;
+        }
+        exec_call_handler(x, &c);
+        if (os_bug(BUG_STRIPE_LOCK))
+            os_bug_pause();
+        if (HF_UNLIKELY(s->script && s->script->restart))
+            return; /* a script of it needs more locks: all of it runs again */
+        s->last_command = q->command->full_name;
+    }
+}
+
+static void exec_body(struct exec *x, struct call *c)
+{
+    struct session *s = c->session;
+    observe_watched(x->txn, s);
+    if (atomic_load(&s->watch_dirty))
+        s->reply.ops->null_array(&s->reply);
+    else
+        run_queue(x, s);
+    if (!s->script || !s->script->restart)
+        unwatch_locked(s);
+}
+
+/* Everything the queue needs: flags of its commands, their keys, the stripes of these and of the watched ones. */
+static uint32_t collect(struct exec *x, const struct session *s, struct lock_set *l)
+{
+    uint32_t flags = 0;
+    size_t words = s->watch_count;
+    for (size_t i = 0; i < s->queue_count; i++)
+        words += s->queue[i].argc;
+    struct key *keys = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*keys));
+    l->stripes = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*l->stripes));
+    for (size_t i = 0; i < s->queue_count; i++) {
+        const struct queued_command *q = &s->queue[i];
+        flags |= q->command->flags;
+        if (command_first_key(q->command))
+            l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
+    }
+    for (size_t i = 0; i < l->key_count; i++)
+        l->stripes[l->stripe_count++] = keys[i].stripe;
+    for (const struct watch *w = s->watches; w; w = w->sibling)
+        l->stripes[l->stripe_count++] = w->stripe;
+    l->keys = keys;
+    l->writes = flags & (CMD_WRITE | CMD_SCRIPT);
+    return flags;
+}
+
+enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn)
+{
+    struct lock_set locks = {.bound = RECORD_BOUND_MAX};
+    struct call c = {.command = command_find(BYTES("EXEC")), .session = s, .reply = &s->reply, .txn = x->txn, .exec = x};
+    if (!s->in_multi) {
+        reply_errorf(&s->reply, "ERR EXEC without MULTI");
+        return EXEC_DONE;
+    }
+    if (s->multi_aborted) {
+        multi_end(s);
+        session_unwatch(s);
+        reply_error_line(&s->reply, "EXECABORT Transaction discarded because of previous errors.");
+        return EXEC_DONE;
+    }
+    txn_reset(x->txn, x->wall_ms);
+    uint32_t flags = collect(x, s, &locks);
+    locks.gate = flags & (CMD_GATE | CMD_WALKS);
+    x->txn->undoing = flags & CMD_SCRIPT;
+    x->txn->may_change = !x->paused || flags & CMD_WRITE;
+    status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
+    if (x->engine->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&
+        !log_disk_takes(x->engine->log, s->queue_bytes))
+        state = HF_ERR_DISK_FULL;
+    if (state != HF_OK) {
+        exec_gate_give_up(x, node);
+        multi_end(s);
+        session_unwatch(s);
+        reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));
+        return EXEC_DONE;
+    }
+    enum exec_result result = exec_run_locked(x, node, &locks, &c, exec_body, lsn);
+    if (result == EXEC_DONE)
+        multi_end(s);
+    return result;
+}

@@ -1,0 +1,70 @@
+/* exec_private.h -- struct exec, shared by the files of the executor: exec.c, exec_wait.c. */
+#ifndef HF_CMD_EXEC_PRIVATE_H
+#define HF_CMD_EXEC_PRIVATE_H
+
+#include "cmd/exec.h"
+#include "engine/internal.h"
+#include "engine/wait.h"
+
+struct exec {
+    struct engine *engine;
+    unsigned worker;
+    struct txn *txn, *housekeeping_txn;
+    uint64_t wall_ms;
+    struct key *keys;
+    size_t key_capacity;
+    struct park_node *waiting;      /* for log credit, in no order */
+    bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
+    bool paused;                    /* CLIENT PAUSE: nothing expires */
+    struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
+    const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
+    uint64_t counted_calls;
+    uint64_t housekeeping_us;
+};
+
+/* Beside what a command declares: what its script has touched in earlier attempts. */
+struct script_locks {
+    uint16_t *stripes;
+    size_t count, capacity;
+    unsigned attempts;
+    bool gate;
+    bool restart, undo; /* what this attempt ended with */
+};
+
+struct lock_set {
+    const struct key *keys;
+    size_t key_count;
+    uint16_t *stripes;
+    size_t stripe_count;
+    bool writes, gate;
+    size_t bound; /* log credit to take; then: held */
+};
+#define RECORD_BOUND_MAX (RECORD_DIRECT_MAX + 1024u)
+
+/* Takes credit, gate and locks, runs the body (again, if a script needs more locks), serves waiters, commits. */
+enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
+                                 void (*body)(struct exec *x, struct call *c), uint64_t *lsn);
+size_t exec_words_size(const bytes *argv, size_t argc);
+status exec_log_refusal(const struct engine *e);
+
+/* exec_multi.c */
+void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
+void multi_end(struct session *s); /* forgets the queue */
+enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);
+
+bool exec_owns_gate(const struct exec *x);
+void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
+void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
+/* Replies why a command may not run now (log broken, memory); false: it may. */
+bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
+
+/* Does a change of these keys, whose stripes the txn has locked, run commands that wait for them?
+ * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena. */
+enum wait_need { NOBODY_WAITS, NEEDS_NO_MORE, NEEDS_MORE };
+enum wait_need wait_needs(struct exec *x, const struct key *keys, size_t count, uint16_t **stripes, size_t *stripe_count);
+/* Lists the command as waiting; its stripes are locked. */
+void wait_start(struct exec *x, struct session *s, const struct call *c);
+/* Before the commit: runs the commands that wait for what this transaction has changed. */
+void wait_serve(struct exec *x);
+
+#endif

@@ -1,0 +1,162 @@
+/* exec_script.c -- locks for keys that nobody declared, and the second attempt. */
+#include "cmd/exec_script.h"
+
+#include "base/memory.h"
+#include "cmd/exec_private.h"
+
+/* ---- what the next attempt holds from the start ---- */
+
+void script_locks_free(struct session *s)
+{
+    if (s->script)
+        mem_free(s->script->stripes);
+    mem_free(s->script);
+    s->script = NULL;
+}
+
+static struct script_locks *locks_of(struct session *s)
+{
+    if (!s->script)
+        s->script = mem_zalloc(sizeof(*s->script));
+    return s->script;
+}
+
+static void want(struct script_locks *l, uint16_t stripe)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->stripes[i] == stripe)
+            return;
+    }
+    if (l->count == l->capacity) {
+        l->capacity = l->capacity ? l->capacity * 2 : 16;
+        l->stripes = mem_realloc(l->stripes, l->capacity * sizeof(*l->stripes));
+    }
+    l->stripes[l->count++] = stripe;
+}
+
+/* Asks for another attempt; what is held now is held then. */
+static enum script_step restart(struct script *s, const uint16_t *stripes, size_t count)
+{
+    struct script_locks *l = locks_of(s->call->session);
+    const struct txn *t = s->call->txn;
+    for (size_t i = 0; i < t->locked_count; i++)
+        want(l, t->locked[i]);
+    for (size_t i = 0; i < count; i++)
+        want(l, stripes[i]);
+    l->restart = true;
+    return SCRIPT_RESTART;
+}
+
+/* ---- one command ---- */
+
+void script_begin(struct script *s, struct call *call)
+{
+    const struct session *caller = call->session;
+    *s = (struct script){.call = call};
+    s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .no_touch = caller->no_touch,
+                                  .durability = caller->durability, .connection = caller->connection,
+                                  .worker = caller->worker};
+    memcpy(s->session.user, caller->user, sizeof(caller->user));
+}
+
+static const struct command *resolve(const bytes *argv, size_t argc, struct reply *r)
+{
+    const struct command *row = command_find(argv[0]);
+    if (row && row->subcommands) {
+        row = argc > 1 ? command_find_sub(row, argv[1]) : NULL;
+        if (!row) {
+            reply_errorf(r, "ERR Unknown Redis command called from script");
+            return NULL;
+        }
+    }
+    if (!row)
+        reply_errorf(r, "ERR Unknown Redis command called from script");
+    else if (!command_arity_fits(row, argc))
+        reply_errorf(r, "ERR Wrong number of args calling Redis command from script");
+    else
+        return row;
+    return NULL;
+}
+
+static bool refused(const struct script *s, const struct command *row, struct reply *r)
+{
+    if (row->flags & CMD_NO_SCRIPT)
+        reply_errorf(r, "ERR This Redis command is not allowed from script");
+    else if (s->read_only && row->flags & CMD_WRITE)
+        reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
+    else
+        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom ? (uint32_t)CMD_GROWS : 0), r);
+    return true;
+}
+
+static bool is_held(const struct txn *t, uint16_t stripe)
+{
+    for (size_t i = 0; i < t->locked_count; i++) {
+        if (t->locked[i] == stripe)
+            return true;
+    }
+    return false;
+}
+
+/* Locks them if that is possible without waiting for another worker. */
+static bool touch(struct exec *x, struct txn *t, const uint16_t *stripes, size_t count)
+{
+    bool alone = exec_owns_gate(x);
+    for (size_t i = 0; i < count; i++) {
+        if (is_held(t, stripes[i]))
+            continue;
+        struct stripe *stripe = &t->engine->store->stripes[stripes[i]];
+        if (alone)
+            stripe_lock_wait(stripe); /* only a snapshot can hold it, for microseconds */
+        else if (!stripe_try_lock(stripe))
+            return false;
+        txn_lock_added(t, stripes[i]);
+    }
+    return true;
+}
+
+/* The stripes of the keys, and of those that serving their waiters takes. */
+static bool lock_keys(struct script *s, const struct command *row, const struct key *keys, size_t count)
+{
+    struct call *c = s->call;
+    struct arena *arena = txn_arena(c->txn);
+    size_t stripe_count = count;
+    uint16_t *stripes = arena_alloc(arena, (count + 1) * sizeof(*stripes));
+    for (size_t i = 0; i < count; i++)
+        stripes[i] = keys[i].stripe;
+    bool held = touch(c->exec, c->txn, stripes, stripe_count);
+    while (held && row->flags & CMD_WRITE && wait_needs(c->exec, keys, count, &stripes, &stripe_count) == NEEDS_MORE)
+        held = touch(c->exec, c->txn, stripes, stripe_count);
+    if (!held)
+        restart(s, stripes, stripe_count);
+    return held;
+}
+
+enum script_step script_call(struct script *s, const bytes *argv, size_t argc, struct reply *r)
+{
+    struct call *outer = s->call;
+    s->session.reply = *r;
+    const struct command *row = resolve(argv, argc, r);
+    if (!row || refused(s, row, r))
+        return SCRIPT_DONE;
+    struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
+                     .argv = argv, .argc = argc, .exec = outer->exec};
+    if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {
+        locks_of(outer->session)->gate = true;
+        return restart(s, NULL, 0);
+    }
+    if (command_first_key(row)) {
+        struct key *keys = arena_alloc(txn_arena(outer->txn), argc * sizeof(*keys));
+        c.key_count = command_keys(outer->exec->engine, s->session.db, row, argv, argc, keys);
+        c.keys = keys;
+        if (!lock_keys(s, row, keys, c.key_count))
+            return SCRIPT_RESTART;
+    }
+    exec_call_handler(outer->exec, &c);
+    return SCRIPT_DONE;
+}
+
+void script_undo(struct script *s)
+{
+    locks_of(s->call->session)->undo = true;
+}

@@ -1,0 +1,34 @@
+/* exec_script.h -- commands that a script runs inside its own transaction.
+ *
+ * A script may touch keys that it did not declare. Stripes are locked as they are touched, without ever
+ * waiting while others are held: one that is busy ends the attempt. Everything is then undone and the script runs
+ * again, holding from the start whatever it touched before; after three attempts it runs alone (the gate),
+ * as it does when it asks for the whole keyspace (KEYS, FLUSHALL, ...). So a script must be run from its beginning by
+ * its handler, and must have no effect but through script_call.
+ */
+#ifndef HF_CMD_EXEC_SCRIPT_H
+#define HF_CMD_EXEC_SCRIPT_H
+
+#include "cmd/command.h"
+
+enum script_step {
+    SCRIPT_DONE,    /* r has the reply, maybe an error */
+    SCRIPT_RESTART, /* unwind and return from the handler at once: nothing of this attempt stays, replies neither */
+};
+
+struct script {
+    struct call *call;      /* of the command that runs the script */
+    struct session session; /* what its commands see: a database of their own, the caller's user */
+    bool read_only;         /* refuses commands that write */
+    bool allow_oom;         /* commands that grow may run above maxmemory */
+};
+
+void script_begin(struct script *s, struct call *call);
+/* Runs one command: resolved, checked, its keys located and locked. */
+enum script_step script_call(struct script *s, const bytes *argv, size_t argc, struct reply *r);
+/* The handler returns after this: everything that the script did is undone; the caller's reply stays. */
+void script_undo(struct script *s);
+
+void script_locks_free(struct session *s);
+
+#endif

@@ -1,0 +1,283 @@
+/* set.c -- commands on one set, and SMOVE: words to operations of engine/sets.h. */
+#include "cmd/args.h"
+#include "cmd/chance.h"
+#include "cmd/handlers.h"
+#include "cmd/scan.h"
+#include "engine/events.h"
+#include "engine/keys.h"
+#include "engine/sets.h"
+
+/* A negative count of SRANDMEMBER asks for repetition; beyond this it asks for harm. */
+#define REPEATED_MAX (1 << 24)
+
+static bool view_set(struct call *c, size_t key, const struct set **set)
+{
+    return !arg_refused(c, sets_view(c->txn, call_key(c, key), set));
+}
+
+static void tell_of_set(struct call *c, size_t key, const char *name)
+{
+    txn_event(c->txn, call_key(c, key), EVENT_SET, name);
+}
+
+static void tell_removed(struct call *c, size_t key, const char *name, bool emptied)
+{
+    tell_of_set(c, key, name);
+    if (emptied)
+        txn_event(c->txn, call_key(c, key), EVENT_GENERIC, "del");
+}
+
+/* ---- members by name ---- */
+
+void cmd_sadd(struct call *c)
+{
+    uint64_t added;
+    if (arg_refused(c, sets_add(c->txn, call_key(c, 0), c->argv + 2, c->argc - 2, &added)))
+        return;
+    if (added)
+        tell_of_set(c, 0, "sadd");
+    reply_int(c->reply, (int64_t)added);
+}
+
+void cmd_srem(struct call *c)
+{
+    uint64_t removed;
+    bool emptied;
+    if (arg_refused(c, sets_remove(c->txn, call_key(c, 0), c->argv + 2, c->argc - 2, &removed, &emptied)))
+        return;
+    if (removed)
+        tell_removed(c, 0, "srem", emptied);
+    reply_int(c->reply, (int64_t)removed);
+}
+
+void cmd_sismember(struct call *c)
+{
+    const struct set *set;
+    if (view_set(c, 0, &set))
+        reply_int(c->reply, set && set_has(set, c->argv[2]));
+}
+
+void cmd_smismember(struct call *c)
+{
+    const struct set *set;
+    if (!view_set(c, 0, &set))
+        return;
+    reply_array(c->reply, c->argc - 2);
+    for (size_t i = 2; i < c->argc; i++)
+        reply_int(c->reply, set && set_has(set, c->argv[i]));
+}
+
+void cmd_scard(struct call *c)
+{
+    const struct set *set;
+    if (view_set(c, 0, &set))
+        reply_int(c->reply, set ? (int64_t)set_count(set) : 0);
+}
+
+/* An absent source is 0 before the destination's type is looked at; a set moved onto itself stays as it is. */
+void cmd_smove(struct call *c)
+{
+    const struct set *from, *to;
+    uint64_t count;
+    bool emptied;
+    if (!view_set(c, 0, &from))
+        return;
+    if (!from) {
+        reply_int(c->reply, 0);
+        return;
+    }
+    if (!view_set(c, 1, &to))
+        return;
+    bool is_there = set_has(from, c->argv[3]);
+    if (!is_there || from == to) {
+        reply_int(c->reply, is_there);
+        return;
+    }
+    if (arg_refused(c, sets_remove(c->txn, call_key(c, 0), &c->argv[3], 1, &count, &emptied)))
+        return;
+    tell_removed(c, 0, "srem", emptied);
+    if (arg_refused(c, sets_add(c->txn, call_key(c, 1), &c->argv[3], 1, &count)))
+        return;
+    if (count)
+        tell_of_set(c, 1, "sadd");
+    reply_int(c->reply, 1);
+}
+
+/* ---- all members ---- */
+
+static void reply_members(struct call *c, const struct set *set)
+{
+    struct set_cursor cursor = {0};
+    bytes member;
+    while (set_next(set, &cursor, &member))
+        reply_bulk(c->reply, member);
+}
+
+void cmd_smembers(struct call *c)
+{
+    const struct set *set;
+    if (!view_set(c, 0, &set))
+        return;
+    reply_set(c->reply, set ? set_count(set) : 0);
+    if (set)
+        reply_members(c, set);
+}
+
+struct sscan {
+    struct scan_options *options;
+    struct word_list found;
+};
+
+static void sscan_member(void *context, bytes member)
+{
+    struct sscan *scan = context;
+    if (scan_matches(scan->options, member))
+        word_list_add(&scan->found, member);
+}
+
+/* The key is looked at between the cursor and the options, as Redis does. */
+void cmd_sscan(struct call *c)
+{
+    const struct set *set;
+    uint64_t cursor;
+    struct scan_options options;
+    if (!scan_take_cursor(c, 2, &cursor) || !view_set(c, 0, &set))
+        return;
+    if (!set) {
+        scan_reply(c, 0, NULL);
+        return;
+    }
+    if (!scan_take_options(c, 3, false, &options))
+        return;
+    struct sscan scan = {&options, {.arena = txn_arena(c->txn)}};
+    cursor = set_scan(set, cursor, options.count, sscan_member, &scan);
+    scan_reply(c, cursor, &scan.found);
+}
+
+/* ---- members by chance ---- */
+
+/* Views of `count` different members picked by chance; they end with the next change of the set. */
+static bytes *pick_members(struct call *c, const struct set *set, uint64_t count)
+{
+    struct arena *arena = txn_arena(c->txn);
+    struct chance chance = chance_make();
+    uint64_t *positions = chance_positions(&chance, arena, set_count(set), count);
+    bytes *members = arena_alloc(arena, (count + 1) * sizeof(*members));
+    for (uint64_t i = 0; i < count; i++) {
+        char digits[NUMBER_TEXT_MAX];
+        members[i] = set_at(set, positions[i], digits);
+        if (members[i].data == (const uint8_t *)digits)
+            members[i] = arena_dup(arena, members[i]);
+    }
+    return members;
+}
+
+/* Replies first: removing ends the views. */
+static void pop_members(struct call *c, const struct set *set, uint64_t count)
+{
+    uint64_t removed;
+    bool emptied;
+    bytes *members = pick_members(c, set, count);
+    for (uint64_t i = 0; i < count; i++)
+        reply_bulk(c->reply, members[i]);
+    status s = sets_remove(c->txn, call_key(c, 0), members, count, &removed, &emptied);
+    hf_assert(s == HF_OK && removed == count);
+    tell_removed(c, 0, "spop", emptied);
+}
+
+static void pop_all(struct call *c, const struct set *set)
+{
+    reply_set(c->reply, set_count(set));
+    reply_members(c, set);
+    key_remove(c->txn, call_key(c, 0));
+    tell_removed(c, 0, "spop", true);
+}
+
+void cmd_spop(struct call *c)
+{
+    const struct set *set;
+    int64_t count = 1;
+    bool has_count = c->argc == 3;
+    if (c->argc > 3) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return;
+    }
+    if (has_count && !arg_int_from(c, 2, 0, "ERR value is out of range, must be positive", &count))
+        return;
+    if (!view_set(c, 0, &set))
+        return;
+    if (!has_count && !set) {
+        reply_null(c->reply);
+    } else if (!set || count == 0) {
+        reply_set(c->reply, 0);
+    } else if (!has_count) {
+        pop_members(c, set, 1);
+    } else if ((uint64_t)count >= set_count(set)) {
+        pop_all(c, set);
+    } else {
+        reply_set(c->reply, (size_t)count);
+        pop_members(c, set, (uint64_t)count);
+    }
+}
+
+static void reply_repeated(struct call *c, const struct set *set, uint64_t count)
+{
+    struct chance chance = chance_make();
+    uint64_t size = set_count(set);
+    char digits[NUMBER_TEXT_MAX];
+    reply_array(c->reply, count);
+    while (count--)
+        reply_bulk(c->reply, set_at(set, chance_below(&chance, size), digits));
+}
+
+static void reply_random_members(struct call *c, const struct set *set, int64_t count)
+{
+    if (!set || count == 0) {
+        reply_array(c->reply, 0);
+    } else if (count < 0) {
+        reply_repeated(c, set, (uint64_t)-count);
+    } else if ((uint64_t)count >= set_count(set)) {
+        reply_array(c->reply, set_count(set));
+        reply_members(c, set);
+    } else {
+        bytes *members = pick_members(c, set, (uint64_t)count);
+        reply_array(c->reply, (size_t)count);
+        for (int64_t i = 0; i < count; i++)
+            reply_bulk(c->reply, members[i]);
+    }
+}
+
+static bool take_random_count(struct call *c, int64_t *count)
+{
+    if (c->argc > 3) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return false;
+    }
+    if (!arg_int_within(c, 2, INT64_MAX, count))
+        return false;
+    if (*count < -REPEATED_MAX) {
+        reply_errorf(c->reply, "ERR value is out of range");
+        return false;
+    }
+    return true;
+}
+
+void cmd_srandmember(struct call *c)
+{
+    const struct set *set;
+    int64_t count;
+    char digits[NUMBER_TEXT_MAX];
+    if (c->argc > 2) {
+        if (take_random_count(c, &count) && view_set(c, 0, &set))
+            reply_random_members(c, set, count);
+        return;
+    }
+    if (!view_set(c, 0, &set))
+        return;
+    if (!set) {
+        reply_null(c->reply);
+        return;
+    }
+    struct chance chance = chance_make();
+    reply_bulk(c->reply, set_at(set, chance_below(&chance, set_count(set)), digits));
+}

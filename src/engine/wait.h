@@ -1,0 +1,64 @@
+/* wait.h -- commands that wait for a key (BLPOP and its like), listed in the stripes of their keys.
+ *
+ * Whoever changes a key that somebody waits for runs the waiting command in the same hold
+ * of the locks, before anybody else can see the change (R10). It therefore holds the stripes of
+ * all keys of those commands (wait_union), and a waiter is told by its callback, under the locks.
+ *
+ *   WAITING -> CLAIMED (being run by a changer) -> SERVED, or back to WAITING if it still has to wait
+ *           -> WITHDRAWN (timeout, CLIENT UNBLOCK, close): its owner's compare-and-swap decides
+ *
+ * Owner: the worker of the connection makes and frees a waiter. Links: the stripe's lock.
+ */
+#ifndef HF_ENGINE_WAIT_H
+#define HF_ENGINE_WAIT_H
+
+#include "base/buf.h"
+#include "store/key.h"
+
+#include <stdatomic.h>
+
+struct engine;
+struct txn;
+struct waiter;
+
+enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_SERVED, WAIT_WITHDRAWN };
+
+struct wait_link { /* one key of a waiter, in its stripe's list, oldest first */
+    struct wait_link *next, *previous;
+    struct waiter *waiter;
+    struct key key;     /* its name is the waiter's own copy */
+};
+
+struct waiter {
+    _Atomic uint32_t state;
+    void (*served)(struct waiter *w); /* posts a message to the owner; called under the locks */
+    void *owner;
+    const void *command; /* the row; the executor's */
+    bytes *argv;
+    size_t argc;
+    uint32_t db;
+    int protocol;        /* of the reply */
+    const void *reply_ops;
+    struct buf reply;    /* SERVED: what to send, */
+    uint64_t lsn;        /* once the log has reached this */
+    size_t link_count;
+    struct wait_link links[];
+};
+
+/* Copies the words and the keys. Not listed yet. */
+struct waiter *waiter_new(const bytes *argv, size_t argc, const struct key *keys, size_t key_count);
+void waiter_free(struct waiter *w); /* in no list any more */
+
+/* The stripes of all its keys are locked. */
+void waiter_list_locked(struct engine *e, struct waiter *w);
+void waiter_unlist_locked(struct engine *e, struct waiter *w);
+/* By the owner: takes back a waiter that nobody serves. False: it has been served, its message is on the way. */
+bool waiter_withdraw(struct engine *e, struct waiter *w);
+/* Only the decision, by any thread that keeps the owner alive; the owner then calls waiter_withdrawn. */
+bool waiter_try_withdraw(struct waiter *w);
+void waiter_withdrawn(struct engine *e, struct waiter *w); /* unlists, locking its stripes */
+
+/* The first waiter of this key behind `after` (NULL: the oldest). Its stripe is locked. */
+struct wait_link *wait_next(struct engine *e, const struct key *k, struct wait_link *after);
+
+#endif

@@ -1,0 +1,334 @@
+/* convert.c -- replies to Lua values and Lua values to replies, as Redis documents the pairs.
+ *
+ * Replies arrive as events; a frame per open array or map counts what is still to come, and
+ * each finished value goes into the innermost open table.
+ */
+#include "script/script.h"
+
+#include "base/buf.h"
+#include "base/number.h"
+
+#include <math.h>
+
+enum { FRAME_ARRAY, FRAME_MAP, FRAME_SET };
+
+static struct lua_reply *of(struct reply *r) { return (struct lua_reply *)r; /* its first member */ }
+
+void push_error(lua_State *lua, const char *text)
+{
+    lua_newtable(lua);
+    lua_pushstring(lua, text);
+    lua_setfield(lua, -2, "err");
+}
+
+/* The value on top is complete: into the innermost table, closing those that are full. */
+static void finished(struct lua_reply *r)
+{
+    lua_State *lua = r->lua;
+    while (r->depth > 0) {
+        struct lua_frame *f = &r->frames[r->depth - 1];
+        if (f->kind == FRAME_ARRAY) {
+            lua_rawseti(lua, -2, ++f->index);
+        } else if (f->kind == FRAME_SET) {
+            lua_pushboolean(lua, 1);
+            lua_rawset(lua, -3);
+        } else if (!f->has_key) {
+            f->has_key = true;
+            return; /* the key stays on the stack until its value is there */
+        } else {
+            f->has_key = false;
+            lua_rawset(lua, -3);
+            f->left--;
+        }
+        if (f->kind != FRAME_MAP)
+            f->left--;
+        if (f->left > 0)
+            return;
+        r->depth--;
+        if (f->kind != FRAME_ARRAY) /* {map = table}, {set = table} */
+            lua_setfield(lua, -2, f->kind == FRAME_MAP ? "map" : "set");
+    }
+}
+
+static void open_table(struct lua_reply *r, size_t count, int kind)
+{
+    lua_State *lua = r->lua;
+    if (!lua_checkstack(lua, 8) || r->depth == SCRIPT_DEPTH_MAX) {
+        r->too_deep = true;
+        lua_pushnil(lua);
+        return;
+    }
+    if (kind != FRAME_ARRAY)
+        lua_newtable(lua);
+    lua_createtable(lua, kind == FRAME_ARRAY && count < 4096 ? (int)count : 0, 0);
+    r->frames[r->depth++] = (struct lua_frame){.left = count, .kind = kind};
+    if (count == 0) {
+        r->depth--;
+        if (kind != FRAME_ARRAY)
+            lua_setfield(lua, -2, kind == FRAME_MAP ? "map" : "set");
+        finished(r);
+    }
+}
+
+static void put_field(struct reply *reply, const char *field, bytes text)
+{
+    struct lua_reply *r = of(reply);
+    lua_checkstack(r->lua, 4);
+    lua_newtable(r->lua);
+    lua_pushlstring(r->lua, (const char *)text.data, text.size);
+    lua_setfield(r->lua, -2, field);
+    finished(r);
+}
+
+static void on_simple(struct reply *reply, bytes text) { put_field(reply, "ok", text); }
+static void on_error(struct reply *reply, bytes line) { put_field(reply, "err", line); }
+
+static void on_integer(struct reply *reply, int64_t value)
+{
+    lua_checkstack(of(reply)->lua, 4);
+    lua_pushnumber(of(reply)->lua, (lua_Number)value);
+    finished(of(reply));
+}
+
+static void on_bulk(struct reply *reply, bytes value)
+{
+    lua_checkstack(of(reply)->lua, 4);
+    lua_pushlstring(of(reply)->lua, value.size ? (const char *)value.data : "", value.size);
+    finished(of(reply));
+}
+
+static void on_verbatim(struct reply *reply, const char *format3, bytes text)
+{
+    lua_State *lua = of(reply)->lua;
+    if (reply->version < 3) {
+        on_bulk(reply, text);
+        return;
+    }
+    lua_checkstack(lua, 6);
+    lua_newtable(lua);
+    lua_newtable(lua);
+    lua_pushlstring(lua, (const char *)text.data, text.size);
+    lua_setfield(lua, -2, "string");
+    lua_pushlstring(lua, format3, 3);
+    lua_setfield(lua, -2, "format");
+    lua_setfield(lua, -2, "verbatim_string");
+    finished(of(reply));
+}
+
+static void on_double(struct reply *reply, double value)
+{
+    lua_State *lua = of(reply)->lua;
+    lua_checkstack(lua, 4);
+    if (reply->version < 3) {
+        char text[40];
+        lua_pushlstring(lua, text, number_format_double(text, value));
+    } else {
+        lua_newtable(lua);
+        lua_pushnumber(lua, value);
+        lua_setfield(lua, -2, "double");
+    }
+    finished(of(reply));
+}
+
+static void on_boolean(struct reply *reply, bool value)
+{
+    lua_checkstack(of(reply)->lua, 4);
+    if (reply->version < 3)
+        lua_pushnumber(of(reply)->lua, value);
+    else
+        lua_pushboolean(of(reply)->lua, value);
+    finished(of(reply));
+}
+
+static void on_null(struct reply *reply)
+{
+    lua_checkstack(of(reply)->lua, 4);
+    if (reply->version < 3)
+        lua_pushboolean(of(reply)->lua, 0);
+    else
+        lua_pushnil(of(reply)->lua);
+    finished(of(reply));
+}
+
+static void on_array(struct reply *reply, size_t count) { open_table(of(reply), count, FRAME_ARRAY); }
+
+static void on_map(struct reply *reply, size_t pairs)
+{
+    if (reply->version < 3)
+        open_table(of(reply), pairs * 2, FRAME_ARRAY);
+    else
+        open_table(of(reply), pairs, FRAME_MAP);
+}
+
+static void on_set(struct reply *reply, size_t count)
+{
+    open_table(of(reply), count, reply->version < 3 ? FRAME_ARRAY : FRAME_SET);
+}
+
+static const struct reply_ops to_lua = {
+    .simple = on_simple, .error = on_error, .integer = on_integer, .bulk = on_bulk, .verbatim = on_verbatim,
+    .dbl = on_double, .boolean = on_boolean, .null = on_null, .null_array = on_null, .array = on_array,
+    .map = on_map, .set = on_set, .push = on_array,
+};
+
+void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp)
+{
+    *r = (struct lua_reply){.reply = {.ops = &to_lua, .version = resp}, .lua = lua};
+}
+
+/* ---- the other way ---- */
+
+static bytes text_at(lua_State *lua, int index)
+{
+    size_t size;
+    const char *text = lua_tolstring(lua, index, &size);
+    return bytes_of(text, size);
+}
+
+/* The raw field of the table on top, if it has the type: pushed. */
+static bool push_field(lua_State *lua, const char *name, int type)
+{
+    lua_pushstring(lua, name);
+    lua_rawget(lua, -2);
+    if (lua_type(lua, -1) == type)
+        return true;
+    lua_pop(lua, 1);
+    return false;
+}
+
+static void array_to_reply(lua_State *lua, struct reply *r, int depth);
+
+static void value_to_reply(lua_State *lua, struct reply *r, int depth);
+
+static void pairs_to_reply(lua_State *lua, struct reply *r, bool is_map, int depth)
+{
+    size_t count = 0;
+    lua_pushnil(lua);
+    while (lua_next(lua, -2)) {
+        count++;
+        lua_pop(lua, 1);
+    }
+    if (is_map)
+        r->ops->map(r, count);
+    else
+        r->ops->set(r, count);
+    lua_pushnil(lua);
+    while (lua_next(lua, -2)) {
+        lua_pushvalue(lua, -2);
+        value_to_reply(lua, r, depth + 1); /* the key's copy */
+        if (is_map)
+            value_to_reply(lua, r, depth + 1);
+        else
+            lua_pop(lua, 1);
+    }
+    lua_pop(lua, 1);
+}
+
+static void verbatim_to_reply(lua_State *lua, struct reply *r)
+{
+    bool has_format = push_field(lua, "format", LUA_TSTRING);
+    char format[4] = "txt";
+    if (has_format) {
+        bytes text = text_at(lua, -1);
+        memcpy(format, text.data, text.size < 3 ? text.size : 3);
+        lua_pop(lua, 1);
+    }
+    if (push_field(lua, "string", LUA_TSTRING)) {
+        r->ops->verbatim(r, format, text_at(lua, -1));
+        lua_pop(lua, 1);
+    } else {
+        r->ops->null(r);
+    }
+    lua_pop(lua, 1);
+}
+
+/* A table: an error, a status, a RESP3 type by its one field, or an array up to its first nil. */
+static void table_to_reply(lua_State *lua, struct reply *r, int depth)
+{
+    if (push_field(lua, "err", LUA_TSTRING)) {
+        bytes text = text_at(lua, -1);
+        r->errors++;
+        r->ops->error(r, text);
+        lua_pop(lua, 2);
+    } else if (push_field(lua, "ok", LUA_TSTRING)) {
+        r->ops->simple(r, text_at(lua, -1));
+        lua_pop(lua, 2);
+    } else if (push_field(lua, "double", LUA_TNUMBER)) {
+        r->ops->dbl(r, lua_tonumber(lua, -1));
+        lua_pop(lua, 2);
+    } else if (push_field(lua, "map", LUA_TTABLE)) {
+        pairs_to_reply(lua, r, true, depth);
+        lua_pop(lua, 1);
+    } else if (push_field(lua, "set", LUA_TTABLE)) {
+        pairs_to_reply(lua, r, false, depth);
+        lua_pop(lua, 1);
+    } else if (push_field(lua, "big_number", LUA_TSTRING)) {
+        r->ops->big_number(r, text_at(lua, -1));
+        lua_pop(lua, 2);
+    } else if (push_field(lua, "verbatim_string", LUA_TTABLE)) {
+        verbatim_to_reply(lua, r);
+        lua_pop(lua, 1);
+    } else {
+        array_to_reply(lua, r, depth);
+    }
+}
+
+static void array_to_reply(lua_State *lua, struct reply *r, int depth)
+{
+    size_t count = 0;
+    for (;; count++) {
+        lua_rawgeti(lua, -1, (int)count + 1);
+        bool end = lua_isnil(lua, -1);
+        lua_pop(lua, 1);
+        if (end)
+            break;
+    }
+    reply_array(r, count);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(lua, -1, (int)i);
+        value_to_reply(lua, r, depth + 1);
+    }
+    lua_pop(lua, 1);
+}
+
+static void value_to_reply(lua_State *lua, struct reply *r, int depth)
+{
+    if (depth > SCRIPT_DEPTH_MAX || !lua_checkstack(lua, 8)) {
+        reply_error_line(r, "ERR reached lua stack limit");
+        lua_pop(lua, 1);
+        return;
+    }
+    switch (lua_type(lua, -1)) {
+    case LUA_TSTRING:
+        reply_bulk(r, text_at(lua, -1));
+        break;
+    case LUA_TBOOLEAN:
+        if (state_run(lua)->resp == 3)
+            r->ops->boolean(r, lua_toboolean(lua, -1));
+        else if (lua_toboolean(lua, -1))
+            reply_int(r, 1);
+        else
+            reply_null(r);
+        break;
+    case LUA_TNUMBER: {
+        lua_Number number = lua_tonumber(lua, -1);
+        /* As a C cast would, without its undefined cases. */
+        int64_t integer = isnan(number) || number >= 9.2233720368547758e18 || number < -9.2233720368547758e18
+                              ? INT64_MIN
+                              : (int64_t)number;
+        reply_int(r, integer);
+        break;
+    }
+    case LUA_TTABLE:
+        table_to_reply(lua, r, depth);
+        return;
+    default:
+        reply_null(r);
+    }
+    lua_pop(lua, 1);
+}
+
+void lua_to_reply(lua_State *lua, struct reply *r)
+{
+    value_to_reply(lua, r, 0);
+}

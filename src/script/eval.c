@@ -1,0 +1,358 @@
+/* eval.c -- EVAL and its relatives, and the cache of scripts.
+ *
+ * The cache, shared by all workers, holds sources by digest; each state compiles what it runs and keeps
+ * it until SCRIPT FLUSH moves the generation. The cache is as volatile as Redis': clients load scripts again.
+ */
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "data/dict.h"
+#include "os/thread.h"
+#include "script/script.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+
+#define SOURCE_MAX (16u << 20)
+
+/* ---- digests ---- */
+
+void sha1_hex(bytes text, char out[SHA1_TEXT + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    int made = EVP_Digest(text.data, text.size, digest, &size, EVP_sha1(), NULL);
+    hf_assert(made && size == SHA1_TEXT / 2);
+    for (unsigned i = 0; i < size; i++) {
+        out[2 * i] = digits[digest[i] >> 4];
+        out[2 * i + 1] = digits[digest[i] & 15];
+    }
+    out[SHA1_TEXT] = 0;
+}
+
+static void lower_digest(bytes word, char out[SHA1_TEXT + 1])
+{
+    for (size_t i = 0; i < SHA1_TEXT; i++)
+        out[i] = (char)(word.data[i] >= 'A' && word.data[i] <= 'Z' ? word.data[i] + 32 : word.data[i]);
+    out[SHA1_TEXT] = 0;
+}
+
+/* ---- the cache ---- */
+
+static struct spin cache_lock;
+static struct dict cache; /* digest -> source */
+static bool cache_made;
+static _Atomic uint64_t cache_bytes, cache_count, cache_generation = 1;
+
+static void cache_put(const char *digest, bytes source)
+{
+    spin_lock(&cache_lock);
+    if (!cache_made)
+        cache = dict_make();
+    cache_made = true;
+    if (dict_set(&cache, bytes_of(digest, SHA1_TEXT), source)) {
+        cache_bytes += source.size;
+        cache_count++;
+    }
+    spin_unlock(&cache_lock);
+}
+
+/* The source's copy is the caller's (mem_free), NULL: not there. */
+static uint8_t *cache_get(const char *digest, size_t *size)
+{
+    bytes source;
+    uint8_t *copy = NULL;
+    spin_lock(&cache_lock);
+    if (cache_made && dict_get(&cache, bytes_of(digest, SHA1_TEXT), &source)) {
+        copy = mem_alloc(source.size + 1);
+        if (source.size)
+            memcpy(copy, source.data, source.size);
+        *size = source.size;
+    }
+    spin_unlock(&cache_lock);
+    return copy;
+}
+
+static bool cache_has(const char *digest)
+{
+    spin_lock(&cache_lock);
+    bool found = cache_made && dict_get(&cache, bytes_of(digest, SHA1_TEXT), NULL);
+    spin_unlock(&cache_lock);
+    return found;
+}
+
+void script_cache_stats(uint64_t *count, uint64_t *bytes_held)
+{
+    *count = cache_count;
+    *bytes_held = cache_bytes;
+}
+
+/* ---- compiling ---- */
+
+static bool take_flag(struct shebang *s, bytes flag)
+{
+    static const struct { const char *name; size_t offset; } flags[] = {
+        {"no-writes", offsetof(struct shebang, no_writes)},
+        {"allow-oom", offsetof(struct shebang, allow_oom)},
+        {"allow-stale", offsetof(struct shebang, allow_stale)},
+        {"no-cluster", offsetof(struct shebang, no_cluster)},
+        {"allow-cross-slot-keys", offsetof(struct shebang, allow_cross_slot)},
+    };
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (bytes_equal(flag, bytes_str(flags[i].name))) {
+            *(bool *)((char *)s + flags[i].offset) = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bytes next_word(bytes *line, char separator)
+{
+    size_t start = 0, end;
+    while (start < line->size && line->data[start] == separator)
+        start++;
+    for (end = start; end < line->size && line->data[end] != separator; end++) {
+    }
+    bytes word = bytes_of(line->data + start, end - start);
+    *line = bytes_of(line->data + end, line->size - end);
+    return word;
+}
+
+static bool starts_with(bytes text, const char *prefix)
+{
+    size_t size = strlen(prefix);
+    return text.size >= size && memcmp(text.data, prefix, size) == 0;
+}
+
+bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[256])
+{
+    *out = (struct shebang){0};
+    *code = source;
+    if (!starts_with(source, "#!"))
+        return true;
+    const uint8_t *newline = memchr(source.data, '\n', source.size);
+    if (!newline)
+        return snprintf(error, 256, "Invalid script shebang"), false;
+    bytes line = bytes_of(source.data + 2, (size_t)(newline - source.data) - 2);
+    if (line.size && line.data[line.size - 1] == '\r')
+        line.size--;
+    *code = bytes_of(newline, source.size - (size_t)(newline - source.data));
+    out->present = true;
+    bytes engine = next_word(&line, ' ');
+    if (!bytes_is_word(engine, "LUA"))
+        return snprintf(error, 256, "Unexpected engine in script shebang: #!" WORD_FORMAT, WORD(engine)), false;
+    for (bytes word; (word = next_word(&line, ' ')).size;) {
+        if (starts_with(word, "name=")) {
+            out->name = bytes_of(word.data + 5, word.size - 5);
+        } else if (starts_with(word, "flags=")) {
+            bytes list = bytes_of(word.data + 6, word.size - 6);
+            for (bytes flag; (flag = next_word(&list, ',')).size;) {
+                if (!take_flag(out, flag))
+                    return snprintf(error, 256, "Unexpected flag in script shebang: " WORD_FORMAT, WORD(flag)), false;
+            }
+        } else {
+            return snprintf(error, 256, "Unknown lua shebang option: " WORD_FORMAT, WORD(word)), false;
+        }
+    }
+    return true;
+}
+
+/* The state's table of compiled scripts, on the stack; emptied when the cache has been flushed. */
+static void push_compiled(struct state *s)
+{
+    lua_State *lua = s->lua;
+    lua_getfield(lua, LUA_REGISTRYINDEX, "scripts");
+    uint64_t generation = cache_generation;
+    if (lua_isnil(lua, -1) || s->cache_generation != generation) {
+        lua_pop(lua, 1);
+        lua_newtable(lua);
+        lua_pushvalue(lua, -1);
+        lua_setfield(lua, LUA_REGISTRYINDEX, "scripts");
+        s->cache_generation = generation;
+    }
+}
+
+/* Pushes {function, flags...} as a function; false: the error was replied. */
+static bool push_script(struct state *s, struct call *c, const char *digest, bytes source, struct shebang *flags)
+{
+    lua_State *lua = s->lua;
+    char error[256];
+    bytes code;
+    if (!shebang_parse(source, flags, &code, error)) {
+        reply_errorf(c->reply, "ERR %s", error);
+        return false;
+    }
+    if (flags->name.data) {
+        reply_errorf(c->reply, "ERR Unknown lua shebang option: name=" WORD_FORMAT, WORD(flags->name));
+        return false;
+    }
+    push_compiled(s);
+    lua_getfield(lua, -1, digest);
+    if (lua_isfunction(lua, -1)) {
+        lua_remove(lua, -2);
+        return true;
+    }
+    lua_pop(lua, 1);
+    if (!state_compile(lua, code, "@user_script")) {
+        reply_errorf(c->reply, "ERR Error compiling script (new function): %s", lua_tostring(lua, -1));
+        lua_settop(lua, 0);
+        return false;
+    }
+    lua_pushvalue(lua, -1);
+    lua_setfield(lua, -3, digest);
+    lua_remove(lua, -2);
+    return true;
+}
+
+/* ---- EVAL ---- */
+
+void script_push_words(lua_State *lua, const bytes *words, size_t count)
+{
+    lua_createtable(lua, count < INT32_MAX ? (int)count : 0, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushlstring(lua, words[i].size ? (const char *)words[i].data : "", words[i].size);
+        lua_rawseti(lua, -2, (int)i + 1);
+    }
+}
+
+bool script_take_keys(struct call *c, size_t *count)
+{
+    int64_t number;
+    if (!arg_int(c, 2, &number))
+        return false;
+    if (number > (int64_t)c->argc - 3)
+        reply_errorf(c->reply, "ERR Number of keys can't be greater than number of args");
+    else if (number < 0)
+        reply_errorf(c->reply, "ERR Number of keys can't be negative");
+    else {
+        *count = (size_t)number;
+        return true;
+    }
+    return false;
+}
+
+static void eval_source(struct call *c, const char *digest, bytes source, bool read_only)
+{
+    struct shebang flags;
+    size_t keys;
+    if (!script_take_keys(c, &keys))
+        return;
+    struct state *s = state_of(c);
+    if (s->run) {
+        script_nested(c);
+        return;
+    }
+    if (!push_script(s, c, digest, source, &flags))
+        return;
+    cache_put(digest, source);
+    struct run run = {.is_eval = true};
+    run_begin(s, &run, c, digest);
+    run.script.read_only = read_only || flags.no_writes;
+    run.script.allow_oom = flags.allow_oom;
+    script_push_words(s->lua, c->argv + 3, keys);
+    lua_setglobal(s->lua, "KEYS");
+    script_push_words(s->lua, c->argv + 3 + keys, c->argc - 3 - keys);
+    lua_setglobal(s->lua, "ARGV");
+    run_call(s, &run, 0);
+    run_end(s);
+}
+
+static void eval(struct call *c, bool read_only)
+{
+    char digest[SHA1_TEXT + 1];
+    if (c->argv[1].size > SOURCE_MAX) {
+        reply_errorf(c->reply, "ERR the script is larger than 16 MiB");
+        return;
+    }
+    sha1_hex(c->argv[1], digest);
+    eval_source(c, digest, c->argv[1], read_only);
+}
+
+static void evalsha(struct call *c, bool read_only)
+{
+    char digest[SHA1_TEXT + 1];
+    size_t size;
+    uint8_t *source = NULL;
+    if (c->argv[1].size == SHA1_TEXT) {
+        lower_digest(c->argv[1], digest);
+        source = cache_get(digest, &size);
+    }
+    if (!source) {
+        reply_error_line(c->reply, "NOSCRIPT No matching script. Please use EVAL.");
+        return;
+    }
+    eval_source(c, digest, bytes_of(source, size), read_only);
+    mem_free(source);
+}
+
+void cmd_eval(struct call *c) { eval(c, false); }
+void cmd_eval_ro(struct call *c) { eval(c, true); }
+void cmd_evalsha(struct call *c) { evalsha(c, false); }
+void cmd_evalsha_ro(struct call *c) { evalsha(c, true); }
+
+/* ---- SCRIPT ---- */
+
+void cmd_script_load(struct call *c)
+{
+    char digest[SHA1_TEXT + 1];
+    struct shebang flags;
+    struct state *s = state_of(c);
+    if (c->argv[2].size > SOURCE_MAX) {
+        reply_errorf(c->reply, "ERR the script is larger than 16 MiB");
+        return;
+    }
+    sha1_hex(c->argv[2], digest);
+    int top = lua_gettop(s->lua);
+    if (!push_script(s, c, digest, c->argv[2], &flags))
+        return;
+    lua_settop(s->lua, top);
+    cache_put(digest, c->argv[2]);
+    reply_text(c->reply, digest);
+}
+
+void cmd_script_exists(struct call *c)
+{
+    reply_array(c->reply, c->argc - 2);
+    for (size_t i = 2; i < c->argc; i++) {
+        char digest[SHA1_TEXT + 1];
+        bool found = c->argv[i].size == SHA1_TEXT;
+        if (found) {
+            lower_digest(c->argv[i], digest);
+            found = cache_has(digest);
+        }
+        reply_int(c->reply, found);
+    }
+}
+
+void cmd_script_flush(struct call *c)
+{
+    if (c->argc > 3 || (c->argc == 3 && !bytes_is_word(c->argv[2], "ASYNC") && !bytes_is_word(c->argv[2], "SYNC"))) {
+        reply_errorf(c->reply, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+        return;
+    }
+    spin_lock(&cache_lock);
+    if (cache_made)
+        dict_clear(&cache);
+    cache_bytes = cache_count = 0;
+    cache_generation++;
+    spin_unlock(&cache_lock);
+    reply_ok(c->reply);
+}
+
+void cmd_script_kill(struct call *c)
+{
+    run_kill(c, true);
+}
+
+void cmd_script_debug(struct call *c)
+{
+    if (bytes_is_word(c->argv[2], "NO"))
+        reply_ok(c->reply);
+    else if (bytes_is_word(c->argv[2], "YES") || bytes_is_word(c->argv[2], "SYNC"))
+        reply_errorf(c->reply, "ERR scripts cannot be stepped through here; write with redis.log instead");
+    else
+        reply_errorf(c->reply, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
+}

@@ -1,0 +1,575 @@
+/* function.c -- libraries of functions: FUNCTION and FCALL.
+ *
+ * A library is source text, kept as data (engine/system.h), so that it is there after a restart. The registry below
+ * knows the names of libraries and functions; it changes under the gate, and commands read it inside their
+ * batch, so it needs no lock. Each state loads all libraries when the registry's generation has moved. Variables that a
+ * library keeps in its closures are therefore the state's own: not shared between workers and not durable.
+ */
+#include "base/glob.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/exec_private.h"
+#include "cmd/handlers.h"
+#include "engine/system.h"
+#include "script/script.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+enum function_flags { NO_WRITES = 1, ALLOW_OOM = 2, ALLOW_STALE = 4, NO_CLUSTER = 8, ALLOW_CROSS_SLOT = 16 };
+
+static const struct { const char *name; unsigned flag; } flag_names[] = {
+    {"no-writes", NO_WRITES}, {"allow-oom", ALLOW_OOM}, {"allow-stale", ALLOW_STALE}, {"no-cluster", NO_CLUSTER},
+    {"allow-cross-slot-keys", ALLOW_CROSS_SLOT},
+};
+#define FLAG_COUNT (sizeof(flag_names) / sizeof(flag_names[0]))
+
+struct function { char *name, *description; unsigned flags; };
+
+struct library {
+    struct library *next;
+    char *name;
+    uint8_t *source;
+    size_t source_size;
+    struct function *functions;
+    size_t count;
+};
+
+static struct library *libraries; /* in order of their names */
+static uint64_t generation = 1;
+
+/* ---- the registry ---- */
+
+static void library_free(struct library *l)
+{
+    for (size_t i = 0; l && i < l->count; i++) {
+        mem_free(l->functions[i].name);
+        mem_free(l->functions[i].description);
+    }
+    if (!l)
+        return;
+    mem_free(l->functions);
+    mem_free(l->source);
+    mem_free(l->name);
+    mem_free(l);
+}
+
+static struct library *library_find(bytes name)
+{
+    struct library *l = libraries;
+    while (l && !bytes_equal(bytes_str(l->name), name))
+        l = l->next;
+    return l;
+}
+
+static void registry_put(struct library *l)
+{
+    struct library **at = &libraries;
+    while (*at && strcmp((*at)->name, l->name) < 0)
+        at = &(*at)->next;
+    l->next = *at;
+    *at = l;
+    generation++;
+}
+
+static void registry_remove(struct library *l)
+{
+    struct library **at = &libraries;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    generation++;
+}
+
+static struct function *function_find(bytes name, struct library **of)
+{
+    for (struct library *l = libraries; l; l = l->next) {
+        for (size_t i = 0; i < l->count; i++) {
+            if (bytes_equal(bytes_str(l->functions[i].name), name)) {
+                *of = l;
+                return &l->functions[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- loading into a state ---- */
+
+static char loading_mark; /* registry: the library being loaded */
+
+static struct library *library_being_loaded(lua_State *lua)
+{
+    lua_pushlightuserdata(lua, &loading_mark);
+    lua_rawget(lua, LUA_REGISTRYINDEX);
+    struct library *l = lua_touserdata(lua, -1);
+    lua_pop(lua, 1);
+    return l;
+}
+
+static bool name_is_plain(const char *name)
+{
+    for (const char *at = name; *at; at++) {
+        if (!isalnum((unsigned char)*at) && *at != '_')
+            return false;
+    }
+    return *name != 0;
+}
+
+static unsigned take_flags(lua_State *lua, int index)
+{
+    unsigned flags = 0;
+    luaL_argcheck(lua, lua_istable(lua, index), index, "flags");
+    for (int i = 1;; i++) {
+        lua_rawgeti(lua, index, i);
+        if (lua_isnil(lua, -1)) {
+            lua_pop(lua, 1);
+            return flags;
+        }
+        const char *word = lua_tostring(lua, -1);
+        size_t n = 0;
+        while (n < FLAG_COUNT && word && strcmp(flag_names[n].name, word) != 0)
+            n++;
+        if (!word || n == FLAG_COUNT)
+            luaL_error(lua, "unknown flag given");
+        flags |= flag_names[n].flag;
+        lua_pop(lua, 1);
+    }
+}
+
+/* The named form: one table. Leaves name and callback as 1 and 2. */
+static void take_named(lua_State *lua, char **description, unsigned *flags)
+{
+    bool has_name = false, has_callback = false;
+    lua_settop(lua, 1);
+    lua_pushnil(lua); /* 2: the name */
+    lua_pushnil(lua); /* 3: the callback */
+    lua_pushnil(lua);
+    while (lua_next(lua, 1)) {
+        if (lua_type(lua, -2) != LUA_TSTRING)
+            luaL_error(lua, "named argument key given to redis.register_function is not a string");
+        const char *key = lua_tostring(lua, -2);
+        if (strcasecmp(key, "function_name") == 0) {
+            if (lua_type(lua, -1) != LUA_TSTRING)
+                luaL_error(lua, "function_name argument given to redis.register_function must be a string");
+            lua_pushvalue(lua, -1);
+            lua_replace(lua, 2);
+            has_name = true;
+        } else if (strcasecmp(key, "description") == 0) {
+            if (lua_type(lua, -1) != LUA_TSTRING)
+                luaL_error(lua, "description argument given to redis.register_function must be a string");
+            mem_free(*description);
+            *description = mem_strdup(lua_tostring(lua, -1));
+        } else if (strcasecmp(key, "callback") == 0) {
+            if (!lua_isfunction(lua, -1))
+                luaL_error(lua, "callback argument given to redis.register_function must be a function");
+            lua_pushvalue(lua, -1);
+            lua_replace(lua, 3);
+            has_callback = true;
+        } else if (strcasecmp(key, "flags") == 0) {
+            if (!lua_istable(lua, -1))
+                luaL_error(lua, "flags argument to redis.register_function must be a table representing function flags");
+            *flags = take_flags(lua, lua_gettop(lua));
+        } else {
+            luaL_error(lua, "unknown argument given to redis.register_function");
+        }
+        lua_pop(lua, 1);
+    }
+    if (!has_name)
+        luaL_error(lua, "redis.register_function must get a function name argument");
+    if (!has_callback)
+        luaL_error(lua, "redis.register_function must get a callback argument");
+    lua_remove(lua, 1);
+}
+
+/* redis.register_function: into the library being loaded, and the state's table of functions. */
+int script_register_function(lua_State *lua)
+{
+    struct library *l = library_being_loaded(lua);
+    char *description = NULL;
+    unsigned flags = 0;
+    int count = lua_gettop(lua);
+    if (!l)
+        return luaL_error(lua, "redis.register_function can only be called on FUNCTION LOAD command");
+    if (count < 1 || count > 2)
+        return luaL_error(lua, "wrong number of arguments to redis.register_function");
+    if (count == 1) {
+        if (!lua_istable(lua, 1))
+            return luaL_error(lua, "calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).");
+        take_named(lua, &description, &flags);
+    } else if (lua_type(lua, 1) != LUA_TSTRING) {
+        return luaL_error(lua, "first argument to redis.register_function must be a string");
+    } else if (!lua_isfunction(lua, 2)) {
+        return luaL_error(lua, "second argument to redis.register_function must be a function");
+    }
+    const char *name = lua_tostring(lua, 1);
+    if (!name_is_plain(name)) {
+        mem_free(description);
+        return luaL_error(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
+    }
+    for (size_t i = 0; i < l->count; i++) {
+        if (strcmp(l->functions[i].name, name) == 0) {
+            mem_free(description);
+            return luaL_error(lua, "Function already exists in the library");
+        }
+    }
+    l->functions = mem_realloc(l->functions, (l->count + 1) * sizeof(*l->functions));
+    l->functions[l->count++] = (struct function){mem_strdup(name), description, flags};
+    lua_getfield(lua, LUA_REGISTRYINDEX, "functions");
+    lua_pushvalue(lua, 1);
+    lua_pushvalue(lua, 2);
+    lua_rawset(lua, -3);
+    return 0;
+}
+
+/* Runs a library's code; its functions register themselves. False: the error is on the stack. */
+static bool run_library(struct state *s, struct run *run, struct library *l, bytes code)
+{
+    lua_State *lua = s->lua;
+    if (!state_compile(lua, code, "@user_function"))
+        return false;
+    lua_pushlightuserdata(lua, &loading_mark);
+    lua_pushlightuserdata(lua, l);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
+    s->run = run;
+    api_for_loading(lua, true);
+    bool ran = lua_pcall(lua, 0, 0, 0) == 0;
+    api_for_loading(lua, false);
+    s->run = NULL;
+    lua_pushlightuserdata(lua, &loading_mark);
+    lua_pushnil(lua);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
+    return ran;
+}
+
+static void new_function_table(lua_State *lua)
+{
+    lua_newtable(lua);
+    lua_setfield(lua, LUA_REGISTRYINDEX, "functions");
+}
+
+/* The state knows all functions of the registry. */
+static void refresh(struct state *s, struct call *c)
+{
+    if (s->generation == generation)
+        return;
+    lua_settop(s->lua, 0);
+    new_function_table(s->lua);
+    for (const struct library *l = libraries; l; l = l->next) {
+        struct run run = {.loading = true, .script = {.call = c}};
+        struct library again = {.name = l->name};
+        struct shebang flags;
+        bytes code;
+        char error[256];
+        bool good = shebang_parse(bytes_of(l->source, l->source_size), &flags, &code, error) && run_library(s, &run, &again, code);
+        if (!good && host->log_line)
+            host->log_line(3, "a function library that loaded before does not load now; its functions are not there on this worker");
+        for (size_t i = 0; i < again.count; i++) {
+            mem_free(again.functions[i].name);
+            mem_free(again.functions[i].description);
+        }
+        mem_free(again.functions);
+        lua_settop(s->lua, 0);
+    }
+    s->generation = generation;
+}
+
+static const char *error_text(lua_State *lua)
+{
+    if (lua_istable(lua, -1))
+        lua_getfield(lua, -1, "err");
+    const char *text = lua_tostring(lua, -1);
+    return text ? text : "unknown error";
+}
+
+/* Parses and runs new source; NULL: the error was replied. */
+static struct library *library_make(struct state *s, struct call *c, bytes source)
+{
+    struct shebang flags;
+    bytes code;
+    char error[256];
+    if (source.size < 2 || memcmp(source.data, "#!", 2) != 0) {
+        reply_errorf(c->reply, "ERR Missing library metadata");
+        return NULL;
+    }
+    if (!shebang_parse(source, &flags, &code, error)) {
+        static const char unexpected[] = "Unexpected engine in script shebang: #!";
+        bool engine = strncmp(error, unexpected, sizeof(unexpected) - 1) == 0;
+        if (engine)
+            reply_errorf(c->reply, "ERR Engine '%s' not found", error + sizeof(unexpected) - 1);
+        else
+            reply_errorf(c->reply, "ERR %s", strcmp(error, "Invalid script shebang") == 0 ? "Invalid library metadata" : error);
+        return NULL;
+    }
+    if (!flags.name.data) {
+        reply_errorf(c->reply, "ERR Library name was not given");
+        return NULL;
+    }
+    struct library *l = mem_zalloc(sizeof(*l));
+    l->name = mem_alloc(flags.name.size + 1);
+    memcpy(l->name, flags.name.data, flags.name.size);
+    l->name[flags.name.size] = 0;
+    l->source = mem_alloc(source.size);
+    memcpy(l->source, source.data, source.size);
+    l->source_size = source.size;
+    struct run run = {.loading = true, .script = {.call = c}};
+    if (strlen(l->name) != flags.name.size || !name_is_plain(l->name)) {
+        reply_errorf(c->reply, "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
+    } else if (!state_compile_only(s->lua, code)) {
+        reply_errorf(c->reply, "ERR Error compiling function: %s", error_text(s->lua));
+    } else if (!run_library(s, &run, l, code)) {
+        reply_errorf(c->reply, "ERR Error registering functions: %s", error_text(s->lua));
+    } else if (l->count == 0) {
+        reply_errorf(c->reply, "ERR No functions registered");
+    } else {
+        lua_settop(s->lua, 0);
+        return l;
+    }
+    lua_settop(s->lua, 0);
+    library_free(l);
+    return NULL;
+}
+
+/* ---- FUNCTION ---- */
+
+static bool clashes(struct call *c, const struct library *l, const struct library *replaced)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct library *of;
+        if (function_find(bytes_str(l->functions[i].name), &of) && of != replaced) {
+            reply_errorf(c->reply, "ERR Function %s already exists", l->functions[i].name);
+            return true;
+        }
+    }
+    return false;
+}
+
+void cmd_function_load(struct call *c)
+{
+    bool replace = false;
+    for (size_t i = 2; i + 1 < c->argc; i++) {
+        if (!bytes_is_word(c->argv[i], "REPLACE")) {
+            reply_errorf(c->reply, "ERR Unknown option given: " WORD_FORMAT, WORD(c->argv[i]));
+            return;
+        }
+        replace = true;
+    }
+    struct state *s = state_of(c);
+    bytes source = c->argv[c->argc - 1];
+    s->generation = 0; /* what it registers goes through the state; everything is loaded again after */
+    new_function_table(s->lua);
+    struct library *l = library_make(s, c, source);
+    if (!l)
+        return;
+    struct library *old = library_find(bytes_str(l->name));
+    if (old && !replace)
+        reply_errorf(c->reply, "ERR Library '%s' already exists", l->name);
+    if ((old && !replace) || clashes(c, l, old) || arg_refused(c, system_put(c->txn, SYSTEM_LIBRARY, bytes_str(l->name), source))) {
+        library_free(l);
+        return;
+    }
+    if (old) {
+        registry_remove(old);
+        library_free(old);
+    }
+    registry_put(l);
+    reply_text(c->reply, l->name);
+}
+
+static void drop(struct call *c, struct library *l)
+{
+    system_remove(c->txn, SYSTEM_LIBRARY, bytes_str(l->name));
+    registry_remove(l);
+    library_free(l);
+}
+
+void cmd_function_delete(struct call *c)
+{
+    struct library *l = library_find(c->argv[2]);
+    if (!l) {
+        reply_errorf(c->reply, "ERR Library not found");
+        return;
+    }
+    drop(c, l);
+    reply_ok(c->reply);
+}
+
+void cmd_function_flush(struct call *c)
+{
+    if (c->argc > 3 || (c->argc == 3 && !bytes_is_word(c->argv[2], "ASYNC") && !bytes_is_word(c->argv[2], "SYNC"))) {
+        reply_errorf(c->reply, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+        return;
+    }
+    while (libraries)
+        drop(c, libraries);
+    reply_ok(c->reply);
+}
+
+static void reply_function(struct reply *r, const struct function *f)
+{
+    size_t flags = 0;
+    for (size_t i = 0; i < FLAG_COUNT; i++)
+        flags += (f->flags & flag_names[i].flag) != 0;
+    reply_map(r, 3);
+    reply_text(r, "name");
+    reply_text(r, f->name);
+    reply_text(r, "description");
+    if (f->description)
+        reply_text(r, f->description);
+    else
+        reply_null(r);
+    reply_text(r, "flags");
+    r->ops->set(r, flags);
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        if (f->flags & flag_names[i].flag)
+            reply_simple(r, flag_names[i].name);
+    }
+}
+
+static void reply_library(struct reply *r, const struct library *l, bool with_code)
+{
+    reply_map(r, with_code ? 4 : 3);
+    reply_text(r, "library_name");
+    reply_text(r, l->name);
+    reply_text(r, "engine");
+    reply_text(r, "LUA");
+    reply_text(r, "functions");
+    reply_array(r, l->count);
+    for (size_t i = 0; i < l->count; i++)
+        reply_function(r, &l->functions[i]);
+    if (with_code) {
+        reply_text(r, "library_code");
+        reply_bulk(r, bytes_of(l->source, l->source_size));
+    }
+}
+
+void cmd_function_list(struct call *c)
+{
+    bool with_code = false;
+    const bytes *pattern = NULL;
+    size_t count = 0;
+    for (size_t i = 2; i < c->argc; i++) {
+        if (!with_code && bytes_is_word(c->argv[i], "WITHCODE")) {
+            with_code = true;
+        } else if (!pattern && bytes_is_word(c->argv[i], "LIBRARYNAME")) {
+            if (i + 1 >= c->argc) {
+                reply_errorf(c->reply, "ERR library name argument was not given");
+                return;
+            }
+            pattern = &c->argv[++i];
+        } else {
+            reply_errorf(c->reply, "ERR Unknown argument " WORD_FORMAT, WORD(c->argv[i]));
+            return;
+        }
+    }
+    for (const struct library *l = libraries; l; l = l->next)
+        count += !pattern || glob_match(*pattern, bytes_str(l->name), true);
+    reply_array(c->reply, count);
+    for (const struct library *l = libraries; l; l = l->next) {
+        if (!pattern || glob_match(*pattern, bytes_str(l->name), true))
+            reply_library(c->reply, l, with_code);
+    }
+}
+
+void cmd_function_stats(struct call *c)
+{
+    size_t library_count = 0, function_count = 0;
+    for (const struct library *l = libraries; l; l = l->next) {
+        library_count++;
+        function_count += l->count;
+    }
+    reply_map(c->reply, 2);
+    reply_text(c->reply, "running_script");
+    run_describe(c);
+    reply_text(c->reply, "engines");
+    reply_map(c->reply, 1);
+    reply_text(c->reply, "LUA");
+    reply_map(c->reply, 2);
+    reply_text(c->reply, "libraries_count");
+    reply_int(c->reply, (int64_t)library_count);
+    reply_text(c->reply, "functions_count");
+    reply_int(c->reply, (int64_t)function_count);
+}
+
+void cmd_function_kill(struct call *c)
+{
+    run_kill(c, false);
+}
+
+/* ---- FCALL ---- */
+
+static void call_function(struct call *c, bool read_only)
+{
+    size_t keys;
+    struct library *l;
+    const struct function *f = function_find(c->argv[1], &l);
+    if (!f) {
+        reply_errorf(c->reply, "ERR Function not found");
+        return;
+    }
+    int64_t number;
+    if (!number_parse_int(c->argv[2], &number)) {
+        reply_errorf(c->reply, "ERR Bad number of keys provided");
+        return;
+    }
+    if (!script_take_keys(c, &keys))
+        return;
+    if (read_only && !(f->flags & NO_WRITES)) {
+        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
+        return;
+    }
+    struct state *s = state_of(c);
+    if (s->run) {
+        script_nested(c);
+        return;
+    }
+    refresh(s, c);
+    struct run run = {.is_eval = false};
+    run_begin(s, &run, c, f->name);
+    run.script.read_only = f->flags & NO_WRITES;
+    run.script.allow_oom = f->flags & ALLOW_OOM;
+    lua_getfield(s->lua, LUA_REGISTRYINDEX, "functions");
+    lua_getfield(s->lua, -1, f->name);
+    lua_remove(s->lua, -2);
+    script_push_words(s->lua, c->argv + 3, keys);
+    script_push_words(s->lua, c->argv + 3 + keys, c->argc - 3 - keys);
+    run_call(s, &run, 2);
+    run_end(s);
+}
+
+void cmd_fcall(struct call *c) { call_function(c, false); }
+void cmd_fcall_ro(struct call *c) { call_function(c, true); }
+
+/* ---- at start ---- */
+
+static void load_one(void *context, bytes name, bytes source)
+{
+    struct call *c = context;
+    (void)name;
+    struct library *l = library_make(state_of(c), c, source);
+    if (l)
+        registry_put(l);
+}
+
+/* Errors go to the log: a library that does not load stays stored and is shown there. */
+static void log_error(struct reply *r, bytes line)
+{
+    char text[512];
+    (void)r;
+    snprintf(text, sizeof(text), "a stored function library does not load: " WORD_FORMAT, WORD(line));
+    if (host && host->log_line)
+        host->log_line(3, text);
+}
+
+void script_load_libraries(struct engine *e)
+{
+    static const struct reply_ops ops = {.error = log_error};
+    struct session session = {0};
+    struct reply reply = {.ops = &ops, .version = 2};
+    struct call c = {.session = &session, .reply = &reply};
+    struct state *s = state_of(&c);
+    new_function_table(s->lua);
+    system_walk(e, SYSTEM_LIBRARY, load_one, &c);
+    s->generation = 0;
+}

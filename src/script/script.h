@@ -1,0 +1,98 @@
+/* script.h -- a Lua state of one worker and the run of one script in it. */
+#ifndef HF_SCRIPT_SCRIPT_H
+#define HF_SCRIPT_SCRIPT_H
+
+#include "cmd/exec_script.h"
+#include "script/libraries.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define SCRIPT_MEMORY_MAX ((size_t)1 << 30) /* of one state, all its libraries included */
+#define SCRIPT_DEPTH_MAX 100                /* of nested tables, arrays in replies */
+
+/* The run that a state is busy with. */
+struct run {
+    struct script script;
+    const char *name;         /* what error replies call the script: its digest, or the function */
+    int resp;                 /* redis.setresp */
+    bool unwinding;           /* SCRIPT_RESTART or a kill: nothing may catch the error */
+    bool killed;
+    bool loading;             /* FUNCTION LOAD: no commands */
+    uint64_t started_us;
+    bool is_eval;
+};
+
+struct state {
+    lua_State *lua;
+    size_t memory;
+    struct run *run;          /* NULL: idle */
+    uint64_t generation;      /* of the function libraries loaded (function.c) */
+    uint64_t cache_generation; /* of the compiled scripts (eval.c) */
+};
+
+/* The calling worker's; made on first use. */
+struct state *state_of(const struct call *c);
+/* All workers' states together. */
+size_t script_memory(void);
+/* Pushes a table through which the one on the stack's top is read and not written; replaces it. */
+void state_protect(lua_State *lua);
+void state_protect_strictly(lua_State *lua); /* reading what is not there is an error, too */
+struct run *state_run(lua_State *lua);
+int raise_error(lua_State *lua, const char *text); /* without a place in front: {err = "ERR text"} */
+
+/* Compiles text (never bytecode) into a function that sees the protected globals; false: the error is on the stack. */
+bool state_compile(lua_State *lua, bytes code, const char *name);
+bool state_compile_only(lua_State *lua, bytes code); /* as function.c asks: "@user_function", and forgets the function */
+
+/* Calls what is on the stack (function, args); a failure is replied as Redis words it. name: digest or function. */
+void run_call(struct state *state, struct run *run, int arguments);
+/* Sets up and ends a run around run_call. */
+void run_begin(struct state *state, struct run *run, struct call *c, const char *name);
+void run_end(struct state *state);
+/* A script that says SCRIPT KILL or FUNCTION KILL stops at its next moment; words the reply. */
+void run_kill(struct call *c, bool eval);
+bool run_busy(void); /* any worker's script beyond its time */
+void run_describe(struct call *c); /* FUNCTION STATS: what runs, or null */
+/* The worker's state is busy: its script is served between the steps of a longer one. */
+void script_nested(struct call *c);
+
+/* convert.c */
+/* A reply that becomes a Lua value on the stack of `lua`. */
+struct lua_reply {
+    struct reply reply;
+    lua_State *lua;
+    struct lua_frame { size_t left; int index; int kind; bool has_key; } frames[SCRIPT_DEPTH_MAX];
+    int depth;
+    bool too_deep;
+};
+void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp);
+/* The value on the top becomes the reply; popped. */
+void lua_to_reply(lua_State *lua, struct reply *r);
+void push_error(lua_State *lua, const char *text); /* {err = text} */
+
+/* api.c */
+void api_open(lua_State *lua); /* the globals redis and server */
+/* While a library is being loaded, `redis` can register functions and log, nothing else. */
+void api_for_loading(lua_State *lua, bool loading);
+
+/* pack_*.c, Debian's cjson and bit */
+int luaopen_struct(lua_State *lua);
+int luaopen_cmsgpack(lua_State *lua);
+int luaopen_cjson(lua_State *lua);
+int luaopen_bit(lua_State *lua);
+
+/* function.c */
+int script_register_function(lua_State *lua);
+
+/* eval.c */
+void script_push_words(lua_State *lua, const bytes *words, size_t count); /* as a table */
+bool script_take_keys(struct call *c, size_t *count); /* numkeys in word 2; false: the error was replied */
+void script_cache_stats(uint64_t *count, uint64_t *bytes_held);
+#define SHA1_TEXT 40
+void sha1_hex(bytes text, char out[SHA1_TEXT + 1]);
+/* "#!lua name=x flags=a,b" in front of a script. False: *error says why. code: what follows the line. */
+struct shebang { bool present; bytes name; bool no_writes, allow_oom, allow_stale, no_cluster, allow_cross_slot; };
+bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[256]);
+
+#endif

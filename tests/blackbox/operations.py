@@ -1,0 +1,230 @@
+"""operations.py -- what an operator meets: a start in the background, SAVE without a log, CLIENT PAUSE, INFO's counters, SHUTDOWN ABORT.
+
+Goal:   a start that fails says so to whoever called it, with --daemonize too; a pause holds exactly what Redis holds, and
+        nothing expires in it; errors are counted by their first word; settings that last do last.
+Method: each check is a function that raises. Those that Redis has as well run against redis-server first, with the same
+        assertions: what they demand is Redis' behaviour, not our memory of it.
+Usage:  operations.py [check ...]
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from harness import Client, ReplyError, Server, free_port, holdfast_path, plain, redis_path, temp_dir
+
+
+def expect(found, wanted, what):
+    if found != wanted:
+        raise AssertionError("%s: %r, not %r" % (what, found, wanted))
+
+
+def fields(client, section):
+    lines = client.call("INFO", section).decode().split("\r\n")
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+# --- CLIENT PAUSE --------------------------------------------------------------------------------
+
+PAUSE_MS = 400
+
+
+def seconds_of(server, mode, setup, words):
+    """How long a command takes that is sent by another client while a pause is on, and its reply."""
+    pauser, other = server.client(), server.client()
+    for command in setup:
+        other.wire(*command)
+    pauser.call("CLIENT", "PAUSE", PAUSE_MS, mode)
+    began = time.monotonic()
+    reply = plain(other.wire(*words))
+    took = time.monotonic() - began
+    pauser.wire("CLIENT", "UNPAUSE")
+    other.close()
+    pauser.close()
+    return took, reply
+
+
+def check_pause(server):
+    multi = [("MULTI",)]
+    cases = [   # mode, what went before, words, waits
+        ("ALL", [], ("PING",), True), ("ALL", [], ("CLIENT", "ID"), True), ("ALL", [], ("CLIENT", "UNPAUSE"), True),
+        ("ALL", [], ("GET", "k"), True), ("ALL", [], ("MULTI",), True), ("ALL", [], ("NOSUCHCOMMAND",), False),
+        ("ALL", [], ("GET",), False), ("ALL", [], ("INFO", "server"), True),
+        ("WRITE", [], ("PING",), False), ("WRITE", [], ("GET", "k"), False), ("WRITE", [], ("SET", "k", "v"), True),
+        ("WRITE", [], ("DEL", "nokey"), True), ("WRITE", [], ("SET",), False), ("WRITE", [], ("GETEX", "k"), True),
+        ("WRITE", [], ("CLIENT", "LIST"), False), ("WRITE", [], ("FLUSHALL",), True), ("WRITE", [], ("WATCH", "k"), False),
+        ("WRITE", multi, ("GET", "k"), False), ("WRITE", multi, ("SET", "k", "v"), True),
+        ("WRITE", multi + [("GET", "k")], ("EXEC",), False), ("WRITE", multi + [("SET", "k", "v")], ("EXEC",), True),
+        ("WRITE", multi + [("SET", "k", "v")], ("DISCARD",), False),
+    ]
+    for mode, setup, words, waits in cases:
+        took, reply = seconds_of(server, mode, setup, words)
+        expect(took > PAUSE_MS / 2000, waits, "PAUSE %s, %s %s waited (%.3f s, %r)" % (mode, setup, words, took, reply))
+
+
+def check_pause_stops_expiry(server):
+    client = server.client()
+    client.call("FLUSHALL")
+    client.call("CONFIG", "RESETSTAT")
+    client.call("SET", "stays", "v")
+    client.call("SET", "goes", "v", "PX", 100)
+    client.call("CLIENT", "PAUSE", 60000, "WRITE")
+    time.sleep(0.5)
+    expect(client.call("GET", "goes"), None, "GET of a key that is due")
+    expect(client.call("DBSIZE"), 2, "DBSIZE in the pause")
+    expect(client.call("KEYS", "*"), [b"stays"], "KEYS in the pause")
+    expect(client.call("TTL", "goes"), -2, "TTL of a key that is due")
+    expect(fields(client, "stats")["expired_keys"], "0", "expired_keys in the pause")
+    waiting = server.client()
+    waiting.send("SET", "other", "v")
+    time.sleep(0.2)
+    expect(fields(client, "clients")["blocked_clients"], "1", "blocked_clients")
+    line = [l for l in client.call("CLIENT", "LIST").decode().split("\n") if "cmd=set" in l]
+    expect(len(line) == 1 and " flags=b " in line[0], True, "CLIENT LIST of the waiting client: %r" % line)
+    client.call("CLIENT", "UNPAUSE")
+    expect(plain(waiting.read()), b"OK", "the write after the pause")
+    deadline = time.monotonic() + 5
+    while client.call("DBSIZE") != 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    expect(sorted(client.call("KEYS", "*")), [b"other", b"stays"], "keys after the pause")
+    expect(fields(client, "stats")["expired_keys"], "1", "expired_keys after the pause")
+    expect(fields(client, "clients")["blocked_clients"], "0", "blocked_clients after the pause")
+
+
+# --- INFO ------------------------------------------------------------------------------------------
+
+def check_errorstats(server):
+    client = server.client()
+    client.call("SET", "s", "text")
+    client.call("HSET", "h", "f", "v")
+    client.call("CONFIG", "RESETSTAT")
+    for words in [("NOSUCH",), ("GET",), ("INCR", "s"), ("INCR", "h"), ("HGET", "s", "f"), ("SET", "s", "v", "XX", "NX"),
+                  ("MULTI",), ("INCR", "s"), ("SET", "s"), ("EXEC",), ("MULTI",), ("INCR", "s"), ("GET", "h"), ("EXEC",)]:
+        client.wire(*words)
+    expect(fields(client, "errorstats"), {"errorstat_ERR": "count=6", "errorstat_EXECABORT": "count=1",
+                                          "errorstat_WRONGTYPE": "count=3"}, "errorstats")
+    expect(fields(client, "stats")["total_error_replies"], "10", "total_error_replies")
+    stats = fields(client, "commandstats")
+    expect("rejected_calls=1,failed_calls=0" in stats["cmdstat_get"].replace("failed_calls=1", "failed_calls=0"), True,
+           "cmdstat_get %s" % stats["cmdstat_get"])
+    client.call("CONFIG", "RESETSTAT")
+    expect(fields(client, "errorstats"), {}, "errorstats after RESETSTAT")
+    expect("cmdstat_incr" in fields(client, "commandstats"), False, "commandstats after RESETSTAT")
+
+
+def check_shutdown_words(server):
+    client = server.client()
+    for words, text in [(("ABORT",), "ERR No shutdown in progress."), (("ABORT", "NOW"), "ERR syntax error"),
+                        (("X",), "ERR syntax error"), (("SAVE", "NOSAVE"), "ERR syntax error")]:
+        expect(plain(client.wire("SHUTDOWN", *words)), ReplyError(text), "SHUTDOWN %s" % " ".join(words))
+
+
+# --- --daemonize -------------------------------------------------------------------------------------
+
+def start_in_background(*arguments):
+    """Exit status, what was printed as errors, seconds."""
+    began = time.monotonic()
+    done = subprocess.run([holdfast_path(), "--daemonize", "yes", "--bind", "127.0.0.1", *arguments], capture_output=True,
+                          timeout=60, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stderr.decode(), time.monotonic() - began
+
+
+def check_daemonize():
+    directory, port = temp_dir(), free_port()
+    pid_file = os.path.join(directory, "pid")
+    arguments = ["--dir", directory, "--port", str(port), "--pidfile", pid_file, "--logfile", os.path.join(directory, "log")]
+    status, errors, _ = start_in_background(*arguments)
+    expect((status, errors), (0, ""), "a start that works")
+    pid = int(open(pid_file).read())
+    try:
+        client = Client(port)           # it serves from the moment on that the caller was told
+        expect(client.call("PING"), b"PONG", "PING")
+        other = temp_dir()
+        for what, words, text in [
+                ("the port is taken", ["--dir", other, "--port", str(port)], "cannot listen on port %d" % port),
+                ("the directory is taken", ["--dir", directory, "--port", str(free_port())], "in use by another holdfast"),
+                ("no such log file", ["--dir", other, "--port", str(free_port()), "--logfile", "/no/such/dir/log"],
+                 "cannot open the log file")]:
+            status, errors, _ = start_in_background(*words)
+            expect(status, 1, "exit status when %s" % what)
+            expect(text in errors, True, "message when %s: %r" % (what, errors))
+        client.send("SHUTDOWN", "NOSAVE")
+    finally:
+        deadline = time.monotonic() + 20
+        while os.path.exists("/proc/%d" % pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if os.path.exists("/proc/%d" % pid):
+            os.kill(pid, signal.SIGKILL)
+    expect(os.path.exists(pid_file), False, "the pid file after the end")
+
+
+# --- the run --------------------------------------------------------------------------------------------
+
+def check_memory_only_save():
+    """What SAVE wrote is there after a kill, what SHUTDOWN SAVE wrote after the end, and nothing else."""
+    directory = temp_dir()
+    server = Server("holdfast", directory, "none")
+    server.start()
+    client = server.client()
+    client.call("SET", "early", "1")
+    client.call("SAVE")
+    client.call("SET", "late", "1")
+    server.kill9()
+    server.start()
+    client = server.client()
+    expect(client.call("MGET", "early", "late"), [b"1", None], "after SAVE and a kill")
+    client.call("SET", "later", "1")
+    client.send("SHUTDOWN", "SAVE")
+    expect(server.process.wait(30), 0, "exit status")
+    server.start()
+    client = server.client()
+    expect(client.call("MGET", "early", "late", "later"), [b"1", None, b"1"], "after SHUTDOWN SAVE")
+    server.kill9()
+    logged = Server("holdfast", directory, "commit")    # the data go on under a log
+    logged.start()
+    client = logged.client()
+    expect(client.call("APPEND", "later", "2"), 2, "APPEND")
+    logged.kill9()
+    logged.start()
+    expect(logged.client().call("MGET", "early", "later"), [b"1", b"12"], "under a log")
+    logged.kill9()
+
+
+SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_shutdown_words]
+ALONE = [check_daemonize, check_memory_only_save]
+
+
+def main():
+    chosen = sys.argv[1:]
+    failed = 0
+    for kind in ["redis", "holdfast"]:
+        if kind == "redis" and not os.access(redis_path(), os.X_OK):
+            print("operations: no redis-server: its turn is left out")
+            continue
+        with Server(kind) as server:
+            for check in SERVED:
+                name = check.__name__[len("check_"):]
+                if chosen and name not in chosen:
+                    continue
+                try:
+                    check(server)
+                except (AssertionError, ConnectionError, OSError) as problem:
+                    failed += 1
+                    print("operations: %s, %s: %s" % (kind, name, problem))
+                    print("repeat: tests/blackbox/operations.py %s" % name)
+    for check in ALONE:
+        name = check.__name__[len("check_"):]
+        if not chosen or name in chosen:
+            try:
+                check()
+            except (AssertionError, ConnectionError, OSError) as problem:
+                failed += 1
+                print("operations: %s: %s" % (name, problem))
+                print("repeat: tests/blackbox/operations.py %s" % name)
+    print("operations: %d failed" % failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

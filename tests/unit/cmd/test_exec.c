@@ -1,0 +1,185 @@
+/* test_exec.c -- what the executor promises around a handler.
+ *
+ * Goal: a command of several steps whose later step is refused memory leaves nothing of the earlier
+ * ones, alone and inside EXEC, whose other commands count; in memory and after a reopening. A refusal inside EXEC undoes
+ * exactly its own command, also when commands before it had steps on the same keys.
+ * Method: RLIMIT_AS a little above what is in use, and a value that does not fit below it. Not under sanitizers, whose
+ * allocators end the process instead.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "../support/recorder.h"
+#include "../support/exec_client.h"
+
+#include <sys/resource.h>
+
+#define DATA_DIR REC_ROOT "/data"
+#define LARGE ((size_t)96 << 20)
+#define SLACK ((size_t)48 << 20)
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+static struct engine *engine;
+static struct exec *executor;
+static struct client client;
+static char *large;
+
+static void open_it(enum durability durability)
+{
+    char detail[512];
+    struct engine_config config = {.dir = DATA_DIR, .workers = 1, .durability = durability, .interval_ms = 5,
+                                   .segment_size = 1 << 20};
+    if (engine_open(&config, &engine, detail, sizeof(detail)) != HF_OK)
+        fail_msg("%s", detail);
+    executor = exec_new(engine, 0);
+    client_init(&client, executor, DURABILITY_NONE);
+}
+
+static void close_it(void)
+{
+    client_release(&client);
+    exec_free(executor);
+    engine_close(engine);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    command_table_init();
+    rec_start();
+    large = malloc(LARGE);
+    assert_non_null(large);
+    memset(large, 'x', LARGE);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rec_stop();
+    free(large);
+    return 0;
+}
+
+/* Leaves SLACK of address space; SIZE_MAX: as much as before. */
+static void limit_memory(size_t slack)
+{
+    static rlim_t before;
+    struct rlimit limit;
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_true(file && fscanf(file, "%llu", &pages) == 1);
+    fclose(file);
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    if (slack != SIZE_MAX) {
+        before = limit.rlim_cur;
+        limit.rlim_cur = (rlim_t)pages * 4096 + slack;
+    } else {
+        limit.rlim_cur = before;
+    }
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static const char *mset(const char *name, const char *first, const char *middle, const char *last)
+{
+    bytes words[] = {bytes_str(name), BYTES("a"), bytes_str(first), bytes_str(middle), bytes_of(large, LARGE),
+                     BYTES("c"), bytes_str(last)};
+    return client_run(&client, words, 7);
+}
+
+static void is(const char *words, const char *reply)
+{
+    assert_string_equal(client_do(&client, "%s", words), reply);
+}
+
+static void is_refused(const char *reply) { assert_int_equal(strncmp(reply, "-OOM ", 5), 0); }
+
+static void test_refused_half_way(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    for (int durability = DURABILITY_NONE; durability <= DURABILITY_COMMIT; durability++) {
+        rec_stop();
+        rec_start();
+        open_it((enum durability)durability);
+        is("SET a old PXAT 4102444800000", "+OK\r\n");
+        limit_memory(SLACK);
+        is_refused(mset("MSET", "new", "b", "new"));
+        is("DEL d", ":0\r\n");
+        limit_memory(SIZE_MAX);
+        for (int again = 0; again < 2; again++) {
+            is("GET a", "$3\r\nold\r\n");
+            is("PEXPIRETIME a", ":4102444800000\r\n");
+            is("EXISTS b c", ":0\r\n");
+            is("DBSIZE", ":1\r\n");
+            if (durability == DURABILITY_NONE)
+                break;
+            close_it();
+            open_it((enum durability)durability);
+        }
+        is("DEL a", ":1\r\n");
+        limit_memory(SLACK);
+        is_refused(mset("MSETNX", "new", "b", "new"));
+        limit_memory(SIZE_MAX);
+        is("DBSIZE", ":0\r\n");
+        is("MSET a 1 b 2 c 3", "+OK\r\n");
+        is("MGET a b c", "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
+        close_it();
+    }
+}
+
+static void test_refused_inside_exec(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    for (int durability = DURABILITY_NONE; durability <= DURABILITY_COMMIT; durability++) {
+        rec_stop();
+        rec_start();
+        open_it((enum durability)durability);
+        is("SET a old", "+OK\r\n");
+        is("MULTI", "+OK\r\n");
+        is("SET x before", "+QUEUED\r\n");
+        is("MSET a kept e kept", "+QUEUED\r\n");
+        assert_string_equal(mset("MSET", "lost", "b", "lost"), "+QUEUED\r\n");
+        is("APPEND a !", "+QUEUED\r\n");
+        is("SET y after", "+QUEUED\r\n");
+        limit_memory(SLACK);
+        const char *reply = client_do(&client, "EXEC");
+        limit_memory(SIZE_MAX);
+        assert_int_equal(strncmp(reply, "*5\r\n+OK\r\n+OK\r\n-OOM ", 19), 0);
+        assert_non_null(strstr(reply, ":5\r\n+OK\r\n"));
+        for (int again = 0; again < 2; again++) {
+            is("MGET a e x y b c", "*6\r\n$5\r\nkept!\r\n$4\r\nkept\r\n$6\r\nbefore\r\n$5\r\nafter\r\n$-1\r\n$-1\r\n");
+            is("DBSIZE", ":4\r\n");
+            if (durability == DURABILITY_NONE)
+                break;
+            close_it();
+            open_it((enum durability)durability);
+        }
+        close_it();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_refused_half_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_inside_exec, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
