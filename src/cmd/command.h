@@ -24,7 +24,7 @@ enum command_flags {
     CMD_NO_QUEUE = 1 << 9,   /* runs at once inside MULTI: EXEC, DISCARD, WATCH (which refuses), QUIT, RESET, MULTI */
     CMD_GATE = 1 << 10,      /* runs alone: SWAPDB, FLUSHALL, FLUSHDB */
     CMD_NO_TXN = 1 << 11,    /* needs no engine transaction: PING, CLIENT, CONFIG ... */
-    CMD_WALKS = 1 << 12,     /* locks stripes by itself, one at a time: KEYS, SCAN, DBSIZE, RANDOMKEY; takes the gate inside EXEC */
+    CMD_WALKS = 1 << 12,     /* locks stripes by itself, one at a time: KEYS, SCAN, DBSIZE, INFO; takes the gate inside EXEC */
     CMD_COPIES = 1 << 13,    /* logs a whole value: RENAME, COPY, MOVE */
     CMD_BLOCKING = 1 << 14,
     CMD_SKIP_SLOWLOG = 1 << 15,

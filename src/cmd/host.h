@@ -11,6 +11,7 @@
 
 struct message;
 struct session;
+struct txn;
 
 struct kill_filter { /* unset: NULL or 0 */
     uint64_t id;
@@ -41,7 +42,7 @@ struct host {
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
     void (*log_line)(int level, const char *line); /* 0 debug 1 verbose 2 notice 3 warning */
     /* life (server) */
-    void (*info)(const bytes *sections, size_t count, struct buf *out); /* count 0: default */
+    void (*info)(struct txn *t, const bytes *sections, size_t count, struct buf *out); /* t: the caller's; count 0: default */
     void (*reset_stats)(void);
     status (*snapshot_start)(void);          /* BGSAVE; HF_ERR_EXISTS when one runs */
     status (*snapshot_wait)(void);           /* SAVE: blocks the worker until published */

@@ -221,7 +221,7 @@ static void reply_stat(struct call *c, const char *name, uint64_t value)
 void cmd_memory_stats(struct call *c)
 {
     struct engine_stats stats;
-    engine_stats(txn_engine(c->txn), &stats);
+    engine_stats(txn_engine(c->txn), c->txn, &stats);
     uint64_t data = stats.used_memory > stats.index_memory ? stats.used_memory - stats.index_memory : 0;
     reply_map(c->reply, 6);
     reply_stat(c, "peak.allocated", stats.used_memory_peak);
@@ -236,7 +236,7 @@ void cmd_memory_doctor(struct call *c)
 {
     struct engine_stats stats;
     char text[256];
-    engine_stats(txn_engine(c->txn), &stats);
+    engine_stats(txn_engine(c->txn), c->txn, &stats);
     int size = snprintf(text, sizeof(text),
                         "%llu keys hold %llu bytes, %llu of them for the index; the peak was %llu bytes.\n",
                         (unsigned long long)stats.keys, (unsigned long long)stats.used_memory,

@@ -22,7 +22,7 @@ void cmd_info(struct call *c)
 {
     struct buf text;
     buf_init(&text, INFO_MAX);
-    host->info(c->argv + 1, c->argc - 1, &text);
+    host->info(c->txn, c->argv + 1, c->argc - 1, &text);
     reply_verbatim(c, buf_view(&text));
     buf_release(&text);
 }

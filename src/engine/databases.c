@@ -51,10 +51,9 @@ static void renew(struct txn *t, uint32_t db)
     e->db_ids[db] = e->db_next_id++;
 }
 
-/* A stripe that the transaction holds already is left as it is. True: locked now. */
-static bool walk_lock(struct txn *t, struct stripe *s)
+bool walk_lock(const struct txn *t, struct stripe *s)
 {
-    for (size_t i = 0; i < t->locked_count; i++) {
+    for (size_t i = 0; t && i < t->locked_count; i++) {
         if (t->locked[i] == s->number)
             return false;
     }

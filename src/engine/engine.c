@@ -363,28 +363,47 @@ struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
 void engine_set_maxmemory(struct engine *e, uint64_t limit) { atomic_store(&e->maxmemory, limit); }
 
-void engine_db_counts(struct engine *e, uint32_t db, uint64_t *keys, uint64_t *with_deadline)
+void engine_lookups(struct engine *e, uint64_t *hits, uint64_t *misses, uint64_t *expired)
+{
+    *hits = *misses = *expired = 0;
+    for (unsigned i = 0; i <= WORKERS_MAX; i++) {
+        *hits += atomic_load_explicit(&e->workers[i].hits, memory_order_relaxed);
+        *misses += atomic_load_explicit(&e->workers[i].misses, memory_order_relaxed);
+        *expired += atomic_load_explicit(&e->workers[i].expired, memory_order_relaxed);
+    }
+}
+
+uint64_t engine_snapshot_last_s(struct engine *e)
+{
+    os_mutex_lock(&e->snapshot_lock);
+    uint64_t last_s = e->snapshot_last_s;
+    os_mutex_unlock(&e->snapshot_lock);
+    return last_s;
+}
+
+void engine_db_counts(struct engine *e, struct txn *t, uint32_t db, uint64_t *keys, uint64_t *with_deadline)
 {
     *keys = *with_deadline = 0;
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
-        stripe_lock_wait(s);
+        bool locked = walk_lock(t, s);
         struct table *table = stripe_table(s, e->db_ids[db]);
         if (table) {
             *keys += table->count;
             *with_deadline += table->deadline_count;
         }
-        stripe_unlock(s);
+        if (locked)
+            stripe_unlock(s);
     }
 }
 
-void engine_stats(struct engine *e, struct engine_stats *out)
+void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
 {
     uint64_t held;
     *out = (struct engine_stats){0};
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
-        stripe_lock_wait(s);
+        bool locked = walk_lock(t, s);
         if (s->table) {
             out->keys += s->table->count;
             out->keys_with_deadline += s->table->deadline_count;
@@ -392,14 +411,12 @@ void engine_stats(struct engine *e, struct engine_stats *out)
         }
         for (uint32_t k = 0; k < s->other_count; k++)
             out->index_memory += table_index_memory(s->others[k]);
-        stripe_unlock(s);
+        if (locked)
+            stripe_unlock(s);
     }
-    for (unsigned i = 0; i <= WORKERS_MAX; i++) {
-        out->hits += atomic_load_explicit(&e->workers[i].hits, memory_order_relaxed);
-        out->misses += atomic_load_explicit(&e->workers[i].misses, memory_order_relaxed);
-        out->expired_keys += atomic_load_explicit(&e->workers[i].expired, memory_order_relaxed);
+    engine_lookups(e, &out->hits, &out->misses, &out->expired_keys);
+    for (unsigned i = 0; i <= WORKERS_MAX; i++)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
-    }
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);
     slab_stats(e->store->slab, &out->used_memory, &held);
     out->used_memory += out->index_memory + mem_in_use();

@@ -45,6 +45,8 @@ void engine_set_maxmemory(struct engine *e, uint64_t bytes);
 status engine_snapshot_start(struct engine *e);  /* HF_ERR_EXISTS: one runs already */
 status engine_snapshot_wait(struct engine *e);   /* for the one that runs, or starts one */
 
+struct txn;
+
 struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
     uint64_t expired_keys, hits, misses, changes_since_snapshot;
@@ -53,8 +55,12 @@ struct engine_stats {
     double snapshot_progress;
     uint64_t recovery_ms, recovered_keys, recovered_records;
 };
-void engine_stats(struct engine *e, struct engine_stats *out);
-void engine_db_counts(struct engine *e, uint32_t db, uint64_t *keys, uint64_t *with_deadline);
+/* These two lock every stripe, one at a time, except those that t holds: the transaction that the caller runs
+ * (then it owns the gate, CMD_WALKS; else two of them may wait for each other), or NULL. */
+void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out);
+void engine_db_counts(struct engine *e, struct txn *t, uint32_t db, uint64_t *keys, uint64_t *with_deadline);
+void engine_lookups(struct engine *e, uint64_t *hits, uint64_t *misses, uint64_t *expired); /* no lock */
+uint64_t engine_snapshot_last_s(struct engine *e);
 uint32_t engine_databases(const struct engine *e);
 
 #endif

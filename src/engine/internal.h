@@ -203,6 +203,8 @@ status apply_record(struct engine *e, int thread, int threads, struct txn *t, co
 status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */
+/* A stripe that the transaction (NULL: none) holds already is left as it is. True: locked now. */
+bool walk_lock(const struct txn *t, struct stripe *s);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */

@@ -410,9 +410,11 @@ size_t config_inert_given(char *out, size_t size)
 {
     size_t used = 0;
     out[0] = 0;
+    pthread_mutex_lock(&lock);
     for (int id = 0; id < SETTING_COUNT; id++)
         if (setting_rows[id].flags & INERT && values[id].source != SOURCE_DEFAULT && used < size)
             used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", setting_rows[id].name);
+    pthread_mutex_unlock(&lock);
     return used;
 }
 

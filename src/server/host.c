@@ -146,9 +146,8 @@ static void log_line(int level, const char *line)
 
 static uint64_t snapshot_last_s(void)
 {
-    struct engine_stats stats;
-    engine_stats(server.engine, &stats);
-    return stats.snapshot_last_s ? stats.snapshot_last_s : server.started_s;
+    uint64_t last_s = engine_snapshot_last_s(server.engine);
+    return last_s ? last_s : server.started_s;
 }
 
 /* The main thread sleeps in sigwait: a signal to the process is its wake-up. */

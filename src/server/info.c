@@ -22,6 +22,7 @@
 #define REDIS_VERSION "7.2.4" /* clients switch features on it */
 
 struct facts { /* gathered once per INFO */
+    struct txn *txn;
     struct engine_stats engine;
     struct net_stats net;
     struct log_stats log;
@@ -38,12 +39,8 @@ static struct { uint64_t hits, misses, expired_keys; } base;
 
 void info_reset(void)
 {
-    struct engine_stats now;
-    engine_stats(server.engine, &now);
     pthread_mutex_lock(&base_lock);
-    base.hits = now.hits;
-    base.misses = now.misses;
-    base.expired_keys = now.expired_keys;
+    engine_lookups(server.engine, &base.hits, &base.misses, &base.expired_keys);
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -61,10 +58,11 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void gather(struct facts *f)
+static void gather(struct facts *f, struct txn *t)
 {
     memset(f, 0, sizeof(*f));
-    engine_stats(server.engine, &f->engine);
+    f->txn = t;
+    engine_stats(server.engine, t, &f->engine);
     net_stats(&f->net);
     f->logged = engine_logged(server.engine);
     if (f->logged && engine_log(server.engine))
@@ -331,10 +329,9 @@ static void write_cluster(struct buf *out, const struct facts *f)
 
 static void write_keyspace(struct buf *out, const struct facts *f)
 {
-    (void)f;
     for (uint32_t db = 0; db < engine_databases(server.engine); db++) {
         uint64_t keys = 0, with_deadline = 0;
-        engine_db_counts(server.engine, db, &keys, &with_deadline);
+        engine_db_counts(server.engine, f->txn, db, &keys, &with_deadline);
         if (keys)
             LINE("db%u:keys=%llu,expires=%llu,avg_ttl=0\r\n", db, (unsigned long long)keys,
                  (unsigned long long)with_deadline);
@@ -373,10 +370,10 @@ static bool is_wanted(const struct section *s, const bytes *names, size_t count)
     return false;
 }
 
-void info_write(const bytes *names, size_t count, struct buf *out)
+void info_write(struct txn *t, const bytes *names, size_t count, struct buf *out)
 {
     struct facts f;
-    gather(&f);
+    gather(&f, t);
     bool first = true;
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
         if (!is_wanted(&sections[i], names, count))

@@ -32,7 +32,7 @@ extern struct server server;
 void host_bind(void);                 /* fills struct host */
 void host_apply_settings(void);       /* all LIVE settings, once at start */
 /* info.c */
-void info_write(const bytes *sections, size_t count, struct buf *out);
+void info_write(struct txn *t, const bytes *sections, size_t count, struct buf *out);
 void info_reset(void);
 
 #endif

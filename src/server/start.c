@@ -311,7 +311,7 @@ void start_announce(void)
 {
     struct engine_stats stats;
     char inert[1024];
-    engine_stats(server.engine, &stats);
+    engine_stats(server.engine, NULL, &stats);
     logline(LOG_NOTICE, "holdfast " HF_VERSION ", process %d, %u workers", (int)getpid(), server.workers);
     logline(LOG_NOTICE, "data in %s; %llu keys; recovery took %llu ms", config_text(SETTING_DIR),
             (unsigned long long)stats.keys, (unsigned long long)stats.recovery_ms);

@@ -113,6 +113,19 @@ def check_errorstats(server):
     expect("cmdstat_incr" in fields(client, "commandstats"), False, "commandstats after RESETSTAT")
 
 
+def check_numbers_inside_transactions(server):
+    """What looks at every key meets keys that its own transaction or script has locked."""
+    client = server.client(timeout=10)
+    for words in [("INFO",), ("INFO", "everything"), ("DBSIZE",), ("MEMORY", "STATS"), ("MEMORY", "DOCTOR"), ("LASTSAVE",),
+                  ("CONFIG", "RESETSTAT")]:
+        for command in [("MULTI",), ("SET", "a", 1), ("SET", "b", 1), words]:
+            client.call(*command)
+        expect(len(client.call("EXEC")), 3, "EXEC with %s" % " ".join(words))
+    for words in ["'INFO'", "'DBSIZE'", "'MEMORY', 'STATS'", "'LASTSAVE'"]:
+        client.call("EVAL", "redis.call('SET', KEYS[1], 1); return redis.call(%s)" % words, 1, "a")
+    client.close()
+
+
 def check_shutdown_words(server):
     client = server.client()
     for words, text in [(("ABORT",), "ERR No shutdown in progress."), (("ABORT", "NOW"), "ERR syntax error"),
@@ -191,7 +204,7 @@ def check_memory_only_save():
     logged.kill9()
 
 
-SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_shutdown_words]
+SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_numbers_inside_transactions, check_shutdown_words]
 ALONE = [check_daemonize, check_memory_only_save]
 
 

@@ -179,7 +179,7 @@ static void wait_for(struct filler *fillers, bool written, uint64_t more)
 static uint64_t keys_now(const struct served *s)
 {
     uint64_t keys, with_deadline;
-    engine_db_counts(s->engine, 0, &keys, &with_deadline);
+    engine_db_counts(s->engine, NULL, 0, &keys, &with_deadline);
     return keys;
 }
 
