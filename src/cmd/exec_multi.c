@@ -8,9 +8,11 @@
 #include "base/memory.h"
 #include "cmd/handlers.h"
 
+#include <stdio.h>
+
 void multi_end(struct session *s)
 {
-    s->in_multi = s->multi_aborted = false;
+    s->in_multi = s->multi_aborted = s->multi_strict = false;
     s->queue_count = s->queue_bytes = 0;
     arena_reset(&s->queue_arena);
 }
@@ -60,7 +62,13 @@ void cmd_multi(struct call *c)
         reply_errorf(c->reply, "ERR MULTI calls can not be nested");
         return;
     }
+    bool strict = c->argc == 2 && bytes_is_word(c->argv[1], "STRICT");
+    if (c->argc > 1 && !strict) {
+        reply_errorf(c->reply, "ERR wrong number of arguments for 'multi' command");
+        return;
+    }
     c->session->in_multi = true;
+    c->session->multi_strict = strict;
     reply_ok(c->reply);
 }
 
@@ -132,14 +140,30 @@ static void observe_watched(struct txn *t, struct session *s)
     for (const struct watch *w = s->watches; w; w = w->sibling) {
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
+        uint64_t changes = t->changes;
         txn_find(t, &k, &spot);
-        if (!t->may_change && lies_expired(t, &k, &spot))
+        if (t->changes != changes || (!t->may_change && lies_expired(t, &k, &spot)))
             atomic_store(&s->watch_dirty, true);
     }
 }
 
+/* Strict: nothing of the transaction stays (exec_run_locked sees the error); the reply is why. */
+static void refuse_all(struct session *s, size_t reply_start, size_t error_start, size_t n)
+{
+    struct buf *out = s->reply.out;
+    const uint8_t *error = out->data + error_start;
+    const uint8_t *end = *error == '-' ? memchr(error, '\r', out->size - error_start) : NULL;
+    char text[512];
+    snprintf(text, sizeof(text), "EXECABORT Transaction undone because of command %zu, '%s': %.*s", n + 1,
+             s->queue[n].command->full_name, end ? (int)(end - error - 1) : 0, (const char *)error + 1);
+    out->size = reply_start;
+    reply_error_line(&s->reply, text);
+}
+
 static void run_queue(struct exec *x, struct session *s)
 {
+    size_t reply_start = s->reply.out->size;
+    uint64_t errors = s->reply.errors;
     reply_array(&s->reply, s->queue_count);
     for (size_t i = 0; i < s->queue_count; i++) {
         struct queued_command *q = &s->queue[i];
@@ -151,11 +175,16 @@ static void run_queue(struct exec *x, struct session *s)
             c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
             c.keys = keys;
         }
+        size_t before = s->reply.out->size;
         exec_call_handler(x, &c);
         if (os_bug(BUG_STRIPE_LOCK))
             os_bug_pause();
         if (HF_UNLIKELY(s->script && s->script->restart))
             return; /* a script of it needs more locks: all of it runs again */
+        if (HF_UNLIKELY(session_is_strict(s)) && s->reply.errors != errors) {
+            refuse_all(s, reply_start, before, i);
+            return;
+        }
         s->last_command = q->command->full_name;
     }
 }
@@ -213,7 +242,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
     txn_reset(x->txn, x->wall_ms);
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
-    x->txn->undoing = flags & CMD_SCRIPT;
+    x->txn->undoing = flags & CMD_SCRIPT || session_is_strict(s);
     x->txn->may_change = !x->paused || flags & CMD_WRITE;
     status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
     if (x->engine->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&

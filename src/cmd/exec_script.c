@@ -54,6 +54,7 @@ void script_begin(struct script *s, struct call *call)
     const struct session *caller = call->session;
     *s = (struct script){.call = call};
     s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .no_touch = caller->no_touch,
+                                  .strict = session_is_strict(caller),
                                   .durability = caller->durability, .connection = caller->connection,
                                   .worker = caller->worker};
     memcpy(s->session.user, caller->user, sizeof(caller->user));
@@ -158,5 +159,5 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
 
 void script_undo(struct script *s)
 {
-    locks_of(s->call->session)->undo = true;
+    s->call->exec->undo = true;
 }

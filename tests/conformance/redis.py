@@ -24,7 +24,7 @@ from harness import Server  # noqa: E402
 PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
 KNOWN = os.path.join(HERE, "redis-known.txt")
 UNIT_SECONDS = 420
-UNITS = """unit/printver unit/dump unit/auth unit/protocol unit/keyspace unit/scan unit/info unit/info-command
+UNITS = """unit/dump unit/auth unit/protocol unit/keyspace unit/scan unit/info unit/info-command
     unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset
     unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort unit/expire unit/other unit/multi unit/quit
     unit/acl unit/acl-v2 unit/latency-monitor unit/pubsub unit/pubsubshard unit/slowlog unit/scripting unit/functions
@@ -77,10 +77,11 @@ def run_unit(tree, unit, arguments):
     command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--single", unit,
                "--baseport", str(base_port()), "--portcount", "256",
                "--clients", "1", "--timeout", "240", "--dont-clean"] + tags + arguments.more
+    failed = True
     try:
         done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                               timeout=UNIT_SECONDS)
-        output = done.stdout.decode(errors="replace")
+        output, failed = done.stdout.decode(errors="replace"), done.returncode != 0
     except subprocess.TimeoutExpired as late:
         output = (late.stdout or b"").decode(errors="replace") + "\n[exception]: the unit hangs\n"
     output = COLOR.sub("", output)
@@ -96,6 +97,8 @@ def run_unit(tree, unit, arguments):
         results.append(("exception", "the server died: " + server.output()[-300:]))
     elif "[exception]" in output and not any(r == "exception" for r, _ in results):
         results.append(("exception", output[output.index("[exception]"):][:300]))
+    elif failed and not any(r in ("err", "exception", "timeout") for r, _ in results):
+        results.append(("exception", "the runner failed: " + output[-300:]))
     elif not results:
         results.append(("exception", "no test ran"))
     server.stop()
