@@ -58,13 +58,14 @@ void multi_queue(struct session *s, const struct command *row, const bytes *argv
 
 void cmd_multi(struct call *c)
 {
-    if (c->session->in_multi) {
-        reply_errorf(c->reply, "ERR MULTI calls can not be nested");
-        return;
-    }
     bool strict = c->argc == 2 && bytes_is_word(c->argv[1], "STRICT");
     if (c->argc > 1 && !strict) {
+        c->session->multi_aborted |= c->session->in_multi;
         reply_errorf(c->reply, "ERR wrong number of arguments for 'multi' command");
+        return;
+    }
+    if (c->session->in_multi) {
+        reply_errorf(c->reply, "ERR MULTI calls can not be nested");
         return;
     }
     c->session->in_multi = true;
