@@ -274,6 +274,38 @@ static bool take_key_count(const struct command *row, const bytes *argv, size_t 
     return true;
 }
 
+static bool is_one_of(bytes word, const char *list)
+{
+    char one[32];
+    for (size_t size; *list; list += size + (list[size] == ' ')) {
+        size = strcspn(list, " ");
+        snprintf(one, sizeof(one), "%.*s", (int)size, list);
+        if (bytes_is_word(word, one))
+            return true;
+    }
+    return false;
+}
+
+/* Positions of the keys behind words; only_last: what COMMAND GETKEYS says of one word that is given twice. Locks are for all. */
+static size_t positions_behind(const struct key_range *range, const bytes *argv, size_t argc, bool only_last, uint32_t *positions)
+{
+    size_t count = 0;
+    for (size_t i = (size_t)range->from; i + 1 < argc; i++) {
+        if (!is_one_of(argv[i], range->behind))
+            continue;
+        if (!range->half) {
+            count = only_last ? 0 : count;
+            positions[count++] = (uint32_t)i + 1; /* and on: it may have been the value of another option */
+            continue;
+        }
+        size_t words = argc - i - 1;
+        for (size_t n = 0; words % 2 == 0 && n < words / 2; n++)
+            positions[count++] = (uint32_t)(i + 1 + n);
+        break;
+    }
+    return count;
+}
+
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
 {
     const struct key_range *range = &row->keys;
@@ -285,6 +317,8 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
         positions[count++] = (uint32_t)i;
     for (size_t i = 1; i <= counted; i++)
         positions[count++] = (uint32_t)((size_t)range->counted + i);
+    if (range->behind)
+        count += positions_behind(range, argv, argc, !strchr(range->behind, ' '), positions + count);
     return count;
 }
 
@@ -325,5 +359,12 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
         txn_locate(engine, db, argv[i], &keys[count++]);
     for (size_t i = 1; i <= counted; i++)
         txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
+    if (HF_UNLIKELY(range->behind != NULL)) {
+        uint32_t *positions = mem_alloc(argc * sizeof(*positions));
+        size_t behind = positions_behind(range, argv, argc, false, positions);
+        for (size_t i = 0; i < behind; i++)
+            txn_locate(engine, db, argv[positions[i]], &keys[count++]);
+        mem_free(positions);
+    }
     return count;
 }

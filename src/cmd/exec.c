@@ -417,6 +417,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
     }
     uint64_t errors = s->reply.errors;
     x->undo = false;
+    x->session = s;
     bool run = run_body(x, node, l, c, body);
     if (run) {
         bool failed = t->undoing && session_is_strict(s) && s->reply.errors != errors;
@@ -449,11 +450,11 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc, .exec = x};
     uint16_t few[32];
     struct lock_set locks = {.stripes = few, .writes = row->flags & (CMD_WRITE | CMD_SCRIPT), .gate = row->flags & CMD_GATE};
-    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !(row->flags & CMD_OTHER_DB)) {
+    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !row->keys.behind && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
         c.key_count = 1;
-    } else if (command_first_key(row)) {
+    } else if (command_has_keys(row)) {
         struct key *keys = room_for_keys(x, p->argc);
         c.key_count = command_keys(e, s->db, row, p->argv, p->argc, keys);
         c.keys = keys;

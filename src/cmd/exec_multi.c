@@ -171,7 +171,7 @@ static void run_queue(struct exec *x, struct session *s)
         struct call c = {.command = q->command, .session = s, .reply = &s->reply, .argv = q->argv, .argc = q->argc, .exec = x};
         if (!(q->command->flags & CMD_NO_TXN))
             c.txn = x->txn;
-        if (command_first_key(q->command)) {
+        if (command_has_keys(q->command)) {
             struct key *keys = arena_alloc(&x->txn->arena, q->argc * sizeof(*keys));
             c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
             c.keys = keys;
@@ -214,7 +214,7 @@ static uint32_t collect(struct exec *x, const struct session *s, struct lock_set
     for (size_t i = 0; i < s->queue_count; i++) {
         const struct queued_command *q = &s->queue[i];
         flags |= q->command->flags;
-        if (command_first_key(q->command))
+        if (command_has_keys(q->command))
             l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
     }
     for (size_t i = 0; i < l->key_count; i++)

@@ -35,10 +35,10 @@ static void want(struct script_locks *l, uint16_t stripe)
 }
 
 /* Asks for another attempt; what is held now is held then. */
-static enum script_step restart(struct script *s, const uint16_t *stripes, size_t count)
+static enum script_step restart(struct exec *x, const uint16_t *stripes, size_t count)
 {
-    struct script_locks *l = locks_of(s->call->session);
-    const struct txn *t = s->call->txn;
+    struct script_locks *l = locks_of(x->session);
+    const struct txn *t = x->txn;
     for (size_t i = 0; i < t->locked_count; i++)
         want(l, t->locked[i]);
     for (size_t i = 0; i < count; i++)
@@ -129,7 +129,7 @@ static bool lock_keys(struct script *s, const struct command *row, const struct 
     while (held && row->flags & CMD_WRITE && wait_needs(c->exec, keys, count, &stripes, &stripe_count) == NEEDS_MORE)
         held = touch(c->exec, c->txn, stripes, stripe_count);
     if (!held)
-        restart(s, stripes, stripe_count);
+        restart(c->exec, stripes, stripe_count);
     return held;
 }
 
@@ -143,10 +143,10 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
                      .argv = argv, .argc = argc, .exec = outer->exec};
     if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {
-        locks_of(outer->session)->gate = true;
-        return restart(s, NULL, 0);
+        locks_of(outer->exec->session)->gate = true;
+        return restart(outer->exec, NULL, 0);
     }
-    if (command_first_key(row)) {
+    if (command_has_keys(row)) {
         struct key *keys = arena_alloc(txn_arena(outer->txn), argc * sizeof(*keys));
         c.key_count = command_keys(outer->exec->engine, s->session.db, row, argv, argc, keys);
         c.keys = keys;
@@ -154,7 +154,15 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
             return SCRIPT_RESTART;
     }
     exec_call_handler(outer->exec, &c);
-    return SCRIPT_DONE;
+    const struct session *top = outer->exec->session;
+    return top->script && top->script->restart ? SCRIPT_RESTART : SCRIPT_DONE;
+}
+
+bool call_in_script(const struct call *c) { return c->session != c->exec->session; }
+
+enum script_step call_lock_key(struct call *c, const struct key *k)
+{
+    return touch(c->exec, c->txn, &k->stripe, 1) ? SCRIPT_DONE : restart(c->exec, &k->stripe, 1);
 }
 
 void script_undo(struct script *s)

@@ -26,6 +26,10 @@ struct script {
 void script_begin(struct script *s, struct call *call);
 /* Runs one command: resolved, checked, its keys located and locked. */
 enum script_step script_call(struct script *s, const bytes *argv, size_t argc, struct reply *r);
+bool call_in_script(const struct call *c);
+/* For the handler of any CMD_SCRIPT row, also inside a script: one more key of its own, located; locked now. SCRIPT_RESTART: return
+ * at once. */
+enum script_step call_lock_key(struct call *c, const struct key *k);
 /* The handler returns after this: everything that the script did is undone; the caller's reply stays. */
 void script_undo(struct script *s);
 
