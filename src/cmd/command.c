@@ -274,6 +274,21 @@ static bool take_key_count(const struct command *row, const bytes *argv, size_t 
     return true;
 }
 
+/* The word behind the last STORE or STOREDIST; 0: none. Words of options that look like one are passed over. */
+static size_t named_key(const struct command *row, const bytes *argv, size_t argc)
+{
+    size_t found = 0;
+    for (size_t i = (size_t)row->keys.named; i && i < argc; i++) {
+        if (bytes_is_word(argv[i], "LIMIT"))
+            i += 2;
+        else if (bytes_is_word(argv[i], "BY") || bytes_is_word(argv[i], "GET"))
+            i++;
+        else if ((bytes_is_word(argv[i], "STORE") || bytes_is_word(argv[i], "STOREDIST")) && i + 1 < argc)
+            found = ++i;
+    }
+    return found;
+}
+
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
 {
     const struct key_range *range = &row->keys;
@@ -285,6 +300,9 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
         positions[count++] = (uint32_t)i;
     for (size_t i = 1; i <= counted; i++)
         positions[count++] = (uint32_t)((size_t)range->counted + i);
+    size_t named = named_key(row, argv, argc);
+    if (named)
+        positions[count++] = (uint32_t)named;
     return count;
 }
 
@@ -325,5 +343,8 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
         txn_locate(engine, db, argv[i], &keys[count++]);
     for (size_t i = 1; i <= counted; i++)
         txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
+    size_t named = named_key(row, argv, argc);
+    if (named)
+        txn_locate(engine, db, argv[named], &keys[count++]);
     return count;
 }

@@ -34,11 +34,10 @@ static void want(struct script_locks *l, uint16_t stripe)
     l->stripes[l->count++] = stripe;
 }
 
-/* Asks for another attempt; what is held now is held then. */
-static enum script_step restart(struct script *s, const uint16_t *stripes, size_t count)
+/* Asks for another attempt of what the session runs; what is held now is held then. */
+static enum script_step restart(struct session *session, const struct txn *t, const uint16_t *stripes, size_t count)
 {
-    struct script_locks *l = locks_of(s->call->session);
-    const struct txn *t = s->call->txn;
+    struct script_locks *l = locks_of(session);
     for (size_t i = 0; i < t->locked_count; i++)
         want(l, t->locked[i]);
     for (size_t i = 0; i < count; i++)
@@ -128,7 +127,7 @@ static bool lock_keys(struct script *s, const struct command *row, const struct 
     while (held && row->flags & CMD_WRITE && wait_needs(c->exec, keys, count, &stripes, &stripe_count) == NEEDS_MORE)
         held = touch(c->exec, c->txn, stripes, stripe_count);
     if (!held)
-        restart(s, stripes, stripe_count);
+        restart(c->session, c->txn, stripes, stripe_count);
     return held;
 }
 
@@ -140,10 +139,10 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     if (!row || refused(s, row, r))
         return SCRIPT_DONE;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
-                     .argv = argv, .argc = argc, .exec = outer->exec};
+                     .argv = argv, .argc = argc, .exec = outer->exec, .script = s};
     if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {
         locks_of(outer->session)->gate = true;
-        return restart(s, NULL, 0);
+        return restart(outer->session, outer->txn, NULL, 0);
     }
     if (command_first_key(row)) {
         struct key *keys = arena_alloc(txn_arena(outer->txn), argc * sizeof(*keys));
@@ -153,7 +152,16 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
             return SCRIPT_RESTART;
     }
     exec_call_handler(outer->exec, &c);
-    return SCRIPT_DONE;
+    const struct script_locks *l = outer->session->script;
+    return l && l->restart ? SCRIPT_RESTART : SCRIPT_DONE;
+}
+
+bool exec_touch(struct call *c, const uint16_t *stripes, size_t count)
+{
+    if (touch(c->exec, c->txn, stripes, count))
+        return true;
+    restart(c->script ? c->script->call->session : c->session, c->txn, stripes, count);
+    return false;
 }
 
 void script_undo(struct script *s)

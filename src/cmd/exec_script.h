@@ -29,6 +29,10 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
 /* The handler returns after this: everything that the script did is undone; the caller's reply stays. */
 void script_undo(struct script *s);
 
+/* For a command that finds out while it runs which further keys it touches (SORT BY and GET; CMD_SCRIPT): locks their
+ * stripes. False: the handler returns at once, what it replied goes, and it runs again from its beginning. */
+bool exec_touch(struct call *c, const uint16_t *stripes, size_t count);
+
 void script_locks_free(struct session *s);
 
 #endif

@@ -70,7 +70,7 @@ static void reply_flags(struct reply *r, const struct command *row)
         if (flags_of(row) & flag_words[i].flag)
             words_add(&w, bytes_str(flag_words[i].word));
     }
-    if (row->keys.counted)
+    if (row->keys.counted || row->keys.named)
         words_add(&w, BYTES("movablekeys"));
     reply_word_set(r, &w, "");
 }
