@@ -60,6 +60,7 @@ static struct command debug_rows[] = {
 static struct command rows[] = {
 #include "cmd/bitmap.def"
 #include "cmd/connection.def"
+#include "cmd/geo.def"
 #include "cmd/hash.def"
 #include "cmd/hyperloglog.def"
 #include "cmd/keys.def"

@@ -2,13 +2,13 @@
 
 Sources of numbers and texts with weights in strings and hashes, some of them missing, of a wrong type, or no number. Not asked,
 because Redis leaves it open: a set that is not sorted, and which of several equal texts come first under BY and LIMIT. Sorted sets
-are keys of their own: SORT changes their encoding in Redis.
+are keys of their own: SORT changes their encoding in Redis. No weight is beyond a double: Redis refuses it, and then the next SORT, too.
 """
 SORT_KEYS = [b"sort:l", b"sort:s", b"sort:z"]
 SORT_ELEMENTS = [b"%d" % n for n in range(-3, 14)]
 SORT_TEXTS = [b"a", b"B", b"10", b"9", b"ab", b"", b"A", b"caf\xc3\xa9", b"x" * 80, b"1.5", b"-0", b"1e3", b" 4", b"0x10", b"inf"]
 WEIGHTS = [b"1", b"2", b"3.5", b"-1", b"0", b"100", b"1e10", b"  7", b"0x1F", b"-inf", b"", b"12345678901234567890"]
-BAD_WEIGHTS = [b"abc", b"nan", b"1e999", b"1 ", b"1,5"]
+BAD_WEIGHTS = [b"abc", b"nan", b"1 ", b"1,5"]
 PATTERNS = [b"w_*", b"o_*->n", b"o_*->t", b"w_*_x", b"*", b"w_*->", b"->*", b"o_*->*", b"h->*", b"w_**"]
 
 
@@ -51,9 +51,9 @@ class SortCommands:
         words.append(self.pick([[], [], [b"DESC"], [b"asc"], [b"ASC", b"DESC"]]))
         if named and self.chance(0.3):
             words.append([b"STORE", self.pick(SORT_KEYS[:1] + [b"sort:out", b"sort:out"]) if self.chance(0.97) else self.key()])
+        self.random.shuffle(words)
         if self.chance(0.03):
             words.append(self.pick([[b"LIMIT", b"1"], [b"STORE"], [b"BY"], [b"GET"], [b"nonsense"], [b"LIMIT", b"x", b"1"]]))
-        self.random.shuffle(words)
         return [word for option in words for word in option]
 
     def sort_ask(self):
