@@ -135,6 +135,20 @@ void cmd_client_durability(struct call *c)
     }
 }
 
+/* ADR 0007. */
+void cmd_client_strict(struct call *c)
+{
+    bool on = c->argc == 3 && bytes_is_word(c->argv[2], "ON");
+    if (c->argc == 2) {
+        reply_text(c->reply, c->session->strict ? "on" : "off");
+    } else if (c->argc > 3 || (!on && !bytes_is_word(c->argv[2], "OFF"))) {
+        reply_syntax(c);
+    } else {
+        c->session->strict = on;
+        reply_ok(c->reply);
+    }
+}
+
 static void take_switch(struct call *c, bool *setting)
 {
     bool on = bytes_is_word(c->argv[2], "ON");

@@ -275,19 +275,36 @@ static bool take_key_count(const struct command *row, const bytes *argv, size_t 
     return true;
 }
 
-/* The word behind the last STORE or STOREDIST; 0: none. Words of options that look like one are passed over. */
-static size_t named_key(const struct command *row, const bytes *argv, size_t argc)
+static bool is_one_of(bytes word, const char *list)
 {
-    size_t found = 0;
-    for (size_t i = (size_t)row->keys.named; i && i < argc; i++) {
-        if (bytes_is_word(argv[i], "LIMIT"))
-            i += 2;
-        else if (bytes_is_word(argv[i], "BY") || bytes_is_word(argv[i], "GET"))
-            i++;
-        else if ((bytes_is_word(argv[i], "STORE") || bytes_is_word(argv[i], "STOREDIST")) && i + 1 < argc)
-            found = ++i;
+    char one[32];
+    for (size_t size; *list; list += size + (list[size] == ' ')) {
+        size = strcspn(list, " ");
+        snprintf(one, sizeof(one), "%.*s", (int)size, list);
+        if (bytes_is_word(word, one))
+            return true;
     }
-    return found;
+    return false;
+}
+
+/* Positions of the keys behind words; only_last: what COMMAND GETKEYS says of one word that is given twice. Locks are for all. */
+static size_t positions_behind(const struct key_range *range, const bytes *argv, size_t argc, bool only_last, uint32_t *positions)
+{
+    size_t count = 0;
+    for (size_t i = (size_t)range->from; i + 1 < argc; i++) {
+        if (!is_one_of(argv[i], range->behind))
+            continue;
+        if (!range->half) {
+            count = only_last ? 0 : count;
+            positions[count++] = (uint32_t)i + 1; /* and on: it may have been the value of another option */
+            continue;
+        }
+        size_t words = argc - i - 1;
+        for (size_t n = 0; words % 2 == 0 && n < words / 2; n++)
+            positions[count++] = (uint32_t)(i + 1 + n);
+        break;
+    }
+    return count;
 }
 
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
@@ -301,9 +318,8 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
         positions[count++] = (uint32_t)i;
     for (size_t i = 1; i <= counted; i++)
         positions[count++] = (uint32_t)((size_t)range->counted + i);
-    size_t named = named_key(row, argv, argc);
-    if (named)
-        positions[count++] = (uint32_t)named;
+    if (range->behind)
+        count += positions_behind(range, argv, argc, !strchr(range->behind, ' '), positions + count);
     return count;
 }
 
@@ -344,8 +360,22 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
         txn_locate(engine, db, argv[i], &keys[count++]);
     for (size_t i = 1; i <= counted; i++)
         txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
-    size_t named = named_key(row, argv, argc);
-    if (named)
-        txn_locate(engine, db, argv[named], &keys[count++]);
+    if (HF_UNLIKELY(range->behind != NULL)) {
+        uint32_t *positions = mem_alloc(argc * sizeof(*positions));
+        size_t behind = positions_behind(range, argv, argc, false, positions);
+        for (size_t i = 0; i < behind; i++)
+            txn_locate(engine, db, argv[positions[i]], &keys[count++]);
+        mem_free(positions);
+    }
     return count;
+}
+
+const struct key *call_key_named(const struct call *c, bytes name)
+{
+    for (size_t i = 0; i < c->key_count; i++) {
+        if (bytes_equal(c->keys[i].name, name))
+            return &c->keys[i];
+    }
+    hf_assert(!"the row says behind which words its keys stand");
+    return NULL;
 }

@@ -35,7 +35,7 @@ enum command_flags {
     CMD_PUBSUB = 1 << 21,
     CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
     CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
-    CMD_SCRIPT = 1 << 24,        /* runs further commands, or touches keys beside its words, in its transaction (exec_script.h): undo is kept */
+    CMD_SCRIPT = 1 << 24,        /* locks keys that it did not declare, or runs further commands (exec_script.h): undo is kept */
     CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
     CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
@@ -52,7 +52,6 @@ struct call {
     const struct key *keys;         /* located keys, in the order of the words */
     size_t key_count;
     struct exec *exec;              /* for exec_script.h */
-    const struct script *script;    /* the one that runs this command; NULL: a client does */
     bool may_wait;                  /* the executor can run it again later */
     bool waits;                     /* call_block said so: nothing was replied nor changed */
     double wait_seconds;            /* 0: for ever */
@@ -72,14 +71,21 @@ HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
     return c->may_wait;
 }
 
+/* The located key of this name, that of a word which stands anywhere (key_range.behind). */
+const struct key *call_key_named(const struct call *c, bytes name);
+
 typedef void command_handler(struct call *c);
 
 /* Word positions as COMMAND reports them; last -1: to the end, -2: to the word before it; first 0: none.
  * counted: the word that holds the number of keys that follow it, behind those of the range; 0: none.
- * named: the word behind the last STORE or STOREDIST is a key, too, looked for from this word on; 0: none.
  * A count that is no integer, below 1 (0 with CMD_KEYS_OPTIONAL) or beyond the words: the command has no
  * keys at all, and its handler words the error. */
-struct key_range { int first, last, step, counted, named; };
+struct key_range {
+    int first, last, step, counted;
+    const char *behind; /* keys stand behind one of these words too, space-separated; NULL: none */
+    int from;           /* looked for from here on */
+    bool half;          /* the first half of all words behind it (STREAMS key [key ...] id [id ...]); else one key each */
+};
 
 struct command {
     const char *name;               /* upper case: "SET"; a subcommand: "GET" of CONFIG */
@@ -96,7 +102,6 @@ struct command {
 };
 
 #define KEY_AT(n) {(n), (n), 1, 0}
-#define KEY_AT_AND_NAMED_FROM(n, word) {(n), (n), 1, 0, (word)} /* SORT key ... [STORE destination] ...: 1, 2 */
 #define KEYS_FROM(n) {(n), -1, 1, 0}
 #define KEYS_FROM_BUT_LAST(n) {(n), -2, 1, 0}                 /* BLPOP: the last word is none */
 #define KEY_PAIRS_FROM(n) {(n), -1, 2, 0}
@@ -104,10 +109,17 @@ struct command {
 #define KEYS_COUNTED_AT(n) {0, 0, 0, (n)}                     /* LMPOP numkeys key [key ...]: n is 1 */
 #define KEY_AND_KEYS_COUNTED_AT(key, n) {(key), (key), 1, (n)} /* ZUNIONSTORE destination numkeys key [key ...]: 1, 2 */
 
-/* The word of the first key, if there is one; 0: the command has no keys. */
+#define KEYS_HALF_BEHIND(word, from) {0, 0, 0, 0, (word), (from), true}    /* XREAD ... STREAMS key [key ...] id [id ...] */
+#define KEY_AND_KEY_BEHIND(words, from) {1, 1, 1, 0, (words), (from), false} /* SORT key ... STORE destination */
+
+/* The word of the first key where it stands at the same place always; 0: the command has none such. */
 static inline int command_first_key(const struct command *row)
 {
     return row->keys.first ? row->keys.first : row->keys.counted ? row->keys.counted + 1 : 0;
+}
+static inline bool command_has_keys(const struct command *row)
+{
+    return row->keys.first || row->keys.counted || row->keys.behind;
 }
 
 void command_table_init(void);               /* once, before use */

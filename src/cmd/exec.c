@@ -351,12 +351,13 @@ void exec_call_handler(struct exec *x, struct call *c)
 }
 
 /* Back to before the first lock, to run again with more of them; what was replied goes. */
-static void back_out(struct exec *x, struct session *s, size_t reply_start, uint32_t db)
+static void back_out(struct exec *x, struct session *s, size_t reply_start, uint64_t errors, uint32_t db)
 {
     struct script_locks *l = s->script;
     txn_rollback_all(x->txn);
     txn_restart(x->txn);
     s->reply.out->size = reply_start;
+    s->reply.errors = errors;
     s->db = db;
     l->restart = false;
     if (++l->attempts >= SCRIPT_ATTEMPTS)
@@ -384,6 +385,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
 {
     struct session *s = c->session;
     size_t reply_start = s->reply.out->size;
+    uint64_t errors = s->reply.errors;
     uint32_t db = s->db;
     for (;;) {
         if (HF_UNLIKELY(s->script != NULL))
@@ -397,7 +399,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         body(x, c);
         if (HF_LIKELY(!s->script || !s->script->restart))
             return true;
-        back_out(x, s, reply_start, db);
+        back_out(x, s, reply_start, errors, db);
     }
 }
 
@@ -413,10 +415,13 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
         t->may_change = false;
         l->bound = 0;
     }
+    uint64_t errors = s->reply.errors;
+    x->undo = false;
+    x->session = s;
     bool run = run_body(x, node, l, c, body);
     if (run) {
-        bool undo = s->script && s->script->undo;
-        if (HF_UNLIKELY(undo)) {
+        bool failed = t->undoing && session_is_strict(s) && s->reply.errors != errors;
+        if (HF_UNLIKELY(x->undo || failed)) {
             *lsn = t->observed_lsn;
             txn_rollback_all(t);
         } else {
@@ -445,11 +450,11 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc, .exec = x};
     uint16_t few[32];
     struct lock_set locks = {.stripes = few, .writes = row->flags & (CMD_WRITE | CMD_SCRIPT), .gate = row->flags & CMD_GATE};
-    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !row->keys.named && !(row->flags & CMD_OTHER_DB)) {
+    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !row->keys.behind && !(row->flags & CMD_OTHER_DB)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
         c.key_count = 1;
-    } else if (command_first_key(row)) {
+    } else if (command_has_keys(row)) {
         struct key *keys = room_for_keys(x, p->argc);
         c.key_count = command_keys(e, s->db, row, p->argv, p->argc, keys);
         c.keys = keys;
@@ -538,21 +543,26 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     return run_with_txn(x, s, row, p, node, lsn);
 }
 
+/* CLIENT REPLY: OFF swallows its own reply, SKIP its own and the next one. */
+static void swallow(struct session *s, size_t reply_start)
+{
+    if (s->reply_mode != REPLY_ON && !s->pushed)
+        s->reply.out->size = reply_start;
+    if (s->reply_mode == REPLY_SKIP)
+        s->reply_mode = REPLY_ON;
+    else if (s->reply_mode == REPLY_SKIP_NEXT)
+        s->reply_mode = REPLY_SKIP;
+    s->pushed = false;
+}
+
 enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     size_t before = s->reply.out->size;
     int mode = s->reply_mode;
     *lsn = 0;
     enum exec_result result = run(x, s, p, node, lsn);
-    if (HF_UNLIKELY(mode != REPLY_ON || s->reply_mode != REPLY_ON) && result == EXEC_DONE) {
-        /* CLIENT REPLY: OFF swallows its own reply, SKIP its own and the next one */
-        if (s->reply_mode == REPLY_OFF || s->reply_mode == REPLY_SKIP || s->reply_mode == REPLY_SKIP_NEXT)
-            s->reply.out->size = before;
-        if (s->reply_mode == REPLY_SKIP)
-            s->reply_mode = REPLY_ON;
-        else if (s->reply_mode == REPLY_SKIP_NEXT)
-            s->reply_mode = REPLY_SKIP;
-    }
+    if (HF_UNLIKELY(mode != REPLY_ON || s->reply_mode != REPLY_ON) && result == EXEC_DONE)
+        swallow(s, before);
     if (s->durability == DURABILITY_NONE)
         *lsn = 0;
     else if (HF_UNLIKELY(*lsn && s->durability == DURABILITY_COMMIT && x->engine->config.durability == DURABILITY_INTERVAL &&

@@ -8,9 +8,11 @@
 #include "base/memory.h"
 #include "cmd/handlers.h"
 
+#include <stdio.h>
+
 void multi_end(struct session *s)
 {
-    s->in_multi = s->multi_aborted = false;
+    s->in_multi = s->multi_aborted = s->multi_strict = false;
     s->queue_count = s->queue_bytes = 0;
     arena_reset(&s->queue_arena);
 }
@@ -56,11 +58,18 @@ void multi_queue(struct session *s, const struct command *row, const bytes *argv
 
 void cmd_multi(struct call *c)
 {
+    bool strict = c->argc == 2 && bytes_is_word(c->argv[1], "STRICT");
+    if (c->argc > 1 && !strict) {
+        c->session->multi_aborted |= c->session->in_multi;
+        reply_errorf(c->reply, "ERR wrong number of arguments for 'multi' command");
+        return;
+    }
     if (c->session->in_multi) {
         reply_errorf(c->reply, "ERR MULTI calls can not be nested");
         return;
     }
     c->session->in_multi = true;
+    c->session->multi_strict = strict;
     reply_ok(c->reply);
 }
 
@@ -132,30 +141,51 @@ static void observe_watched(struct txn *t, struct session *s)
     for (const struct watch *w = s->watches; w; w = w->sibling) {
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
+        uint64_t changes = t->changes;
         txn_find(t, &k, &spot);
-        if (!t->may_change && lies_expired(t, &k, &spot))
+        if (t->changes != changes || (!t->may_change && lies_expired(t, &k, &spot)))
             atomic_store(&s->watch_dirty, true);
     }
 }
 
+/* Strict: nothing of the transaction stays (exec_run_locked sees the error); the reply is why. */
+static void refuse_all(struct session *s, size_t reply_start, size_t error_start, size_t n)
+{
+    struct buf *out = s->reply.out;
+    const uint8_t *error = out->data + error_start;
+    const uint8_t *end = *error == '-' ? memchr(error, '\r', out->size - error_start) : NULL;
+    char text[512];
+    snprintf(text, sizeof(text), "EXECABORT Transaction undone because of command %zu, '%s': %.*s", n + 1,
+             s->queue[n].command->full_name, end ? (int)(end - error - 1) : 0, (const char *)error + 1);
+    out->size = reply_start;
+    reply_error_line(&s->reply, text);
+}
+
 static void run_queue(struct exec *x, struct session *s)
 {
+    size_t reply_start = s->reply.out->size;
+    uint64_t errors = s->reply.errors;
     reply_array(&s->reply, s->queue_count);
     for (size_t i = 0; i < s->queue_count; i++) {
         struct queued_command *q = &s->queue[i];
         struct call c = {.command = q->command, .session = s, .reply = &s->reply, .argv = q->argv, .argc = q->argc, .exec = x};
         if (!(q->command->flags & CMD_NO_TXN))
             c.txn = x->txn;
-        if (command_first_key(q->command)) {
+        if (command_has_keys(q->command)) {
             struct key *keys = arena_alloc(&x->txn->arena, q->argc * sizeof(*keys));
             c.key_count = command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys);
             c.keys = keys;
         }
+        size_t before = s->reply.out->size;
         exec_call_handler(x, &c);
         if (os_bug(BUG_STRIPE_LOCK))
             os_bug_pause();
         if (HF_UNLIKELY(s->script && s->script->restart))
             return; /* a script of it needs more locks: all of it runs again */
+        if (HF_UNLIKELY(session_is_strict(s)) && s->reply.errors != errors) {
+            refuse_all(s, reply_start, before, i);
+            return;
+        }
         s->last_command = q->command->full_name;
     }
 }
@@ -184,7 +214,7 @@ static uint32_t collect(struct exec *x, const struct session *s, struct lock_set
     for (size_t i = 0; i < s->queue_count; i++) {
         const struct queued_command *q = &s->queue[i];
         flags |= q->command->flags;
-        if (command_first_key(q->command))
+        if (command_has_keys(q->command))
             l->key_count += command_keys(x->engine, s->db, q->command, q->argv, q->argc, keys + l->key_count);
     }
     for (size_t i = 0; i < l->key_count; i++)
@@ -213,7 +243,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
     txn_reset(x->txn, x->wall_ms);
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
-    x->txn->undoing = flags & CMD_SCRIPT;
+    x->txn->undoing = flags & CMD_SCRIPT || session_is_strict(s);
     x->txn->may_change = !x->paused || flags & CMD_WRITE;
     status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
     if (x->engine->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&

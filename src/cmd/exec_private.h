@@ -16,6 +16,8 @@ struct exec {
     struct park_node *waiting;      /* for log credit, in no order */
     bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
     bool paused;                    /* CLIENT PAUSE: nothing expires */
+    struct session *session;        /* whose command runs under locks: it keeps what a script has to lock */
+    bool undo;                      /* what runs now is to be undone at its end */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
     uint64_t counted_calls;
@@ -28,7 +30,7 @@ struct script_locks {
     size_t count, capacity;
     unsigned attempts;
     bool gate;
-    bool restart, undo; /* what this attempt ended with */
+    bool restart; /* what this attempt ended with */
 };
 
 struct lock_set {

@@ -34,10 +34,11 @@ static void want(struct script_locks *l, uint16_t stripe)
     l->stripes[l->count++] = stripe;
 }
 
-/* Asks for another attempt of what the session runs; what is held now is held then. */
-static enum script_step restart(struct session *session, const struct txn *t, const uint16_t *stripes, size_t count)
+/* Asks for another attempt; what is held now is held then. */
+static enum script_step restart(struct exec *x, const uint16_t *stripes, size_t count)
 {
-    struct script_locks *l = locks_of(session);
+    struct script_locks *l = locks_of(x->session);
+    const struct txn *t = x->txn;
     for (size_t i = 0; i < t->locked_count; i++)
         want(l, t->locked[i]);
     for (size_t i = 0; i < count; i++)
@@ -53,6 +54,7 @@ void script_begin(struct script *s, struct call *call)
     const struct session *caller = call->session;
     *s = (struct script){.call = call};
     s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .no_touch = caller->no_touch,
+                                  .strict = session_is_strict(caller),
                                   .durability = caller->durability, .connection = caller->connection,
                                   .worker = caller->worker};
     memcpy(s->session.user, caller->user, sizeof(caller->user));
@@ -127,7 +129,7 @@ static bool lock_keys(struct script *s, const struct command *row, const struct 
     while (held && row->flags & CMD_WRITE && wait_needs(c->exec, keys, count, &stripes, &stripe_count) == NEEDS_MORE)
         held = touch(c->exec, c->txn, stripes, stripe_count);
     if (!held)
-        restart(c->session, c->txn, stripes, stripe_count);
+        restart(c->exec, stripes, stripe_count);
     return held;
 }
 
@@ -139,12 +141,12 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     if (!row || refused(s, row, r))
         return SCRIPT_DONE;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
-                     .argv = argv, .argc = argc, .exec = outer->exec, .script = s};
+                     .argv = argv, .argc = argc, .exec = outer->exec};
     if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {
-        locks_of(outer->session)->gate = true;
-        return restart(outer->session, outer->txn, NULL, 0);
+        locks_of(outer->exec->session)->gate = true;
+        return restart(outer->exec, NULL, 0);
     }
-    if (command_first_key(row)) {
+    if (command_has_keys(row)) {
         struct key *keys = arena_alloc(txn_arena(outer->txn), argc * sizeof(*keys));
         c.key_count = command_keys(outer->exec->engine, s->session.db, row, argv, argc, keys);
         c.keys = keys;
@@ -152,19 +154,18 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
             return SCRIPT_RESTART;
     }
     exec_call_handler(outer->exec, &c);
-    const struct script_locks *l = outer->session->script;
-    return l && l->restart ? SCRIPT_RESTART : SCRIPT_DONE;
+    const struct session *top = outer->exec->session;
+    return top->script && top->script->restart ? SCRIPT_RESTART : SCRIPT_DONE;
 }
 
-bool exec_touch(struct call *c, const uint16_t *stripes, size_t count)
+bool call_in_script(const struct call *c) { return c->session != c->exec->session; }
+
+enum script_step call_lock_stripes(struct call *c, const uint16_t *stripes, size_t count)
 {
-    if (touch(c->exec, c->txn, stripes, count))
-        return true;
-    restart(c->script ? c->script->call->session : c->session, c->txn, stripes, count);
-    return false;
+    return touch(c->exec, c->txn, stripes, count) ? SCRIPT_DONE : restart(c->exec, stripes, count);
 }
 
 void script_undo(struct script *s)
 {
-    locks_of(s->call->session)->undo = true;
+    s->call->exec->undo = true;
 }

@@ -24,6 +24,7 @@ struct search {
     struct call *c;
     unsigned kind;
     size_t source;          /* its key */
+    const struct key *destination;
     const struct zset *z;   /* NULL: absent */
     struct geo_shape shape;
     bool has_centre, from_member, from_place, by_radius, by_box;
@@ -123,6 +124,7 @@ static size_t take_option(struct search *s, size_t at)
         return take_count(s, at + 1) ? 2 : 0;
     if (!search && s->kind & MAY_STORE && left >= 1 && (bytes_is_word(word, "STORE") || bytes_is_word(word, "STOREDIST"))) {
         s->store = true;
+        s->destination = call_key_named(s->c, s->c->argv[at + 1]);
         s->store_distance = bytes_is_word(word, "STOREDIST");
         return 2;
     }
@@ -259,7 +261,7 @@ static void store_matches(struct search *s)
     struct zset *z = zset_new();
     for (size_t i = 0; i < s->count; i++)
         zset_set(z, s->matches[i].member, s->store_distance ? s->matches[i].distance / s->shape.unit : s->matches[i].score);
-    zset_store(s->c, s->kind & SEARCH ? 0 : 1, z, s->kind & SEARCH ? "geosearchstore" : "georadiusstore");
+    zset_store(s->c, s->kind & SEARCH ? 0 : (size_t)(s->destination - s->c->keys), z, s->kind & SEARCH ? "geosearchstore" : "georadiusstore");
 }
 
 static void run_search(struct call *c, unsigned kind)

@@ -70,7 +70,7 @@ static void reply_flags(struct reply *r, const struct command *row)
         if (flags_of(row) & flag_words[i].flag)
             words_add(&w, bytes_str(flag_words[i].word));
     }
-    if (row->keys.counted || row->keys.named)
+    if (row->keys.counted || row->keys.behind)
         words_add(&w, BYTES("movablekeys"));
     reply_word_set(r, &w, "");
 }
@@ -110,7 +110,7 @@ static void categories_of(const struct command *row, struct words *w)
 /* How the keys of a row are used, one text per key spec. */
 static void key_uses_of(const struct command *row, struct words *uses)
 {
-    if (!command_first_key(row))
+    if (!command_has_keys(row))
         return;
     if (row->key_use)
         words_split(uses, row->key_use, ";");
@@ -133,7 +133,20 @@ static void reply_named_int(struct reply *r, const char *name, int64_t value)
     reply_int(r, value);
 }
 
-static void reply_spec_head(struct reply *r, bytes use, int first)
+/* From a word on: the n-th of those that keys stand behind. */
+static void reply_search_word(struct reply *r, const struct key_range *keys, size_t n)
+{
+    struct words words = {.count = 0};
+    words_split(&words, keys->behind, " ");
+    reply_text(r, "keyword");
+    reply_text(r, "spec");
+    reply_map(r, 2);
+    reply_text(r, "keyword");
+    reply_bulk(r, words.words[n < words.count ? n : words.count - 1]);
+    reply_named_int(r, "startfrom", keys->from);
+}
+
+static void reply_spec_head(struct reply *r, bytes use, int first, const struct key_range *behind, size_t n)
 {
     reply_map(r, 3);
     reply_text(r, "flags");
@@ -141,10 +154,14 @@ static void reply_spec_head(struct reply *r, bytes use, int first)
     reply_text(r, "begin_search");
     reply_map(r, 2);
     reply_text(r, "type");
-    reply_text(r, "index");
-    reply_text(r, "spec");
-    reply_map(r, 1);
-    reply_named_int(r, "index", first);
+    if (behind) {
+        reply_search_word(r, behind, n);
+    } else {
+        reply_text(r, "index");
+        reply_text(r, "spec");
+        reply_map(r, 1);
+        reply_named_int(r, "index", first);
+    }
     reply_text(r, "find_keys");
     reply_map(r, 2);
     reply_text(r, "type");
@@ -152,7 +169,7 @@ static void reply_spec_head(struct reply *r, bytes use, int first)
 
 static void reply_spec_counted(struct reply *r, const struct command *row, bytes use)
 {
-    reply_spec_head(r, use, row->keys.counted);
+    reply_spec_head(r, use, row->keys.counted, NULL, 0);
     reply_text(r, "keynum");
     reply_text(r, "spec");
     reply_map(r, 3);
@@ -166,19 +183,20 @@ static void reply_spec_counted(struct reply *r, const struct command *row, bytes
 static void reply_key_spec(struct reply *r, const struct command *row, const struct words *uses, size_t index)
 {
     const struct key_range *keys = &row->keys;
-    bool alone = uses->count == (keys->counted ? 2 : 1);
+    size_t fixed = keys->behind && !keys->half ? 1 : 0; /* specs in front of those behind words */
+    bool behind = keys->behind && index >= fixed, alone = uses->count == (keys->counted ? 2 : 1);
     int last = keys->last < 0 ? keys->last : keys->last - keys->first;
     if (keys->counted && index == uses->count - 1) {
         reply_spec_counted(r, row, uses->words[index]);
         return;
     }
-    reply_spec_head(r, uses->words[index], keys->first + (int)index * keys->step);
+    reply_spec_head(r, uses->words[index], keys->first + (int)index * keys->step, behind ? keys : NULL, index - fixed);
     reply_text(r, "range");
     reply_text(r, "spec");
     reply_map(r, 3);
-    reply_named_int(r, "lastkey", alone ? last : 0);
-    reply_named_int(r, "keystep", alone ? keys->step : 1);
-    reply_named_int(r, "limit", 0);
+    reply_named_int(r, "lastkey", behind && keys->half ? -1 : alone ? last : 0);
+    reply_named_int(r, "keystep", alone && !keys->half ? keys->step : 1);
+    reply_named_int(r, "limit", behind && keys->half ? 2 : 0);
 }
 
 static size_t sub_count(const struct command *row)
@@ -386,7 +404,7 @@ static const struct command *find_described(struct call *c, uint32_t *positions,
         row = command_find_sub(row, argv[1]);
     if (!row)
         reply_errorf(c->reply, "ERR Invalid command specified");
-    else if (!command_first_key(row))
+    else if (!command_has_keys(row))
         reply_errorf(c->reply, "ERR The command has no key arguments");
     else if (!command_arity_fits(row, argc))
         reply_errorf(c->reply, "ERR Invalid number of arguments specified for command");

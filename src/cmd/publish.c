@@ -13,6 +13,7 @@ static const char *const unsubscribe_words[] = {"unsubscribe", "punsubscribe", "
 
 static void reply_change(struct call *c, const char *word, const bytes *name, enum topic_kind kind)
 {
+    c->session->pushed = true;
     c->reply->ops->push(c->reply, 3);
     reply_text(c->reply, word);
     if (name)

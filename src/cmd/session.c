@@ -11,7 +11,7 @@ static void forget_queue(struct session *s)
     mem_free(s->queue);
     s->queue = NULL;
     s->queue_count = s->queue_capacity = s->queue_bytes = 0;
-    s->in_multi = s->multi_aborted = false;
+    s->in_multi = s->multi_aborted = s->multi_strict = false;
 }
 
 static bool born_authenticated(void)
@@ -37,7 +37,7 @@ void session_reset(struct session *s)
     s->db = 0;
     s->reply.version = 2;
     s->reply_mode = REPLY_ON;
-    s->no_touch = s->no_evict = false;
+    s->no_touch = s->no_evict = s->strict = false;
     s->name[0] = 0;
     s->authenticated = born_authenticated();
 }

@@ -25,10 +25,12 @@ struct session {
     bool close_after_reply;   /* QUIT, protocol error, CLIENT KILL of oneself */
     bool no_touch, no_evict;
     enum { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP } reply_mode; /* CLIENT REPLY */
+    bool pushed;              /* the running command has answered with pushes, which no CLIENT REPLY silences */
     int durability;           /* enum durability: the wait of this connection */
     struct reply reply;
     /* MULTI */
     bool in_multi, multi_aborted;
+    bool strict, multi_strict; /* CLIENT STRICT; MULTI STRICT: an error undoes the whole transaction (ADR 0007) */
     struct queued_command *queue;
     size_t queue_count, queue_capacity, queue_bytes;
     struct arena queue_arena; /* the words of the queue */
@@ -55,6 +57,7 @@ void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, s
 void session_reset(struct session *s);   /* RESET: as new, unwatched */
 void session_leave(struct session *s);   /* closed: no message reaches it any more */
 void session_release(struct session *s); /* unwatches; frees the queue */
+static inline bool session_is_strict(const struct session *s) { return s->strict || s->multi_strict; }
 /* To a channel, pattern or shard channel. */
 static inline bool session_listens(const struct session *s) { return s->listens > 0; }
 void session_unwatch(struct session *s); /* forgets every WATCH; exec.c */

@@ -1,7 +1,7 @@
 /* sort.c -- SORT and SORT_RO.
  *
  * The keys of BY and GET patterns depend on the elements, so they are locked while the command runs, as a script's are
- * (exec_touch): first all of BY, then, of the elements that are replied, all of GET. A stripe that is busy makes the command
+ * (call_lock_stripes): first all of BY, then, of the elements that are replied, all of GET. A stripe that is busy makes the command
  * run again, holding from the start whatever it touched.
  *
  * Order: by the weight, then, of numbers, by the element's bytes; what is still equal keeps the place it had. ALPHA compares
@@ -44,6 +44,7 @@ struct sort {
     struct call *c;
     bool descending, alpha, unsorted, by_pattern, store;
     int64_t offset, limit; /* limit negative: none */
+    const struct key *destination;
     struct pattern by, *gets;
     size_t get_count;
     const void *object;
@@ -104,6 +105,7 @@ static size_t take_option(struct sort *s, size_t at)
     if (bytes_is_word(word, "LIMIT") && left >= 2)
         return take_limit(s, at + 1) ? 3 : 0;
     if (bytes_is_word(word, "STORE") && left >= 1 && s->c->command->flags & CMD_WRITE) {
+        s->destination = call_key_named(s->c, s->c->argv[at + 1]);
         s->store = true;
         return 2;
     }
@@ -249,7 +251,7 @@ static bool touch_patterns(struct sort *s, const struct pattern *patterns, size_
             seen[key.stripe / 64] |= bit;
         }
     }
-    return exec_touch(s->c, stripes, stripe_count);
+    return call_lock_stripes(s->c, stripes, stripe_count) == SCRIPT_DONE;
 }
 
 /* False: there is no such key, it holds another type, or the hash lacks the field. */
@@ -381,7 +383,7 @@ static void store_value(void *context, bytes value, bool found)
 static void store_values(struct sort *s, size_t count)
 {
     struct storing *storing = arena_alloc(txn_arena(s->c->txn), sizeof(*storing));
-    const struct key *key = call_key(s->c, 1);
+    const struct key *key = s->destination;
     bool removed;
     storing->count = 0;
     storing->list = list_ops.create();
@@ -427,7 +429,7 @@ void cmd_sort(struct call *c)
     if (!take_options(&s) || !view_source(&s))
         return;
     /* what is stored, or seen by a script, is never in the order of a hash */
-    if (s.unsorted && s.type == TYPE_SET && (s.store || c->script)) {
+    if (s.unsorted && s.type == TYPE_SET && (s.store || call_in_script(c))) {
         s.unsorted = s.by_pattern = false;
         s.alpha = true;
     }

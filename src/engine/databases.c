@@ -61,24 +61,45 @@ bool walk_lock(const struct txn *t, struct stripe *s)
     return true;
 }
 
-/* The databases of each pair are emptied or swapped. The gate keeps new watches away, not connections that
- * close meanwhile and take their watches out: hence the locks. */
-static void touch_watches(struct txn *t, const uint32_t (*pairs)[2], size_t count)
+struct database_note { struct delivery delivery; size_t count; uint32_t (*pairs)[2], *ids; };
+
+/* The gate keeps new watches away, not connections that close meanwhile and take their watches out: hence the locks. */
+static void tell_watchers(struct txn *t, struct delivery *d, uint64_t lsn)
 {
+    const struct database_note *note = (struct database_note *)d; /* its first member */
+    (void)lsn;
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &t->engine->store->stripes[i];
         bool locked = walk_lock(t, s);
-        for (size_t k = 0; s->watches && k < count; k++)
-            watch_touch_database_locked(t->engine, s, pairs[k][0], pairs[k][1]);
+        for (size_t k = 0; s->watches && k < note->count; k++)
+            watch_tell_database_locked(s, note->ids, note->pairs[k][0], note->pairs[k][1]);
         if (locked)
             stripe_unlock(s);
     }
 }
 
+/* The databases of each pair will be emptied or swapped; pairs live in the txn's arena. */
+static void touch_watches(struct txn *t, uint32_t (*pairs)[2], size_t count)
+{
+    const struct engine *e = t->engine;
+    struct database_note *note = arena_alloc(&t->arena, sizeof(*note));
+    *note = (struct database_note){.delivery.deliver = tell_watchers, .count = count, .pairs = pairs};
+    note->ids = arena_alloc(&t->arena, e->config.databases * sizeof(*note->ids));
+    memcpy(note->ids, e->db_ids, e->config.databases * sizeof(*note->ids));
+    txn_deliver(t, &note->delivery);
+}
+
+static void touch_pair(struct txn *t, uint32_t a, uint32_t b)
+{
+    uint32_t (*pair)[2] = arena_alloc(&t->arena, sizeof(*pair));
+    (*pair)[0] = a;
+    (*pair)[1] = b;
+    touch_watches(t, pair, 1);
+}
+
 void db_flush(struct txn *t, uint32_t db)
 {
-    const uint32_t id = t->engine->db_ids[db], pair[1][2] = {{id, id}};
-    touch_watches(t, pair, 1);
+    touch_pair(t, t->engine->db_ids[db], t->engine->db_ids[db]);
     map_change_begin(t);
     renew(t, db);
     map_change_end(t);
@@ -89,7 +110,7 @@ void db_flush_all(struct txn *t)
     uint32_t count = t->engine->config.databases, (*pairs)[2] = arena_alloc(&t->arena, count * sizeof(*pairs));
     for (uint32_t db = 0; db < count; db++)
         pairs[db][0] = pairs[db][1] = t->engine->db_ids[db];
-    touch_watches(t, (const uint32_t (*)[2])pairs, count);
+    touch_watches(t, pairs, count);
     map_change_begin(t);
     for (uint32_t db = 0; db < count; db++)
         renew(t, db);
@@ -99,8 +120,7 @@ void db_flush_all(struct txn *t)
 void db_swap(struct txn *t, uint32_t a, uint32_t b)
 {
     uint32_t *ids = t->engine->db_ids;
-    const uint32_t pair[1][2] = {{ids[a], ids[b]}};
-    touch_watches(t, pair, 1);
+    touch_pair(t, ids[a], ids[b]);
     map_change_begin(t);
     uint32_t swap = ids[a];
     ids[a] = ids[b];

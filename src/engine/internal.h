@@ -191,8 +191,10 @@ struct watch {
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
 void watch_remove_locked(struct watch *w); /* frees it */
-void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key);
-void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id); /* gate held */
+/* Whoever watches the key is told at commit. */
+void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key);
+/* Whoever watches a key that is in one of the two databases; ids: by number, as they were before the change. */
+void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id);
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */

@@ -93,7 +93,7 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
 void object_touch(struct txn *t, const struct object_ref *o)
 {
     if (o->stripe->watches)
-        watch_touch_locked(t->engine, o->stripe, o->db_id, o->key->name);
+        watch_touch_locked(t, o->stripe, o->db_id, o->key->name);
 }
 
 bool object_close(struct txn *t, struct object_ref *o)

@@ -222,7 +222,7 @@ void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
     if (HF_UNLIKELY(spot->stripe->waiters != NULL))
         note_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
-        watch_touch_locked(t->engine, spot->stripe, spot->db_id, k->name);
+        watch_touch_locked(t, spot->stripe, spot->db_id, k->name);
     if (!t->engine->log)
         return;
     if (t->touched_count == t->touched_capacity) {
@@ -484,7 +484,6 @@ void txn_point_keep(struct txn *t, const struct txn_point *point)
     t->undoing = point->undoing;
 }
 
-/* Watchers that were told of a change stay told: their EXEC is refused once too often, which is harmless. */
 void txn_point_undo(struct txn *t, const struct txn_point *point)
 {
     undo_until(t, point->undo);

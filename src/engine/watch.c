@@ -1,7 +1,8 @@
 /* watch.c -- WATCH without versions: a dirty flag per watcher, listed in the stripe.
  *
  * A writer looks only when its stripe's list is not empty. This also catches absent,
- * created, deleted again. Lists are guarded by the stripe's lock.
+ * created, deleted again. Lists are guarded by the stripe's lock. Watchers are told at commit: what
+ * is undone has not happened.
  */
 #include "engine/internal.h"
 
@@ -32,11 +33,30 @@ void watch_remove_locked(struct watch *w)
     mem_free(w);
 }
 
-void watch_touch_locked(struct engine *e, struct stripe *s, uint32_t db_id, bytes key)
+/* The flag outlives the transaction: its session lets go of the watch under the stripe's lock, which the transaction holds. */
+struct watch_note { struct delivery delivery; _Atomic bool *dirty; };
+
+static void tell(struct txn *t, struct delivery *d, uint64_t lsn)
 {
-    for (struct watch *w = s->watches; w; w = w->next) {
-        if (e->db_ids[w->db] == db_id && bytes_equal(w->key, key))
-            atomic_store(w->dirty, true);
+    (void)t;
+    (void)lsn;
+    atomic_store(((struct watch_note *)d)->dirty, true); /* its first member */
+}
+
+static bool is_noted(const struct txn *t, const struct watch *w)
+{
+    const struct delivery *last = t->deliveries_last;
+    return atomic_load(w->dirty) || (last && last->deliver == tell && ((const struct watch_note *)last)->dirty == w->dirty);
+}
+
+void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key)
+{
+    for (const struct watch *w = s->watches; w; w = w->next) {
+        if (t->engine->db_ids[w->db] != db_id || !bytes_equal(w->key, key) || is_noted(t, w))
+            continue;
+        struct watch_note *note = arena_alloc(&t->arena, sizeof(*note));
+        *note = (struct watch_note){{.deliver = tell}, w->dirty};
+        txn_deliver(t, &note->delivery);
     }
 }
 
@@ -47,10 +67,10 @@ static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w)
     return table && table_find(table, w->key, w->hash, &p);
 }
 
-void watch_touch_database_locked(struct engine *e, struct stripe *s, uint32_t db_id, uint32_t other_id)
+void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id)
 {
     for (struct watch *w = s->watches; w; w = w->next) {
-        uint32_t id = e->db_ids[w->db];
+        uint32_t id = ids[w->db];
         if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
             atomic_store(w->dirty, true);
     }

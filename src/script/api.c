@@ -35,6 +35,15 @@ static int error_result(lua_State *lua, bool raise)
     return raise ? lua_error(lua) : 1;
 }
 
+/* Strict: the error on top ends the script, whoever would catch it. */
+static int give_up(lua_State *lua, struct run *run)
+{
+    run->failed = run->unwinding = true;
+    lua_setfield(lua, LUA_REGISTRYINDEX, "failure");
+    lua_pushliteral(lua, "the script is being unwound");
+    return lua_error(lua);
+}
+
 static int run_command(lua_State *lua, bool raise)
 {
     struct run *run = state_run(lua);
@@ -74,6 +83,8 @@ static int run_command(lua_State *lua, bool raise)
     lua_rawget(lua, -2);
     bool is_error = lua_isstring(lua, -1);
     lua_pop(lua, 1);
+    if (is_error && run->script.session.strict)
+        return give_up(lua, run);
     return is_error ? error_result(lua, raise) : 1;
 }
 

@@ -18,6 +18,7 @@ struct run {
     int resp;                 /* redis.setresp */
     bool unwinding;           /* SCRIPT_RESTART or a kill: nothing may catch the error */
     bool killed;
+    bool failed;              /* strict, and one of its commands has failed; its error is in the registry as "failure" */
     bool loading;             /* FUNCTION LOAD: no commands */
     uint64_t started_us;
     bool is_eval;

@@ -556,6 +556,9 @@ void run_call(struct state *state, struct run *run, int arguments)
     if (run->killed) {
         killed_reply(run, c->reply);
         script_undo(&run->script);
+    } else if (run->failed) {
+        lua_getfield(lua, LUA_REGISTRYINDEX, "failure");
+        reply_failure(state, run, c->reply);
     } else if (run->unwinding) {
         /* another attempt: the executor forgets all of this one */
     } else if (failed) {

@@ -73,6 +73,9 @@ def _rule(words):
     return RULES.get(name, _zeros if name[:1] == b"Z" or name[:2] == b"BZ" else None)
 
 
+NOT_NUMBERS = ("-", b"ERR One or more scores can't be converted into double")
+
+
 def same_reply(words, a, b):
     """Whether one command's replies agree."""
     if a == b:
@@ -80,6 +83,8 @@ def same_reply(words, a, b):
     tolerance = TOLERANCE.get(words[0].upper())
     if tolerance and a[0] == b[0] == ":":
         return a[1] > 0 and b[1] > 0 and abs(a[1] - b[1]) <= tolerance
+    if words[0].upper() in (b"SORT", b"SORT_RO") and a == NOT_NUMBERS and b[0] != "-":
+        return True  # Redis asks errno after strtod and does not clear it before: an overflow of any earlier command shows here
     rule = _rule(words)
     return rule is not None and a[0] == b[0] != "dead" and rule(a) == rule(b)
 

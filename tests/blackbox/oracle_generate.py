@@ -376,7 +376,7 @@ class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommand
         if words[0].upper() in (b"FLUSHALL", b"FLUSHDB", b"SWAPDB"):
             return [words[0], b"nonsense"]
         if words[0] in (b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP",
-                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"):  # a number would be a time or a count without end
+                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SORT", b"SORT_RO"):  # a number would be a time or a count without end
             return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [b"nonsense"]
         if words[0] in (b"ZRANK", b"ZREVRANK"): # a further word is WITHSCORE's place since 7.2
             return words[:self.random.randint(1, len(words))]
