@@ -66,6 +66,7 @@ static struct command debug_rows[] = {
 static struct command rows[] = {
 #include "cmd/bitmap.def"
 #include "cmd/connection.def"
+#include "cmd/geo.def"
 #include "cmd/hash.def"
 #include "cmd/hyperloglog.def"
 #include "cmd/keys.def"
@@ -390,4 +391,14 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
         mem_free(positions);
     }
     return count;
+}
+
+const struct key *call_key_named(const struct call *c, bytes name)
+{
+    for (size_t i = 0; i < c->key_count; i++) {
+        if (bytes_equal(c->keys[i].name, name))
+            return &c->keys[i];
+    }
+    hf_assert(!"the row says behind which words its keys stand");
+    return NULL;
 }

@@ -71,6 +71,9 @@ HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
     return c->may_wait;
 }
 
+/* The located key of this name, that of a word which stands anywhere (key_range.behind). */
+const struct key *call_key_named(const struct call *c, bytes name);
+
 typedef void command_handler(struct call *c);
 
 /* Word positions as COMMAND reports them; last -1: to the end, -2: to the word before it; first 0: none.

@@ -160,9 +160,9 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
 
 bool call_in_script(const struct call *c) { return c->session != c->exec->session; }
 
-enum script_step call_lock_key(struct call *c, const struct key *k)
+enum script_step call_lock_stripes(struct call *c, const uint16_t *stripes, size_t count)
 {
-    return touch(c->exec, c->txn, &k->stripe, 1) ? SCRIPT_DONE : restart(c->exec, &k->stripe, 1);
+    return touch(c->exec, c->txn, stripes, count) ? SCRIPT_DONE : restart(c->exec, stripes, count);
 }
 
 void script_undo(struct script *s)

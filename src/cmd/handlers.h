@@ -11,6 +11,7 @@
 #include "cmd/config.def"
 #include "cmd/connection.def"
 #include "cmd/debug.def"
+#include "cmd/geo.def"
 #include "cmd/hash.def"
 #include "cmd/hyperloglog.def"
 #include "cmd/introspect.def"

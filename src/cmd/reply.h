@@ -26,6 +26,7 @@ struct reply_ops {
     void (*map)(struct reply *r, size_t pairs);                /* RESP2: array of 2 * pairs */
     void (*set)(struct reply *r, size_t count);
     void (*big_number)(struct reply *r, bytes digits);          /* RESP2: bulk */
+    void (*number)(struct reply *r, bytes text);               /* a double in digits of its own; RESP2: bulk */
     void (*push)(struct reply *r, size_t count);               /* out of band; RESP2: an array */
 };
 

@@ -1,375 +1,439 @@
-/* sort.c -- SORT and SORT_RO: the elements of a list, set or sorted set in the order of numbers or texts.
+/* sort.c -- SORT and SORT_RO.
  *
- * A row per element: the element, and what it is compared by (itself, or the value of a key that BY names).
- * Keys of BY and GET are not declared: they are locked as they are met (exec_script.h), so every function that
- * looks one up may ask for a restart, and everything lives in the transaction's arena until then.
+ * The keys of BY and GET patterns depend on the elements, so they are locked while the command runs, as a script's are
+ * (call_lock_stripes): first all of BY, then, of the elements that are replied, all of GET. A stripe that is busy makes the command
+ * run again, holding from the start whatever it touched.
+ *
+ * Order: by the weight, then, of numbers, by the element's bytes; what is still equal keeps the place it had. ALPHA compares
+ * C strings by their bytes (Redis: strcoll in the C locale), with STORE the whole of them.
  */
+#include "base/memory.h"
+#include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
-#include "engine/keys.h"
-#include "engine/objects.h"
+#include "engine/hashes.h"
+#include "engine/lists.h"
+#include "engine/sets.h"
 #include "engine/strings.h"
-#include "types/hash.h"
-#include "types/list.h"
-#include "types/set.h"
 #include "types/zset.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
-struct sort_row {
-    bytes element;
-    bytes by; /* alpha only */
-    bool by_absent;
+#define STORE_CHUNK 1024u /* elements of one change */
+
+/* "weight_*", "object_*->field", "#" */
+struct pattern {
+    bool is_element;     /* "#" */
+    bool has_star;       /* without one it names nothing */
+    bool has_field;
+    bytes prefix, postfix, field;
+};
+
+struct item {
+    bytes element, weight;
     double score;
+    size_t place;
+    bool has_weight;
 };
 
 struct sort {
-    struct call *call;
-    bool descending, alpha, dont_sort, limited, has_by, stores, read_only;
-    bytes by;
-    const bytes *gets[64];
-    const bytes **more_gets; /* == gets while they fit */
-    size_t get_count;
-    int64_t offset, count;
+    struct call *c;
+    bool descending, alpha, unsorted, by_pattern, store;
+    int64_t offset, limit; /* limit negative: none */
     const struct key *destination;
-    bytes destination_name;
-    struct sort_row *rows;
-    size_t row_count;
-    bool restart, not_number;
+    struct pattern by, *gets;
+    size_t get_count;
+    const void *object;
+    enum type type;
+    struct item *items;
+    size_t count, first, end; /* [first, end) is replied */
+    struct buf scratch;       /* a key's name */
 };
 
 /* ---- words ---- */
 
-static void add_get(struct sort *s, const bytes *pattern)
+static size_t text_size(bytes b)
 {
-    if (s->get_count == sizeof(s->gets) / sizeof(s->gets[0]) && s->more_gets == s->gets) {
-        s->more_gets = arena_alloc(txn_arena(s->call->txn), s->call->argc * sizeof(*s->more_gets));
-        memcpy(s->more_gets, s->gets, sizeof(s->gets));
-    }
-    s->more_gets[s->get_count++] = pattern;
+    const uint8_t *nul = b.size ? memchr(b.data, 0, b.size) : NULL;
+    return nul ? (size_t)(nul - b.data) : b.size;
 }
 
-static bool take_words(struct sort *s)
+static struct pattern parse_pattern(bytes word)
 {
-    struct call *c = s->call;
-    for (size_t i = 2; i < c->argc; i++) {
-        bytes word = c->argv[i];
-        size_t left = c->argc - i - 1;
-        if (bytes_is_word(word, "ASC")) {
-            s->descending = false;
-        } else if (bytes_is_word(word, "DESC")) {
-            s->descending = true;
-        } else if (bytes_is_word(word, "ALPHA")) {
-            s->alpha = true;
-        } else if (bytes_is_word(word, "LIMIT") && left >= 2) {
-            if (!arg_int(c, i + 1, &s->offset) || !arg_int(c, i + 2, &s->count))
-                return false;
-            s->limited = true;
-            i += 2;
-        } else if (!s->read_only && bytes_is_word(word, "STORE") && left >= 1) {
-            s->stores = true;
-            s->destination_name = c->argv[++i];
-        } else if (bytes_is_word(word, "BY") && left >= 1) {
-            s->has_by = true;
-            s->by = c->argv[++i];
-            s->dont_sort |= !memchr(s->by.data, '*', s->by.size);
-        } else if (bytes_is_word(word, "GET") && left >= 1) {
-            add_get(s, &c->argv[++i]);
-        } else {
-            reply_status(c->reply, HF_ERR_SYNTAX);
-            return false;
+    struct pattern p = {.is_element = bytes_equal(word, BYTES("#"))};
+    size_t readable = text_size(word);
+    const uint8_t *star = readable ? memchr(word.data, '*', readable) : NULL;
+    if (!star)
+        return p;
+    size_t at = (size_t)(star - word.data);
+    p.has_star = true;
+    p.prefix = bytes_of(word.data, at);
+    p.postfix = bytes_of(star + 1, word.size - at - 1);
+    for (size_t i = at + 1; i + 2 < readable; i++) {
+        if (word.data[i] == '-' && word.data[i + 1] == '>') {
+            p.has_field = true;
+            p.postfix = bytes_of(star + 1, i - at - 1);
+            p.field = bytes_of(word.data + i + 2, word.size - i - 2);
+            break;
         }
     }
-    for (size_t i = 1; s->stores && i < c->key_count; i++) {
-        if (bytes_equal(c->keys[i].name, s->destination_name))
-            s->destination = &c->keys[i];
+    return p;
+}
+
+static bool take_limit(struct sort *s, size_t at)
+{
+    return arg_int(s->c, at, &s->offset) && arg_int(s->c, at + 1, &s->limit);
+}
+
+/* One option; 0: the error was replied, else how many words it takes. */
+static size_t take_option(struct sort *s, size_t at)
+{
+    bytes word = s->c->argv[at];
+    size_t left = s->c->argc - at - 1;
+    if (bytes_is_word(word, "ASC") || bytes_is_word(word, "DESC")) {
+        s->descending = bytes_is_word(word, "DESC");
+        return 1;
     }
-    hf_assert(!s->stores || s->destination);
+    if (bytes_is_word(word, "ALPHA")) {
+        s->alpha = true;
+        return 1;
+    }
+    if (bytes_is_word(word, "LIMIT") && left >= 2)
+        return take_limit(s, at + 1) ? 3 : 0;
+    if (bytes_is_word(word, "STORE") && left >= 1 && s->c->command->flags & CMD_WRITE) {
+        s->destination = call_key_named(s->c, s->c->argv[at + 1]);
+        s->store = true;
+        return 2;
+    }
+    if (bytes_is_word(word, "BY") && left >= 1) {
+        s->by = parse_pattern(s->c->argv[at + 1]);
+        s->by_pattern = s->by.has_star;
+        s->unsorted |= !s->by.has_star; /* one constant pattern is enough, as in Redis */
+        return 2;
+    }
+    if (bytes_is_word(word, "GET") && left >= 1) {
+        s->gets[s->get_count++] = parse_pattern(s->c->argv[at + 1]);
+        return 2;
+    }
+    reply_status(s->c->reply, HF_ERR_SYNTAX);
+    return 0;
+}
+
+static bool take_options(struct sort *s)
+{
+    s->gets = arena_alloc(txn_arena(s->c->txn), (s->c->argc / 2 + 1) * sizeof(*s->gets));
+    for (size_t at = 2, taken; at < s->c->argc; at += taken) {
+        taken = take_option(s, at);
+        if (!taken)
+            return false;
+    }
     return true;
+}
+
+/* ---- elements ---- */
+
+/* A list, a set, a sorted set, or nothing. */
+static bool view_source(struct sort *s)
+{
+    static const enum type types[] = {TYPE_LIST, TYPE_SET, TYPE_ZSET};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        status state = object_view(s->c->txn, call_key(s->c, 0), types[i], &s->object);
+        s->type = types[i];
+        if (state == HF_OK)
+            return true;
+    }
+    reply_status(s->c->reply, HF_ERR_WRONGTYPE);
+    return false;
+}
+
+static size_t source_count(const struct sort *s)
+{
+    return !s->object ? 0 : s->type == TYPE_LIST ? list_count(s->object) : s->type == TYPE_SET ? set_count(s->object)
+                                                                                                : zset_count(s->object);
+}
+
+static void limit_range(struct sort *s, size_t all)
+{
+    size_t offset = s->offset < 0 ? 0 : (uint64_t)s->offset > all ? all : (size_t)s->offset;
+    size_t left = all - offset;
+    s->first = offset;
+    s->end = offset + (s->limit < 0 || (uint64_t)s->limit > left ? left : (size_t)s->limit);
+}
+
+static void add_item(struct sort *s, bytes element)
+{
+    s->items[s->count] = (struct item){.element = element, .place = s->count};
+    s->count++;
+}
+
+static void load_set(struct sort *s)
+{
+    struct set_cursor cursor = {0};
+    bytes member;
+    while (set_next(s->object, &cursor, &member))
+        add_item(s, member.size < NUMBER_TEXT_MAX ? arena_dup(txn_arena(s->c->txn), member) : member);
+}
+
+/* `count` elements from this place on, counted in the direction of the walk. */
+static void load_list(struct sort *s, size_t from, size_t count, bool backward)
+{
+    struct list_cursor cursor;
+    bytes value;
+    bool more = count && list_seek(s->object, backward ? list_count(s->object) - 1 - from : from, &cursor, &value);
+    while (more && s->count < count) {
+        add_item(s, value);
+        more = backward ? list_previous(&cursor, &value) : list_next(&cursor, &value);
+    }
+}
+
+static void load_zset(struct sort *s, size_t from, size_t count, bool backward)
+{
+    struct zset_cursor cursor;
+    struct scored one;
+    bool more = count && zset_seek(s->object, backward ? zset_count(s->object) - 1 - from : from, &cursor, &one);
+    while (more && s->count < count) {
+        add_item(s, one.member);
+        more = backward ? zset_previous(&cursor, &one) : zset_next(&cursor, &one);
+    }
+}
+
+/* What is not sorted keeps the order of a list or a sorted set, which DESC turns round, and is read no further than the limit says. */
+static void load_items(struct sort *s)
+{
+    size_t all = source_count(s), from = 0, count = all;
+    bool backward = s->unsorted && s->descending;
+    limit_range(s, all);
+    if (s->unsorted && s->type != TYPE_SET) {
+        from = s->first;
+        count = s->end - s->first;
+        s->first = 0;
+        s->end = count;
+    }
+    s->items = arena_alloc(txn_arena(s->c->txn), (count + 1) * sizeof(*s->items));
+    if (!s->object)
+        return;
+    if (s->type == TYPE_SET)
+        load_set(s);
+    else if (s->type == TYPE_LIST)
+        load_list(s, from, count, backward);
+    else
+        load_zset(s, from, count, backward);
 }
 
 /* ---- keys of patterns ---- */
 
-/* "weight_*->field" with an element in the star's place. False: no star. */
-static bool substitute(struct sort *s, bytes pattern, bytes element, bytes *key, bytes *field)
+static void locate(struct sort *s, const struct pattern *p, bytes element, struct key *key)
 {
-    const uint8_t *star = pattern.size ? memchr(pattern.data, '*', pattern.size) : NULL;
-    if (!star)
-        return false;
-    size_t before = (size_t)(star - pattern.data), after = pattern.size - before - 1;
-    *field = bytes_of(NULL, 0);
-    for (size_t i = 0; i + 2 < after; i++) { /* the field has at least one byte */
-        if (star[1 + i] == '-' && star[2 + i] == '>') {
-            *field = bytes_of(star + i + 3, after - i - 2);
-            after = i;
-            break;
-        }
-    }
-    uint8_t *name = arena_alloc(txn_arena(s->call->txn), before + element.size + after + 1);
-    memcpy(name, pattern.data, before);
-    if (element.size)
-        memcpy(name + before, element.data, element.size);
-    memcpy(name + before + element.size, star + 1, after);
-    *key = bytes_of(name, before + element.size + after);
-    return true;
+    buf_reset(&s->scratch);
+    buf_append_bytes(&s->scratch, p->prefix);
+    buf_append_bytes(&s->scratch, element);
+    buf_append_bytes(&s->scratch, p->postfix);
+    txn_locate(txn_engine(s->c->txn), s->c->session->db, buf_view(&s->scratch), key);
 }
 
-/* What a pattern names for an element. False: nothing there, or s->restart. The value lives until the next change. */
-static bool look_up(struct sort *s, bytes pattern, bytes element, bytes *value)
+/* Locks every key that these patterns make of the items [first, end). */
+static bool touch_patterns(struct sort *s, const struct pattern *patterns, size_t count, size_t first, size_t end)
 {
-    struct call *c = s->call;
+    uint16_t stripes[STRIPE_COUNT];
+    uint64_t seen[STRIPE_COUNT / 64] = {0};
+    size_t stripe_count = 0;
     struct key key;
-    bytes name, field;
-    if (pattern.size == 1 && pattern.data[0] == '#') {
+    for (size_t p = 0; p < count; p++) {
+        for (size_t i = first; patterns[p].has_star && i < end && stripe_count < STRIPE_COUNT; i++) {
+            locate(s, &patterns[p], s->items[i].element, &key);
+            uint64_t bit = UINT64_C(1) << key.stripe % 64;
+            if (!(seen[key.stripe / 64] & bit))
+                stripes[stripe_count++] = key.stripe;
+            seen[key.stripe / 64] |= bit;
+        }
+    }
+    return call_lock_stripes(s->c, stripes, stripe_count) == SCRIPT_DONE;
+}
+
+/* False: there is no such key, it holds another type, or the hash lacks the field. */
+static bool look_up(struct sort *s, const struct pattern *p, bytes element, bytes *value)
+{
+    struct key key;
+    struct text text;
+    const struct hash *hash;
+    if (p->is_element) {
         *value = element;
         return true;
     }
-    if (!substitute(s, pattern, element, &name, &field))
+    if (!p->has_star)
         return false;
-    txn_locate(txn_engine(c->txn), c->session->db, name, &key);
-    if (call_lock_key(c, &key) == SCRIPT_RESTART) {
-        s->restart = true;
+    locate(s, p, element, &key);
+    if (p->has_field)
+        return hashes_view(s->c->txn, &key, &hash) == HF_OK && hash && hash_get(hash, p->field, value);
+    if (string_get(s->c->txn, &key, &text) != HF_OK || !text.found)
         return false;
-    }
-    if (field.size) {
-        const void *hash;
-        return object_view(c->txn, &key, TYPE_HASH, &hash) == HF_OK && hash && hash_get(hash, field, value);
-    }
-    struct text text;
-    if (string_get(c->txn, &key, &text) != HF_OK || !text.found)
-        return false;
-    *value = (const char *)text.view.data == text.digits ? arena_dup(txn_arena(c->txn), text.view) : text.view;
+    *value = text.view.data == (const uint8_t *)text.digits ? arena_dup(txn_arena(s->c->txn), text.view) : text.view;
     return true;
 }
 
-/* ---- rows ---- */
+/* ---- weights and order ---- */
 
-static void add_row(struct sort *s, bytes element)
+/* As strtod reads it: leading spaces and hexadecimal are fine, what does not fit a double is not. */
+static bool read_score(struct sort *s, bytes text, double *score)
 {
-    s->rows[s->row_count++] = (struct sort_row){.element = element};
-}
-
-static void rows_of_list(struct sort *s, const struct list *l)
-{
-    struct list_cursor cursor;
-    bytes value;
-    bool backwards = s->dont_sort && s->descending;
-    uint64_t count = list_count(l);
-    for (bool more = count && list_seek(l, backwards ? count - 1 : 0, &cursor, &value); more;
-         more = backwards ? list_previous(&cursor, &value) : list_next(&cursor, &value))
-        add_row(s, value);
-}
-
-static void rows_of_set(struct sort *s, const struct set *set)
-{
-    struct set_cursor cursor = {0};
-    bytes member;
-    while (set_next(set, &cursor, &member)) {
-        bool digits = (const char *)member.data >= cursor.digits && (const char *)member.data < cursor.digits + sizeof(cursor.digits);
-        add_row(s, digits ? arena_dup(txn_arena(s->call->txn), member) : member);
-    }
-}
-
-static void rows_of_zset(struct sort *s, const struct zset *z)
-{
-    struct zset_cursor cursor;
-    struct scored one;
-    bool backwards = s->dont_sort && s->descending;
-    uint64_t count = zset_count(z);
-    for (bool more = count && zset_seek(z, backwards ? count - 1 : 0, &cursor, &one); more;
-         more = backwards ? zset_previous(&cursor, &one) : zset_next(&cursor, &one))
-        add_row(s, one.member);
-}
-
-/* False: the error was replied. */
-static bool take_rows(struct sort *s)
-{
-    struct call *c = s->call;
-    struct arena *arena = txn_arena(c->txn);
-    struct key_info info;
-    const void *object;
-    key_info(c->txn, &c->keys[0], &info);
-    if (!info.found)
-        return true;
-    if (info.type != TYPE_LIST && info.type != TYPE_SET && info.type != TYPE_ZSET) {
-        reply_status(c->reply, HF_ERR_WRONGTYPE);
-        return false;
-    }
-    if (arg_refused(c, object_view(c->txn, &c->keys[0], (enum type)info.type, &object)))
-        return false;
-    if (info.type == TYPE_LIST) {
-        s->rows = arena_alloc(arena, (list_count(object) + 1) * sizeof(*s->rows));
-        rows_of_list(s, object);
-    } else if (info.type == TYPE_SET) {
-        /* what is stored or seen by a script does not hang on the order of a set */
-        if (s->dont_sort && (s->stores || call_in_script(c)))
-            s->dont_sort = s->has_by = false, s->alpha = true;
-        s->rows = arena_alloc(arena, (set_count(object) + 1) * sizeof(*s->rows));
-        rows_of_set(s, object);
-    } else {
-        s->rows = arena_alloc(arena, (zset_count(object) + 1) * sizeof(*s->rows));
-        rows_of_zset(s, object);
-    }
-    return true;
-}
-
-static bool read_score(bytes text, double *score)
-{
-    char copy[512];
-    if (text.size >= sizeof(copy))
-        return false;
-    if (text.size)
-        memcpy(copy, text.data, text.size);
-    copy[text.size] = 0;
+    int64_t integer;
     char *end;
+    if (number_parse_int(text, &integer)) {
+        *score = (double)integer;
+        return true;
+    }
+    buf_reset(&s->scratch);
+    buf_append_bytes(&s->scratch, text);
+    buf_append_u8(&s->scratch, 0);
     errno = 0;
-    *score = strtod(copy, &end);
+    *score = strtod((const char *)s->scratch.data, &end);
     return *end == 0 && errno != ERANGE && !isnan(*score);
 }
 
-static void weigh(struct sort *s)
+static bool weigh(struct sort *s)
 {
-    for (size_t i = 0; i < s->row_count && !s->restart; i++) {
-        struct sort_row *row = &s->rows[i];
-        bytes value = row->element;
-        row->by_absent = s->has_by && !look_up(s, s->by, row->element, &value);
-        if (row->by_absent)
-            continue;
-        row->by = value;
-        if (!s->alpha && !read_score(value, &row->score))
-            s->not_number = true;
+    for (size_t i = 0; i < s->count; i++) {
+        struct item *item = &s->items[i];
+        item->weight = item->element;
+        item->has_weight = s->by_pattern ? look_up(s, &s->by, item->element, &item->weight) : true;
+        if (!s->alpha && item->has_weight && !read_score(s, item->weight, &item->score)) {
+            reply_errorf(s->c->reply, "ERR One or more scores can't be converted into double");
+            return false;
+        }
     }
+    return true;
 }
 
-static int compare_rows(const void *a, const void *b)
+static int compare_text(const struct sort *s, const struct item *a, const struct item *b)
 {
-    const struct sort_row *one = a, *other = b;
-    if (one->score != other->score)
-        return one->score < other->score ? -1 : 1;
-    return bytes_compare(one->element, other->element);
+    if (!a->has_weight || !b->has_weight)
+        return a->has_weight - b->has_weight;
+    if (s->store)
+        return bytes_compare(a->weight, b->weight);
+    return bytes_compare(bytes_of(a->weight.data, text_size(a->weight)), bytes_of(b->weight.data, text_size(b->weight)));
 }
 
-static int compare_texts(const void *a, const void *b)
+static int compare_items(const void *left, const void *right, void *context)
 {
-    const struct sort_row *one = a, *other = b;
-    if (one->by_absent || other->by_absent)
-        return (int)other->by_absent - (int)one->by_absent;
-    return bytes_compare(one->by, other->by);
-}
-
-static int compare_rows_down(const void *a, const void *b) { return compare_rows(b, a); }
-static int compare_texts_down(const void *a, const void *b) { return compare_texts(b, a); }
-
-static void order_rows(struct sort *s)
-{
-    if (s->row_count < 2)
-        return;
-    if (s->alpha)
-        qsort(s->rows, s->row_count, sizeof(*s->rows), s->descending ? compare_texts_down : compare_texts);
-    else
-        qsort(s->rows, s->row_count, sizeof(*s->rows), s->descending ? compare_rows_down : compare_rows);
-}
-
-static void cut(struct sort *s)
-{
-    if (!s->limited)
-        return;
-    size_t first = s->offset < 0 ? 0 : (uint64_t)s->offset < s->row_count ? (size_t)s->offset : s->row_count;
-    size_t left = s->row_count - first;
-    s->rows += first;
-    s->row_count = s->count < 0 || (uint64_t)s->count > left ? left : (size_t)s->count;
+    const struct sort *s = context;
+    const struct item *a = left, *b = right;
+    int order = s->alpha ? compare_text(s, a, b) : a->score != b->score ? (a->score > b->score ? 1 : -1)
+                                                                        : bytes_compare(a->element, b->element);
+    if (order)
+        return s->descending ? -order : order;
+    return a->place > b->place ? 1 : -1;
 }
 
 /* ---- results ---- */
 
-static void reply_rows(struct sort *s)
+typedef void take_value(void *context, bytes value, bool found);
+
+static void each_value(struct sort *s, take_value *take, void *context)
 {
-    struct reply *r = s->call->reply;
-    reply_array(r, s->row_count * (s->get_count ? s->get_count : 1));
-    for (size_t i = 0; i < s->row_count; i++) {
+    for (size_t i = s->first; i < s->end; i++) {
         if (!s->get_count)
-            reply_bulk(r, s->rows[i].element);
-        for (size_t k = 0; k < s->get_count; k++) {
-            bytes value;
-            bool found = look_up(s, *s->more_gets[k], s->rows[i].element, &value);
-            if (s->restart)
-                return;
-            if (found)
-                reply_bulk(r, value);
-            else
-                reply_null(r);
+            take(context, s->items[i].element, true);
+        for (size_t g = 0; g < s->get_count; g++) {
+            bytes value = BYTES("");
+            bool found = look_up(s, &s->gets[g], s->items[i].element, &value);
+            take(context, value, found);
         }
     }
 }
 
-/* NULL: restart. */
-static void *list_of_rows(struct sort *s)
+static void reply_value(void *context, bytes value, bool found)
 {
-    void *list = list_ops.create();
+    if (found)
+        reply_bulk(context, value);
+    else
+        reply_null(context);
+}
+
+struct storing {
+    void *list;
+    bytes values[STORE_CHUNK];
+    size_t count;
+};
+
+static void flush_values(struct storing *storing)
+{
     struct buf change;
+    if (!storing->count)
+        return;
     buf_init(&change, SIZE_MAX);
-    size_t per_row = s->get_count ? s->get_count : 1;
-    bytes *values = arena_alloc(txn_arena(s->call->txn), per_row * sizeof(*values));
-    for (size_t i = 0; i < s->row_count && !s->restart; i++) {
-        values[0] = s->rows[i].element;
-        for (size_t k = 0; k < s->get_count && !s->restart; k++) {
-            if (!look_up(s, *s->more_gets[k], s->rows[i].element, &values[k]))
-                values[k] = BYTES("");
-        }
-        change.size = 0;
-        list_change_push(&change, LIST_TAIL, values, per_row);
-        status applied = list_ops.apply(list, bytes_of(change.data, change.size));
-        hf_assert(applied == HF_OK);
-    }
+    list_change_push(&change, LIST_TAIL, storing->values, storing->count);
+    status s = list_ops.apply(storing->list, buf_view(&change));
+    hf_assert(s == HF_OK);
     buf_release(&change);
-    if (s->restart) {
-        list_ops.free(list);
-        return NULL;
-    }
-    return list;
+    storing->count = 0;
 }
 
-static void store_rows(struct sort *s)
+static void store_value(void *context, bytes value, bool found)
 {
-    struct call *c = s->call;
+    struct storing *storing = context;
+    storing->values[storing->count++] = found ? value : BYTES("");
+    if (storing->count == STORE_CHUNK)
+        flush_values(storing);
+}
+
+static void store_values(struct sort *s, size_t count)
+{
+    struct storing *storing = arena_alloc(txn_arena(s->c->txn), sizeof(*storing));
+    const struct key *key = s->destination;
     bool removed;
-    size_t count = s->row_count * (s->get_count ? s->get_count : 1);
-    void *list = list_of_rows(s);
-    if (!list || arg_refused(c, object_store(c->txn, s->destination, TYPE_LIST, list, &removed)))
+    storing->count = 0;
+    storing->list = list_ops.create();
+    each_value(s, store_value, storing);
+    flush_values(storing);
+    if (arg_refused(s->c, object_store(s->c->txn, key, TYPE_LIST, storing->list, &removed)))
         return;
     if (count)
-        txn_event(c->txn, s->destination, EVENT_LIST, "sortstore");
+        txn_event(s->c->txn, key, EVENT_LIST, "sortstore");
     else if (removed)
-        txn_event(c->txn, s->destination, EVENT_GENERIC, "del");
-    reply_int(c->reply, (int64_t)count);
+        txn_event(s->c->txn, key, EVENT_GENERIC, "del");
+    reply_int(s->c->reply, (int64_t)count);
 }
 
-static void sort(struct call *c, bool read_only)
+static void reply_values(struct sort *s)
 {
-    struct sort s = {.call = c, .read_only = read_only, .count = -1};
-    s.more_gets = s.gets;
-    if (!take_words(&s) || !take_rows(&s))
+    size_t count = (s->end - s->first) * (s->get_count ? s->get_count : 1);
+    if (s->store) {
+        store_values(s, count);
         return;
-    if (!s.dont_sort) {
-        weigh(&s);
-        if (s.restart)
-            return;
-        if (s.not_number) {
-            reply_errorf(c->reply, "ERR One or more scores can't be converted into double");
-            return;
-        }
-        order_rows(&s);
     }
-    cut(&s);
-    if (s.stores)
-        store_rows(&s);
-    else
-        reply_rows(&s);
+    reply_array(s->c->reply, count);
+    each_value(s, reply_value, s->c->reply);
 }
 
-void cmd_sort(struct call *c) { sort(c, false); }
-void cmd_sort_ro(struct call *c) { sort(c, true); }
+static void sort(struct sort *s)
+{
+    load_items(s);
+    if (!s->unsorted) {
+        if (s->by_pattern && !touch_patterns(s, &s->by, 1, 0, s->count))
+            return;
+        if (!weigh(s))
+            return;
+        qsort_r(s->items, s->count, sizeof(*s->items), compare_items, s);
+    }
+    if (touch_patterns(s, s->gets, s->get_count, s->first, s->end))
+        reply_values(s);
+}
+
+void cmd_sort(struct call *c)
+{
+    struct sort s = {.c = c, .limit = -1};
+    if (!take_options(&s) || !view_source(&s))
+        return;
+    /* what is stored, or seen by a script, is never in the order of a hash */
+    if (s.unsorted && s.type == TYPE_SET && (s.store || call_in_script(c))) {
+        s.unsorted = s.by_pattern = false;
+        s.alpha = true;
+    }
+    buf_init(&s.scratch, SIZE_MAX);
+    sort(&s);
+    buf_release(&s.scratch);
+}

@@ -98,11 +98,12 @@ void zset_store(struct call *c, size_t key, struct zset *z, const char *event)
 struct zadd {
     bool nx, xx, gt, lt, ch, incr;
     size_t first; /* word of the first score */
+    size_t stride; /* from it to the next; the word before that is the member */
 };
 
 static bool take_zadd(struct call *c, struct zadd *a)
 {
-    *a = (struct zadd){.first = 2};
+    *a = (struct zadd){.first = 2, .stride = 2};
     for (;; a->first++) {
         bytes word = a->first < c->argc ? c->argv[a->first] : BYTES("");
         if (bytes_is_word(word, "NX"))
@@ -158,7 +159,7 @@ static bool add_pairs(struct call *c, struct object_ref *o, const struct zadd *a
                       int64_t counts[4], double *result, bool *done)
 {
     for (size_t i = 0; i < count; i++) {
-        bytes member = c->argv[a->first + 2 * i + 1];
+        bytes member = c->argv[a->first + a->stride * (i + 1) - 1];
         double score = scores[i];
         int what = judge(a, o->object, member, &score);
         if (what == IS_NAN) {
@@ -214,10 +215,16 @@ void cmd_zadd(struct call *c)
     zadd(c, &a, scores, count);
 }
 
+void zset_add_places(struct call *c, size_t first, bool nx, bool xx, bool ch, const double *scores, size_t count)
+{
+    struct zadd a = {.nx = nx, .xx = xx, .ch = ch, .first = first, .stride = 3};
+    zadd(c, &a, scores, count);
+}
+
 void cmd_zincrby(struct call *c)
 {
     double delta;
-    struct zadd a = {.incr = true, .first = 2};
+    struct zadd a = {.incr = true, .first = 2, .stride = 2};
     if (arg_score(c, 2, &delta))
         zadd(c, &a, &delta, 1);
 }

@@ -19,6 +19,8 @@ void reply_scored_array(struct call *c, size_t count, bool with_scores);
 /* "WITHSCORES" and its kin: a double, or the error replied. */
 bool arg_score(struct call *c, size_t index, double *score);
 
+/* What GEOADD does: ZADD of `count` members, each behind its two coordinates from word `first` on. */
+void zset_add_places(struct call *c, size_t first, bool nx, bool xx, bool ch, const double *scores, size_t count);
 /* Makes the change, tells of it, and removes the key when it is empty. */
 void zset_remove_range(struct call *c, struct object_ref *o, uint64_t first, uint64_t count, const char *event);
 /* Replaces the key by what was collected: a whole new set; takes it. Replies its count and tells. */

@@ -130,6 +130,15 @@ static void on_double(struct reply *reply, double value)
     finished(of(reply));
 }
 
+static void on_number(struct reply *reply, bytes text)
+{
+    double value = 0;
+    if (reply->version >= 3 && number_parse_double(text, &value))
+        on_double(reply, value);
+    else
+        on_bulk(reply, text);
+}
+
 static void on_boolean(struct reply *reply, bool value)
 {
     lua_checkstack(of(reply)->lua, 4);
@@ -167,7 +176,7 @@ static void on_set(struct reply *reply, size_t count)
 
 static const struct reply_ops to_lua = {
     .simple = on_simple, .error = on_error, .integer = on_integer, .bulk = on_bulk, .verbatim = on_verbatim,
-    .dbl = on_double, .boolean = on_boolean, .null = on_null, .null_array = on_null, .array = on_array,
+    .dbl = on_double, .number = on_number, .boolean = on_boolean, .null = on_null, .null_array = on_null, .array = on_array,
     .map = on_map, .set = on_set, .push = on_array,
 };
 

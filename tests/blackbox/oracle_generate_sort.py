@@ -1,51 +1,68 @@
-"""oracle_generate_sort.py -- SORT for the oracle.
+"""oracle_generate_sort.py -- SORT and SORT_RO for the oracle.
 
-Texts are compared ALPHA without BY only, or with BY of keys that differ, since equal texts come in any order; a set
-that is not to be sorted has no order either, unless it is stored. Redis compares texts that it does not store up to their first
-NUL; here all bytes count, so keys with NULs in their elements are stored. SORT makes Redis unpack a sorted set,
-so the one sorted here is not asked for its encoding.
+Sources of numbers and texts with weights in strings and hashes, some of them missing, of a wrong type, or no number. Not asked,
+because Redis leaves it open: a set that is not sorted, and which of several equal texts come first under BY and LIMIT. Sorted sets
+are keys of their own: SORT changes their encoding in Redis. No weight is beyond a double: Redis refuses it, and then the next SORT, too.
 """
-SORT_STRINGS = [b"w_1", b"w_2", b"w_3", b"w_10", b"w_-1", b"w_a", b"w_b"]
-SORT_HASHES = [b"o_1", b"o_2", b"o_3", b"o_a"]
-SORTED_KEYS = [b"numbers", b"zsorting", b"numberset"]
+SORT_KEYS = [b"sort:l", b"sort:s", b"sort:z"]
+SORT_ELEMENTS = [b"%d" % n for n in range(-3, 14)]
+SORT_TEXTS = [b"a", b"B", b"10", b"9", b"ab", b"", b"A", b"caf\xc3\xa9", b"x" * 80, b"1.5", b"-0", b"1e3", b" 4", b"0x10", b"inf"]
+WEIGHTS = [b"1", b"2", b"3.5", b"-1", b"0", b"100", b"1e10", b"  7", b"0x1F", b"-inf", b"", b"12345678901234567890"]
+BAD_WEIGHTS = [b"abc", b"nan", b"1 ", b"1,5"]
+PATTERNS = [b"w_*", b"o_*->n", b"o_*->t", b"w_*_x", b"*", b"w_*->", b"->*", b"o_*->*", b"h->*", b"w_**"]
 
 
 class SortCommands:
+    def sort_element(self):
+        return self.pick(SORT_ELEMENTS) if self.chance(0.93) else self.pick(SORT_TEXTS)
+
     def sort_fill(self):
-        return self.pick([
-            lambda: [b"RPUSH", b"numbers"] + [self.pick([b"1", b"2", b"3", b"10", b"-1", b"1.5", b"1e2"]) for _ in range(4)],
-            lambda: [b"ZADD", b"zsorting", self.pick([b"1", b"2", b"-1"]), self.pick([b"1", b"2", b"3", b"a", b"10"])],
-            lambda: [b"SADD", b"numberset"] + [self.pick([b"1", b"2", b"3", b"10", b"-1"]) for _ in range(4)],
-            lambda: [b"SET", self.pick(SORT_STRINGS), self.pick([b"1", b"2", b"3", b"x", b"", b"0.5", b"-7"])],
-            lambda: [b"HSET", self.pick(SORT_HASHES), self.pick([b"f", b"g"]), self.pick([b"1", b"2", b"text", b"-3"])],
-            lambda: [b"DEL", self.pick(SORT_STRINGS + SORT_HASHES + [b"numbers", b"numberset", b"sorted"])],
-            lambda: [b"LRANGE", b"sorted", b"0", b"-1"]])()
+        name = self.pick(SORT_KEYS)
+        elements = [self.sort_element() for _ in range(self.random.choice([1, 2, 5, 12]))]
+        if name == b"sort:l":
+            return [b"RPUSH", name] + elements
+        if name == b"sort:s":
+            return [b"SADD", name] + elements
+        return [b"ZADD", name] + [word for e in elements for word in (b"%d" % self.random.randint(0, 4), e)]
 
-    def sort_pattern(self):
-        return self.pick([b"w_*", b"o_*->f", b"o_*->g", b"o_*->", b"w_*->x", b"*", b"nothing_*", b"*_*", b"o_*->f*", b"w_1"])
+    def sort_weight(self):
+        element = self.pick(SORT_ELEMENTS)
+        weight = self.pick(WEIGHTS) if self.chance(0.97) else self.pick(BAD_WEIGHTS)
+        return self.pick([lambda: [b"SET", b"w_" + element, weight], lambda: [b"SET", b"w_" + element + b"_x", weight],
+                          lambda: [b"HSET", b"o_" + element, b"n", weight, b"t", self.pick(SORT_TEXTS)],
+                          lambda: [b"DEL", self.pick([b"w_", b"o_"]) + element],
+                          lambda: [b"DEL", self.pick(SORT_KEYS)]])()
 
-    def sort_words(self):
-        key = self.pick(SORTED_KEYS) if self.chance(0.95) else self.pick([b"a", b"h", b"hash", b"nothing"])
-        name, words = self.pick([b"SORT", b"SORT", b"SORT_RO"]), []
-        stored = name == b"SORT" and self.chance(0.25)
-        ordered = key in (b"numbers", b"zsorting")
-        if self.chance(0.3) and (stored or key in (b"numbers", b"numberset")):
-            words += [b"ALPHA"]
-        elif self.chance(0.5):
-            words += [b"BY", self.sort_pattern() if self.chance(0.7) or not (ordered or stored) else self.pick([b"nosort", b"", b"#"])]
-            if words[1] in (b"w_1",) and not (ordered or stored):
-                words[1] = b"w_*"
-        if self.chance(0.4):
-            words += [self.mixed_case(self.pick([b"DESC", b"ASC"]))]
-        if self.chance(0.4):
-            words += [b"LIMIT", self.index(), self.index()]
-        while self.chance(0.35):
-            words += [b"GET", self.pick([b"#", self.sort_pattern(), self.sort_pattern()])]
-        if stored:
-            words += [b"STORE", self.pick([b"sorted", b"sorted", b"numbers"])]
+    def sort_limit(self):
+        return [self.mixed_case(b"LIMIT"), self.index(), self.index()]
+
+    def sort_options(self, constant, named, ties):
+        alpha = self.chance(0.4)
+        by = [[b"BY", self.pick(PATTERNS)], [b"by", self.pick(PATTERNS)]] if self.chance(0.5) else [[]]
+        words = [self.pick(by)]
+        if constant and self.chance(0.2):
+            words = [[b"BY", b"nosort"]]
+        if alpha and (ties or not words[0]):
+            words.append([b"ALPHA"])
+        if not (alpha and words[0]) and self.chance(0.4):
+            words.append(self.sort_limit())
+        for _ in range(self.random.choice([0, 0, 0, 1, 2])):
+            words.append([b"GET", self.pick([b"#", b"x", b"#"] + PATTERNS)])
+        words.append(self.pick([[], [], [b"DESC"], [b"asc"], [b"ASC", b"DESC"]]))
+        if named and self.chance(0.3):
+            words.append([b"STORE", self.pick(SORT_KEYS[:1] + [b"sort:out", b"sort:out"]) if self.chance(0.97) else self.key()])
+        self.random.shuffle(words)
         if self.chance(0.03):
-            words += [self.pick([b"LIMIT", b"BY", b"GET", b"STORE", b"nonsense"])]
-        return [name, key] + words
+            words.append(self.pick([[b"LIMIT", b"1"], [b"STORE"], [b"BY"], [b"GET"], [b"nonsense"], [b"LIMIT", b"x", b"1"]]))
+        return [word for option in words for word in option]
 
-    def sorting(self):
-        return self.sort_fill() if self.chance(0.45) else self.sort_words()
+    def sort_ask(self):
+        name = self.pick(SORT_KEYS) if self.chance(0.95) else self.pick([b"a", b"h", b"l", b"n", b"nothing"])
+        command = self.mixed_case(self.pick([b"SORT", b"SORT", b"SORT_RO"]))
+        constant = name in (b"sort:l", b"sort:z")
+        return [command, name] + self.sort_options(constant, self.chance(0.95) and command.upper() == b"SORT",
+                                                         name == b"sort:l")
+
+    def sort(self):
+        return self.pick([self.sort_fill] * 4 + [self.sort_weight] * 6 + [self.sort_ask] * 10
+                         + [lambda: [b"LRANGE", b"sort:out", b"0", b"-1"], lambda: [b"OBJECT", b"ENCODING", b"sort:out"]])()

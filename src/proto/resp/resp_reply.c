@@ -121,14 +121,18 @@ static void resp_verbatim(struct reply *r, const char *format3, bytes text)
     written(r, put_end(at + 4 + text.size));
 }
 
+static void resp_number(struct reply *r, bytes text)
+{
+    if (r->version < 3)
+        resp_bulk(r, text);
+    else
+        marked_text(r, ',', text);
+}
+
 static void resp_dbl(struct reply *r, double value)
 {
     char text[NUMBER_DOUBLE_MAX];
-    bytes view = bytes_of(text, number_format_double(text, value));
-    if (r->version < 3)
-        resp_bulk(r, view);
-    else
-        marked_text(r, ',', view);
+    resp_number(r, bytes_of(text, number_format_double(text, value)));
 }
 
 static void resp_boolean(struct reply *r, bool value)
@@ -182,6 +186,6 @@ static void resp_big_number(struct reply *r, bytes digits)
 
 const struct reply_ops resp_reply_ops = {
     .simple = resp_simple, .error = resp_error, .integer = resp_integer, .bulk = resp_bulk,
-    .verbatim = resp_verbatim, .dbl = resp_dbl, .boolean = resp_boolean, .null = resp_null,
+    .verbatim = resp_verbatim, .dbl = resp_dbl, .number = resp_number, .boolean = resp_boolean, .null = resp_null,
     .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set, .push = resp_push, .big_number = resp_big_number,
 };

@@ -244,7 +244,7 @@ static void near_misses_are_not_found(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
-        char name[18];
+        char name[32];
         size_t size = strlen(row->name);
         for (size_t j = 0; j < size; j++) {
             for (int bit = 0; bit < 8; bit++) {
