@@ -108,9 +108,14 @@ static bool take_group(struct call *c, bool must_exist, struct group_words *g)
     return g->group_found || !must_exist;
 }
 
-static bool take_group_id(struct call *c, const struct group_words *g, struct stream_id *id)
+/* ends: "-" and "+" are ids too. */
+static bool take_group_id(struct call *c, const struct group_words *g, bool ends, struct stream_id *id)
 {
     bytes word = c->argv[4];
+    if (ends && word.size == 1 && (word.data[0] == '-' || word.data[0] == '+')) {
+        *id = word.data[0] == '-' ? STREAM_ID_MIN : STREAM_ID_MAX;
+        return true;
+    }
     if (word.size != 1 || word.data[0] != '$')
         return arg_stream_id(c, 4, id);
     *id = g->object.object ? stream_state(g->object.object)->last : STREAM_ID_MIN;
@@ -134,7 +139,7 @@ void cmd_xgroup_create(struct call *c)
 {
     struct group_words g = {.read = 0};
     struct stream_id id;
-    if (!take_group_options(c, true, &g) || !take_group(c, false, &g) || !take_group_id(c, &g, &id))
+    if (!take_group_options(c, true, &g) || !take_group(c, false, &g) || !take_group_id(c, &g, false, &id))
         return;
     if (g.group_found)
         reply_error_line(c->reply, "BUSYGROUP Consumer Group name already exists");
@@ -146,7 +151,7 @@ void cmd_xgroup_setid(struct call *c)
 {
     struct group_words g = {.read = 0};
     struct stream_id id;
-    if (take_group_options(c, false, &g) && take_group(c, true, &g) && take_group_id(c, &g, &id))
+    if (take_group_options(c, false, &g) && take_group(c, true, &g) && take_group_id(c, &g, true, &id))
         set_group(c, &g, id, "xgroup-setid");
 }
 
@@ -374,7 +379,6 @@ void cmd_xpending(struct call *c)
 struct claim {
     struct object_ref object;
     struct stream_group group;
-    struct stream_consumer consumer;
     int64_t min_idle, delivered_ms, deliveries; /* deliveries below 0: one more than before */
     bool force, only_ids, has_time;
     struct stream_id last;
@@ -441,6 +445,15 @@ static bool is_idle_enough(struct call *c, const struct claim *k, const struct s
     return !k->min_idle || (int64_t)(txn_now_ms(c->txn) - p->delivered_ms) >= k->min_idle;
 }
 
+/* The consumer is made when there is something for it. */
+static bool claim_consumer(struct call *c, struct claim *k)
+{
+    struct stream_consumer consumer;
+    bool found = stream_group_find(k->object.object, c->argv[2], &k->group); /* views of before have ended */
+    hf_assert(found);
+    return meet_consumer(c, &k->object, &k->group, c->argv[3], &consumer);
+}
+
 /* Looks at one pending entry and notes what becomes of it. */
 static void consider(struct call *c, struct claim *k, struct stream_id id, struct buf *change)
 {
@@ -494,10 +507,6 @@ void cmd_xclaim(struct call *c)
         if (!change_stream(c, &k.object, &change))
             goto end;
     }
-    bool found = stream_group_find(k.object.object, c->argv[2], &k.group); /* the views of before have ended */
-    hf_assert(found);
-    if (!meet_consumer(c, &k.object, &k.group, c->argv[3], &k.consumer))
-        goto end;
     k.taken = arena_alloc(arena, (count + 1) * sizeof(*k.taken));
     k.gone = arena_alloc(arena, (count + 1) * sizeof(*k.gone));
     for (size_t i = 0; i < count; i++) {
@@ -506,7 +515,7 @@ void cmd_xclaim(struct call *c)
         consider(c, &k, ids[i], &change);
         if (k.taken_count == before)
             change.size = 0;
-        else if (!change_stream(c, &k.object, &change)) /* one by one: an id may come twice */
+        else if (!claim_consumer(c, &k) || !change_stream(c, &k.object, &change)) /* one by one: an id may come twice */
             goto end;
     }
     if (k.gone_count == 0 || acknowledge(c, &k.object, &k.group, k.gone, k.gone_count) >= 0)
@@ -562,11 +571,8 @@ void cmd_xautoclaim(struct call *c)
     struct stream_id start, next = STREAM_ID_MIN;
     int64_t count = 100;
     if (!take_idle(c, "Invalid min-idle-time argument for XAUTOCLAIM", &k.min_idle) || !take_start(c, 5, &start) ||
-        !take_auto_options(c, &count, &k.only_ids) || !find_group(c, &k.object, &k.group) ||
-        !meet_consumer(c, &k.object, &k.group, c->argv[3], &k.consumer))
+        !take_auto_options(c, &count, &k.only_ids) || !find_group(c, &k.object, &k.group))
         return;
-    bool found = stream_group_find(k.object.object, c->argv[2], &k.group);
-    hf_assert(found);
     const struct stream *s = k.object.object;
     uint64_t at = stream_pending_position(s, k.group.number, start), total = stream_pending_count(s, k.group.number);
     uint64_t room = total - at < (uint64_t)count ? total - at : (uint64_t)count;
@@ -580,7 +586,7 @@ void cmd_xautoclaim(struct call *c)
         consider(c, &k, stream_pending_at(s, k.group.number, at).id, &change);
     if (at < total)
         next = stream_pending_at(s, k.group.number, at).id;
-    bool fine = k.taken_count == 0 || change_stream(c, &k.object, &change);
+    bool fine = k.taken_count == 0 || (claim_consumer(c, &k) && change_stream(c, &k.object, &change));
     buf_release(&change);
     if (!fine)
         return;
