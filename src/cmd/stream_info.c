@@ -25,30 +25,32 @@ static void named_id(struct reply *r, const char *name, struct stream_id id)
     reply_stream_id(r, id);
 }
 
-static void reply_known(struct reply *r, int64_t value)
+#define LAG_UNKNOWN INT64_MIN
+
+static void reply_known(struct reply *r, int64_t value, int64_t unknown)
 {
-    if (value < 0)
+    if (value == unknown)
         reply_null(r);
     else
         reply_int(r, value);
 }
 
-/* How many entries the group has still to read. */
+/* How many entries the group has still to read; below 0 when XGROUP was told of more than there were. */
 static int64_t lag_of(const struct stream *s, const struct stream_group *g)
 {
     uint64_t added = stream_state(s)->added;
     if (!added)
         return 0;
     int64_t read = g->read != STREAM_READ_UNKNOWN && !stream_has_gaps_from(s, g->last) ? g->read : stream_distance(s, g->last);
-    return read == STREAM_READ_UNKNOWN ? -1 : (int64_t)(added - (uint64_t)read);
+    return read == STREAM_READ_UNKNOWN ? LAG_UNKNOWN : (int64_t)(added - (uint64_t)read);
 }
 
 static void reply_counters(struct reply *r, const struct stream *s, const struct stream_group *g)
 {
     reply_text(r, "entries-read");
-    reply_known(r, g->read);
+    reply_known(r, g->read, STREAM_READ_UNKNOWN);
     reply_text(r, "lag");
-    reply_known(r, lag_of(s, g));
+    reply_known(r, lag_of(s, g), LAG_UNKNOWN);
 }
 
 static void reply_state(struct reply *r, const struct stream *s)

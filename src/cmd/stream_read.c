@@ -170,7 +170,7 @@ static void read_new(struct call *c, const struct reading *r, struct source *s)
 static int64_t count_read(const struct stream *s, int64_t read, struct stream_id id)
 {
     if (read != STREAM_READ_UNKNOWN && !stream_has_gaps_from(s, id))
-        return read + 1;
+        return read < INT64_MAX ? read + 1 : read;
     return stream_state(s)->added ? stream_distance(s, id) : read;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 
+#define READ_MAX ((uint64_t)INT64_MAX + 1) /* on disk: one more, so that 0 is unknown */
 #define NAME_MAX_BYTES (UINT32_MAX - 64u)
 
 struct group_record { uint64_t number; struct stream_id last; int64_t read; };
@@ -308,9 +309,9 @@ static status apply_group(struct stream *s, bytes in)
     struct group_record r = {0};
     uint64_t read; /* 0: unknown, else one more */
     if (!varint_try_take_bytes(&in, &name) || !take_id(&in, &r.last) || !varint_try_take(&in, &read) || in.size ||
-        name.size > NAME_MAX_BYTES || read > INT64_MAX)
+        name.size > NAME_MAX_BYTES || read > READ_MAX)
         return HF_ERR_CORRUPT;
-    r.read = (int64_t)read - 1;
+    r.read = (int64_t)(read - 1);
     r.number = stream_group_find(s, name, &old) ? old.number : s->next_number++;
     put_group(s, name, &r);
     return HF_OK;
@@ -439,7 +440,7 @@ void stream_change_group(struct buf *out, bytes group, struct stream_id last, in
     buf_append_u8(out, CHANGE_GROUP);
     varint_append_bytes(out, group);
     stream_change_id(out, last);
-    varint_append(out, (uint64_t)(read + 1));
+    varint_append(out, (uint64_t)read + 1);
 }
 
 void stream_change_group_remove(struct buf *out, bytes group)
@@ -510,7 +511,7 @@ void groups_encode(const struct stream *s, struct buf *out)
         uint64_t consumers = stream_consumer_count(s, g.number);
         varint_append_bytes(out, g.name);
         stream_change_id(out, g.last);
-        varint_append(out, (uint64_t)(g.read + 1));
+        varint_append(out, (uint64_t)g.read + 1);
         varint_append(out, consumers);
         for (uint64_t k = 0; k < consumers; k++)
             encode_consumer(s, &g, stream_consumer_at(s, g.number, k), out);
@@ -543,9 +544,9 @@ HF_CHECK static bool take_whole_group(struct stream *s, bytes *in)
     struct stream_group g;
     uint64_t read, consumers;
     if (!varint_try_take_bytes(in, &name) || name.size > NAME_MAX_BYTES || !take_id(in, &r.last) || !varint_try_take(in, &read) ||
-        read > INT64_MAX || !varint_try_take(in, &consumers) || stream_group_find(s, name, &g))
+        read > READ_MAX || !varint_try_take(in, &consumers) || stream_group_find(s, name, &g))
         return false;
-    r.read = (int64_t)read - 1;
+    r.read = (int64_t)(read - 1);
     r.number = s->next_number++;
     put_group(s, name, &r);
     bool found = stream_group_find(s, name, &g);
