@@ -1,6 +1,8 @@
 /* glob.c -- matching with one retry point: the last '*' seen. */
 #include "base/glob.h"
 
+#define STARS_MAX 1000 /* Redis gives up on more, too */
+
 static uint8_t fold(uint8_t c, bool ignore_case)
 {
     return ignore_case && c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
@@ -58,12 +60,16 @@ static bool match_one(bytes pattern, size_t *at, uint8_t c, bool ignore_case)
 bool glob_match(bytes pattern, bytes text, bool ignore_case)
 {
     size_t p = 0, t = 0;
-    size_t star_p = SIZE_MAX, star_t = 0;
+    size_t star_p = SIZE_MAX, star_t = 0, stars = 0;
     if (text.size == 0) /* Redis: the empty text matches nothing but "" and the lone star */
         return pattern.size == 0 || (pattern.size == 1 && pattern.data[0] == '*');
     while (t < text.size) {
         if (p < pattern.size && pattern.data[p] == '*') {
-            star_p = ++p;
+            if (++stars > STARS_MAX)
+                return false;
+            do {
+                star_p = ++p;
+            } while (p < pattern.size && pattern.data[p] == '*');
             star_t = t;
             continue;
         }

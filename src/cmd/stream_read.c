@@ -5,6 +5,7 @@
  * and then is told so.
  */
 #include "base/number.h"
+#include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "cmd/stream.h"
 
@@ -30,6 +31,10 @@ struct reading {
 static bool take_block(struct call *c, size_t at, struct reading *r)
 {
     int64_t ms;
+    if (call_in_script(c)) {
+        reply_errorf(c->reply, "ERR " WORD_FORMAT " command is not allowed with BLOCK option from scripts", WORD(c->argv[0]));
+        return false;
+    }
     if (!number_parse_int(c->argv[at], &ms)) {
         reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
         return false;

@@ -10,6 +10,7 @@
  * Memory: the allocator counts and refuses above SCRIPT_MEMORY_MAX, which Lua words as "not enough
  * memory". Time: a hook every HOOK_INSTRUCTIONS looks at the clock and at kills.
  */
+#include "script/guards.h"
 #include "script/script.h"
 
 #include "base/memory.h"
@@ -437,6 +438,7 @@ static void open_all(lua_State *lua)
     open_library(lua, "struct", luaopen_struct);
     open_library(lua, "bit", luaopen_bit);
     api_open(lua);
+    guards_install(lua);
 }
 
 static int setup(lua_State *lua)

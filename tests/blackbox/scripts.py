@@ -36,6 +36,11 @@ SCRIPTS = [
     "coroutine.wrap(function() redis.call('set','c','1') end)() return redis.call('get','c')", "return redis.log(9,'x')",
     "return redis.call('eval','return 1','0')", "return {double=3.5}", "return {map={a=1}}", "return redis.call('set','a')",
     "return redis.call('get','h')", "return dofile('x')", "return require('os')", "return loadstring('\\27Lua')",
+    "return {unpack({1,2,3}, 0, 2147483647)}", "return {unpack({1,2,3}, -2147483648, -2)}", "return {unpack({1,2,3})}",
+    "return {unpack({1,2,3},2,3)}", "return {unpack({1,2,3},3,1)}", "return #bit.tohex(65535, -2147483648)", "return bit.tohex(65535, -4)",
+    "return string.rep('ab',3)", "return string.find('hello','l+')", "return string.gsub('hello','l','L')",
+    "for w in string.gmatch('one two','%a+') do redis.call('rpush','words',w) end return redis.call('lrange','words',0,-1)",
+    "return redis.call('xread','block',0,'streams','s','$')", "return ('x'):rep(3)",
     "redis.setresp(3) return redis.call('hgetall','h')", "return redis.call('zscore','z','a')",
     "redis.call('rpush','l','a') return redis.call('blpop','l',0)", "return redis.call('zrange','z',0,-1)",
 ]

@@ -1,0 +1,12 @@
+/* guards.h -- safe versions of library functions that arguments can drive out of their bounds. */
+#ifndef HF_SCRIPT_GUARDS_H
+#define HF_SCRIPT_GUARDS_H
+
+#include <lua.h>
+
+#define PATTERN_MAX 8192 /* bytes of a pattern; each of its items can cost a frame of the C stack */
+
+/* Replaces them in the state's globals, before those are protected. */
+void guards_install(lua_State *lua);
+
+#endif
