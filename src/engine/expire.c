@@ -13,6 +13,14 @@ static uint32_t number_of_db(const struct engine *e, uint32_t db_id)
     return DATABASES_MAX;
 }
 
+/* Not the key, but fields of it are due. Its bucket has left the wheel. */
+static void remove_parts(struct txn *t, const struct key *k, struct spot *spot)
+{
+    struct entry *e = k->db < DATABASES_MAX ? object_expire_parts(t, k, spot) : NULL; /* else its database is being emptied */
+    if (e)
+        object_enrol(spot->stripe, spot->table, k, e);
+}
+
 static void remove_due(struct txn *t, struct stripe *s, struct table *table, struct entry **due, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -26,8 +34,13 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
             t->slot = k.slot;
             t->slot_known = true;
         }
-        txn_remove(t, &k, &spot, true, false);
         k.db = number_of_db(t->engine, table->db_id);
+        uint64_t deadline = entry_deadline(spot.place.entry);
+        if (!deadline || deadline > t->now_ms) {
+            remove_parts(t, &k, &spot);
+            continue;
+        }
+        txn_remove(t, &k, &spot, true, false);
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
