@@ -50,6 +50,12 @@ static struct command script_rows[] = {
 static struct command function_rows[] = {
 #include "cmd/function.def"
     END_OF_ROWS};
+static struct command xgroup_rows[] = {
+#include "cmd/xgroup.def"
+    END_OF_ROWS};
+static struct command xinfo_rows[] = {
+#include "cmd/xinfo.def"
+    END_OF_ROWS};
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
@@ -69,6 +75,7 @@ static struct command rows[] = {
 #include "cmd/scripting.def"
 #include "cmd/server.def"
 #include "cmd/set.def"
+#include "cmd/stream.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
 #include "cmd/zset.def"
@@ -287,22 +294,38 @@ static bool is_one_of(bytes word, const char *list)
     return false;
 }
 
+/* Where the list of XREAD's and XREADGROUP's streams begins; argc: nowhere. Values of options are not looked at. */
+static size_t list_at(const struct key_range *range, const bytes *argv, size_t argc)
+{
+    static const struct { const char *word; size_t values; } options[] = {{"BLOCK", 1}, {"COUNT", 1}, {"GROUP", 2}, {"NOACK", 0}};
+    for (size_t i = 1; i < argc; i++) {
+        size_t n = 0, most = sizeof(options) / sizeof(options[0]);
+        if (bytes_is_word(argv[i], range->behind))
+            return i + 1;
+        while (n < most && !bytes_is_word(argv[i], options[n].word))
+            n++;
+        if (n == most)
+            return argc;
+        i += options[n].values;
+    }
+    return argc;
+}
+
 /* Positions of the keys behind words; only_last: what COMMAND GETKEYS says of one word that is given twice. Locks are for all. */
 static size_t positions_behind(const struct key_range *range, const bytes *argv, size_t argc, bool only_last, uint32_t *positions)
 {
     size_t count = 0;
+    if (range->half) {
+        size_t first = list_at(range, argv, argc), words = argc - first;
+        for (size_t n = 0; words % 2 == 0 && n < words / 2; n++)
+            positions[count++] = (uint32_t)(first + n);
+        return count;
+    }
     for (size_t i = (size_t)range->from; i + 1 < argc; i++) {
         if (!is_one_of(argv[i], range->behind))
             continue;
-        if (!range->half) {
-            count = only_last ? 0 : count;
-            positions[count++] = (uint32_t)i + 1; /* and on: it may have been the value of another option */
-            continue;
-        }
-        size_t words = argc - i - 1;
-        for (size_t n = 0; words % 2 == 0 && n < words / 2; n++)
-            positions[count++] = (uint32_t)(i + 1 + n);
-        break;
+        count = only_last ? 0 : count;
+        positions[count++] = (uint32_t)i + 1; /* and on: it may have been the value of another option */
     }
     return count;
 }

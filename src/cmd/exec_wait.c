@@ -137,6 +137,8 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
         atomic_store(&w->state, WAIT_WAITING);
         return false;
     }
+    if (HF_UNLIKELY(stub.reply.errors != 0))
+        atomic_fetch_add_explicit(&c.command->stats->failed, 1, memory_order_relaxed);
     waiter_unlist_locked(x->engine, w);
     struct served *s = arena_alloc(&t->arena, sizeof(*s));
     *s = (struct served){{NULL, tell_owner}, w};

@@ -26,8 +26,11 @@
 #include "cmd/scripting.def"
 #include "cmd/server.def"
 #include "cmd/set.def"
+#include "cmd/stream.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"
+#include "cmd/xgroup.def"
+#include "cmd/xinfo.def"
 #include "cmd/zset.def"
 #undef COMMAND
 #undef CONTAINER

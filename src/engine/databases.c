@@ -3,6 +3,7 @@
  */
 #include "engine/internal.h"
 #include "engine/keys.h"
+#include "engine/wait.h"
 
 #include "base/memory.h"
 #include "os/os.h"
@@ -89,6 +90,36 @@ static void touch_watches(struct txn *t, uint32_t (*pairs)[2], size_t count)
     txn_deliver(t, &note->delivery);
 }
 
+/* Holds the stripe from now on, with what else the transaction holds. The gate is held: nobody holds one for long. */
+static void hold(struct txn *t, uint16_t stripe)
+{
+    if (walk_lock(t, &t->engine->store->stripes[stripe]))
+        txn_lock_added(t, stripe);
+}
+
+/* Commands that wait for a key of these databases (by number) are run at the end, for whatever stands there now: their keys
+ * are locked till then. */
+static void wake_waiters(struct txn *t, uint32_t a, uint32_t b, bool all)
+{
+    for (uint16_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &t->engine->store->stripes[i];
+        bool locked = walk_lock(t, s), kept = false;
+        const struct wait_list *list = s->waiters;
+        for (const struct wait_link *link = list ? list->first : NULL; link; link = link->next) {
+            if (!all && link->key.db != a && link->key.db != b)
+                continue;
+            if (locked && !kept)
+                txn_lock_added(t, i);
+            kept = true;
+            for (size_t n = 0; n < link->waiter->link_count; n++)
+                hold(t, link->waiter->links[n].key.stripe);
+            txn_ready(t, &link->key);
+        }
+        if (locked && !kept)
+            stripe_unlock(s);
+    }
+}
+
 static void touch_pair(struct txn *t, uint32_t a, uint32_t b)
 {
     uint32_t (*pair)[2] = arena_alloc(&t->arena, sizeof(*pair));
@@ -103,6 +134,7 @@ void db_flush(struct txn *t, uint32_t db)
     map_change_begin(t);
     renew(t, db);
     map_change_end(t);
+    wake_waiters(t, db, db, false);
 }
 
 void db_flush_all(struct txn *t)
@@ -115,6 +147,7 @@ void db_flush_all(struct txn *t)
     for (uint32_t db = 0; db < count; db++)
         renew(t, db);
     map_change_end(t);
+    wake_waiters(t, 0, 0, true);
 }
 
 void db_swap(struct txn *t, uint32_t a, uint32_t b)
@@ -126,6 +159,7 @@ void db_swap(struct txn *t, uint32_t a, uint32_t b)
     ids[a] = ids[b];
     ids[b] = swap;
     map_change_end(t);
+    wake_waiters(t, a, b, false);
 }
 
 /* ---- dropped tables ---- */

@@ -160,6 +160,7 @@ void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot);       /* stamps and watches */
+void txn_ready(struct txn *t, const struct key *k); /* whoever waits for it is run before the commit */
 bool txn_logs(const struct txn *t);
 /* Puts an entry for the key, replacing what is there; logs a PUT when `log`. */
 status txn_put(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image, void *object, bool log) HF_CHECK;

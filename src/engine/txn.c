@@ -214,7 +214,7 @@ static void deliver_all(struct txn *t, uint64_t lsn)
     t->deliveries = t->deliveries_last = NULL;
 }
 
-static void note_ready(struct txn *t, const struct key *k)
+void txn_ready(struct txn *t, const struct key *k)
 {
     if (t->recovering || !wait_next(t->engine, k, NULL))
         return;
@@ -232,7 +232,7 @@ void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
 {
     t->changes++;
     if (HF_UNLIKELY(spot->stripe->waiters != NULL))
-        note_ready(t, k);
+        txn_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
         watch_touch_locked(t, spot->stripe, spot->db_id, k->name);
     if (!t->engine->log)

@@ -8,8 +8,6 @@
 #include "base/memory.h"
 #include "engine/internal.h"
 
-struct wait_list { struct wait_link *first, *last; }; /* stripe.waiters; made with the first waiter and kept */
-
 struct waiter *waiter_new(const bytes *argv, size_t argc, const struct key *keys, size_t key_count)
 {
     size_t text = 0;

@@ -45,6 +45,8 @@ struct waiter {
     struct wait_link links[];
 };
 
+struct wait_list { struct wait_link *first, *last; }; /* stripe.waiters, under its lock; NULL there: nobody waits */
+
 /* Copies the words and the keys. Not listed yet. */
 struct waiter *waiter_new(const bytes *argv, size_t argc, const struct key *keys, size_t key_count);
 void waiter_free(struct waiter *w); /* in no list any more */

@@ -16,6 +16,7 @@
 #include "types/hash.h"
 #include "types/hyperloglog.h"
 #include "types/set.h"
+#include "types/stream.h"
 #include "types/zset.h"
 
 #include <signal.h>
@@ -68,6 +69,8 @@ static void apply(enum setting id)
     case SETTING_HLL_SPARSE: __atomic_store_n(&hll_sparse_bytes_max, (uint64_t)number, __ATOMIC_RELAXED); break;
     case SETTING_ZSET_ENTRIES: __atomic_store_n(&zset_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_ZSET_VALUE: __atomic_store_n(&zset_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_STREAM_BYTES: __atomic_store_n(&stream_limits.node_bytes_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_STREAM_ENTRIES: __atomic_store_n(&stream_limits.node_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_INTS: __atomic_store_n(&set_limits.ints_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;

@@ -8,6 +8,7 @@
 #include "types/hash.h"
 #include "types/list.h"
 #include "types/set.h"
+#include "types/stream.h"
 #include "types/zset.h"
 
 static const struct {
@@ -19,7 +20,7 @@ static const struct {
     [2] = {"set", &set_ops},
     [3] = {"zset", &zset_ops},
     [4] = {"hash", &hash_ops},
-    [5] = {"stream", NULL},
+    [5] = {"stream", &stream_ops},
 };
 
 static bool is_known(int type)

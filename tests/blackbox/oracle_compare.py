@@ -49,6 +49,23 @@ def _hello(reply):
     return kind, [(name, _shape(v) if name in (b"server", b"version", b"id") else v) for name, v in pairs]
 
 
+def _no_idle(reply):
+    """XPENDING's rows without their third column, a time; the summary as it is."""
+    kind, value = reply
+    if not isinstance(value, list) or not value or not all(isinstance(row[1], list) and len(row[1]) == 4 for row in value):
+        return reply
+    return kind, [row[1][:2] + row[1][3:] for row in value]
+
+
+def _no_nodes(reply):
+    """XINFO STREAM without the nodes of Redis' radix tree."""
+    kind, value = reply
+    if not isinstance(value, list):
+        return reply
+    pairs = [(value[i], value[i + 1]) for i in range(0, len(value) - 1, 2)]
+    return kind, [pair for pair in pairs if not (isinstance(pair[0][1], bytes) and pair[0][1].startswith(b"radix-tree"))]
+
+
 def _zeros(reply):
     kind, value = reply
     if isinstance(value, list):
@@ -60,7 +77,7 @@ RULES = {
     b"KEYS": _sorted_elements, b"HKEYS": _sorted_elements, b"HVALS": _sorted_elements, b"HGETALL": _sorted_pairs,
     b"HELLO": _hello, b"SCAN": _shape, b"HSCAN": _shape, b"RANDOMKEY": _shape, b"HRANDFIELD": _shape,
     b"DBSIZE": _shape, b"SSCAN": _shape, b"SRANDMEMBER": _shape, b"SMEMBERS": _sorted_elements, b"SPOP": _sorted_elements,
-    b"ZRANDMEMBER": _shape,
+    b"ZRANDMEMBER": _shape, b"XPENDING": _no_idle, b"XINFO": _no_nodes,
     b"SINTER": _sorted_elements, b"SUNION": _sorted_elements, b"SDIFF": _sorted_elements,
 }
 FREE_SUBCOMMANDS = {(b"OBJECT", b"REFCOUNT"), (b"OBJECT", b"IDLETIME"), (b"CLIENT", b"ID")}

@@ -15,6 +15,7 @@ from oracle_generate_geo import GeoCommands
 from oracle_generate_hll import HLL_KEYS, HllCommands
 from oracle_generate_sets import SET_KEYS, SetCommands
 from oracle_generate_sort import SortCommands
+from oracle_generate_streams import StreamCommands
 from oracle_generate_zsets import ZSET_KEYS, ZsetCommands
 
 SESSIONS = 3
@@ -42,7 +43,7 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommands, GeoCommands):
+class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommands, GeoCommands, StreamCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -384,7 +385,7 @@ class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommand
 
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
               (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
-              (30, "sets"), (24, "bits"), (12, "hll"), (44, "zsets"), (16, "sort"), (16, "geo"),
+              (30, "sets"), (24, "bits"), (12, "hll"), (44, "zsets"), (40, "streams"), (16, "sort"), (16, "geo"),
               (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]

@@ -1,0 +1,39 @@
+/* stream.h -- what the stream commands share: ids in words, entries in replies, changes. */
+#ifndef HF_CMD_STREAM_H
+#define HF_CMD_STREAM_H
+
+#include "cmd/args.h"
+#include "engine/events.h"
+#include "engine/objects.h"
+#include "types/stream.h"
+
+/* "ms" or "ms-seq"; a missing seq is missing_seq. Never "-" or "+". */
+bool stream_id_parse(bytes word, uint64_t missing_seq, struct stream_id *id);
+/* The same with the error reply. */
+bool arg_stream_id(struct call *c, size_t index, struct stream_id *id);
+/* The ends of an interval, both inclusive then: "-", "+", "(id". */
+bool arg_stream_interval(struct call *c, size_t start_index, size_t end_index, struct stream_id *start, struct stream_id *end);
+/* The first position of the interval, and how many entries of it to take. */
+uint64_t stream_interval(const struct stream *s, struct stream_id start, struct stream_id end, uint64_t *count);
+
+void reply_stream_id(struct reply *r, struct stream_id id);
+void reply_stream_entry(struct reply *r, const struct stream_entry *e);
+/* Entries from a position on, or backwards from it. */
+void reply_stream_entries(struct reply *r, const struct stream *s, uint64_t position, uint64_t count, bool backwards);
+
+bool view_stream(struct call *c, const struct key *k, const struct stream **s); /* *s NULL: absent */
+bool find_stream(struct call *c, const struct key *k, struct object_ref *o);
+/* Makes the change and empties the buffer. False: the error was replied. */
+bool change_stream(struct call *c, struct object_ref *o, struct buf *change);
+static inline const struct stream *stream_of(const struct object_ref *o) { return o->object; }
+
+/* The consumer of a group, made if it is new; it counts as seen now. False: the error was replied. */
+bool meet_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name, struct stream_consumer *out);
+
+/* How many entries up to id (the last one that a group has read) have ever been; STREAM_READ_UNKNOWN. */
+int64_t stream_distance(const struct stream *s, struct stream_id id);
+/* Whether something was deleted at or behind id. */
+bool stream_has_gaps_from(const struct stream *s, struct stream_id id);
+struct stream_id stream_first_id(const struct stream *s); /* 0-0: empty */
+
+#endif

@@ -1,0 +1,43 @@
+/* stream_private.h -- struct stream, shared by stream.c and stream_groups.c. */
+#ifndef HF_TYPES_STREAM_PRIVATE_H
+#define HF_TYPES_STREAM_PRIVATE_H
+
+#include "types/stream.h"
+#include "types/varint.h"
+
+struct stream {
+    struct stream_state state;
+    uint32_t tail_entries, tail_bytes; /* ever put into the last node */
+    uint64_t next_number;              /* for groups and consumers */
+    struct tree entries;    /* order: ms. seq (8, big-endian), begins_node (1), pairs (varint), then sized fields and values */
+    struct tree groups;     /* order: 0. sized name, struct group_record */
+    struct tree consumers;  /* order: the group's number. sized name, the consumer's number */
+    struct tree people;     /* order: the consumer's number. 16 zero bytes, seen_ms, name */
+    struct tree pending;    /* order: the group's number. id (16, big-endian), struct pending_record */
+    struct tree owned;      /* order: the consumer's number. id (16, big-endian) */
+};
+
+#define ID_SIZE 16u
+
+/* On disk: never renumber. */
+enum stream_change {
+    CHANGE_ADD = 1, CHANGE_DELETE, CHANGE_TRIM, CHANGE_SET_ID, CHANGE_GROUP, CHANGE_GROUP_REMOVE, CHANGE_CONSUMER,
+    CHANGE_CONSUMER_REMOVE, CHANGE_ACK, CHANGE_DELIVER,
+};
+
+void id_put(uint8_t out[ID_SIZE], struct stream_id id);
+struct stream_id id_get(const uint8_t in[ID_SIZE]);
+bool take_id(bytes *in, struct stream_id *id) HF_CHECK;
+struct stream *stream_new(void);
+/* Fields and values as stream_pair_next takes them, to the end of the bytes. */
+bool body_is_sound(bytes body, uint64_t pairs) HF_CHECK;
+void append_entry(struct stream *s, struct stream_id id, bool begins_node, bytes pairs_and_body);
+
+/* stream_groups.c: changes 5 to 10, and their part of the encoded form */
+void groups_init(struct stream *s);
+status groups_apply(struct stream *s, enum stream_change change, bytes rest) HF_CHECK;
+void groups_encode(const struct stream *s, struct buf *out);
+bool groups_decode(struct stream *s, bytes *in) HF_CHECK;
+void groups_check(const struct stream *s);
+
+#endif
