@@ -190,8 +190,8 @@ def check_events(_):
     server.stop()
 
 
-def check_rollback(_):
-    """A strict transaction or a failed script leaves deadlines as they were; a key's own deadline and its fields' live together."""
+def check_together(_):
+    """A key's own deadline and those of its fields live together, in scripts too."""
     server, c = start()
     c.call("HSET", "h", "f", "1", "g", "2")
     c.call("HPEXPIRE", "h", 400, "FIELDS", 1, "f")
@@ -204,6 +204,41 @@ def check_rollback(_):
     c.call("HEXPIRE", "h", 1000, "FIELDS", 1, "g")
     c.call("PEXPIRE", "h", 50)
     until(lambda: c.call("DBSIZE") == 0)
+    server.stop()
+
+
+def check_strict(_):
+    """An error undoes the whole strict transaction, deadlines too; the wheel finds them again."""
+    server, c = start()
+    c.call("HSET", "h", "f", "1", "g", "2")
+    c.call("HPEXPIRE", "h", 500, "FIELDS", 1, "f")
+    c.call("MULTI", "STRICT")
+    for words in (("HPERSIST", "h", "FIELDS", 1, "f"), ("HEXPIRE", "h", 1000, "FIELDS", 1, "g"), ("HSET", "h", "f", "9"), ("LPUSH", "h", "x")):
+        c.call(*words)
+    c.wire("EXEC")
+    ask(c, b"1", "HGET", "h", "f")
+    ask(c, [NEVER], "HTTL", "h", "FIELDS", 1, "g")
+    expect(0 < c.call("HPTTL", "h", "FIELDS", 1, "f")[0] <= 500, True, "HPTTL")
+    until(lambda: c.call("HLEN", "h") == 1)
+    server.stop()
+
+
+def check_pause(_):
+    """While the server is paused nothing is removed, and yet nobody sees what has expired."""
+    server, c = start()
+    admin = server.client()
+    c.call("HSET", "h", "f", "1", "g", "2")
+    c.call("HSET", "all", "f", "1")
+    c.call("HPEXPIRE", "h", 200, "FIELDS", 1, "f")
+    c.call("HPEXPIRE", "all", 200, "FIELDS", 1, "f")
+    admin.call("CLIENT", "PAUSE", 1500, "WRITE")
+    time.sleep(0.4)
+    ask(c, [b"g", b"2"], "HGETALL", "h")
+    ask(c, 1, "HLEN", "h")
+    ask(c, [GONE, NEVER], "HTTL", "h", "FIELDS", 2, "f", "g")
+    ask(c, 0, "EXISTS", "all")
+    admin.call("CLIENT", "UNPAUSE")
+    until(lambda: c.call("DBSIZE") == 1)
     server.stop()
 
 
@@ -313,7 +348,7 @@ def check_dead_stay_dead(_):
     server.stop()
 
 
-CHECKS = [check_conditions, check_errors, check_new_commands, check_other_commands, check_events, check_rollback,
+CHECKS = [check_conditions, check_errors, check_new_commands, check_other_commands, check_events, check_together, check_strict, check_pause,
           check_dead_stay_dead, check_crashes]
 
 
