@@ -1,4 +1,5 @@
-/* expire.c -- each worker removes what is due in its own stripes, in short slices. */
+/* expire.c -- each worker removes what is due in its own stripes, keys and fields of hashes, in short slices. All fields of a hash that
+ * are due go at once: with them it would be no state that a reader may see. */
 #include "engine/events.h"
 
 #define REMOVED_PER_HOLD 64
@@ -23,6 +24,7 @@ static void remove_parts(struct txn *t, const struct key *k, struct spot *spot)
 
 static void remove_due(struct txn *t, struct stripe *s, struct table *table, struct entry **due, unsigned count)
 {
+    unsigned keys = 0;
     for (unsigned i = 0; i < count; i++) {
         struct key k;
         struct spot spot = {.stripe = s, .table = table, .db_id = table->db_id};
@@ -41,9 +43,12 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
             continue;
         }
         txn_remove(t, &k, &spot, true, false);
+        keys++;
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
+    _Atomic uint64_t *expired = &t->slot_stats->expired;
+    atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + keys, memory_order_relaxed);
 }
 
 static unsigned expire_table(struct txn *t, struct stripe *s, struct table *table)
@@ -69,8 +74,6 @@ static void expire_stripe(struct engine *e, struct txn *t, struct stripe *s, uin
         for (uint32_t i = 0; i < s->other_count && removed < REMOVED_PER_HOLD; i++)
             removed += expire_table(t, s, s->others[i]);
         stripe_deadline_update(s);
-        _Atomic uint64_t *expired = &t->slot_stats->expired;
-        atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + removed, memory_order_relaxed);
         txn_commit_lsn(t);
     }
     if (e->log)
