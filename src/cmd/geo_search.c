@@ -230,7 +230,7 @@ static void find_matches(struct search *s)
     unsigned count = geo_cover(&s->shape, cells);
     for (unsigned i = 0; i < count && !has_enough(s); i++)
         search_cell(s, cells[i]);
-    if (s->order != UNSORTED)
+    if (s->order != UNSORTED && s->count > 1)
         qsort_r(s->matches, s->count, sizeof(*s->matches), compare_matches, s);
     if (s->limit && s->count > (uint64_t)s->limit)
         s->count = (size_t)s->limit;

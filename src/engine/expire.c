@@ -1,4 +1,5 @@
-/* expire.c -- each worker removes what is due in its own stripes, in short slices. */
+/* expire.c -- each worker removes what is due in its own stripes, keys and fields of hashes, in short slices. All fields of a hash that
+ * are due go at once: with them it would be no state that a reader may see. */
 #include "engine/events.h"
 
 #define REMOVED_PER_HOLD 64
@@ -13,8 +14,17 @@ static uint32_t number_of_db(const struct engine *e, uint32_t db_id)
     return DATABASES_MAX;
 }
 
+/* Not the key, but fields of it are due. Its bucket has left the wheel. */
+static void remove_parts(struct txn *t, const struct key *k, struct spot *spot)
+{
+    struct entry *e = k->db < DATABASES_MAX ? object_expire_parts(t, k, spot) : NULL; /* else its database is being emptied */
+    if (e)
+        object_enrol(spot->stripe, spot->table, k, e);
+}
+
 static void remove_due(struct txn *t, struct stripe *s, struct table *table, struct entry **due, unsigned count)
 {
+    unsigned keys = 0;
     for (unsigned i = 0; i < count; i++) {
         struct key k;
         struct spot spot = {.stripe = s, .table = table, .db_id = table->db_id};
@@ -26,11 +36,19 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
             t->slot = k.slot;
             t->slot_known = true;
         }
-        txn_remove(t, &k, &spot, true, false);
         k.db = number_of_db(t->engine, table->db_id);
+        uint64_t deadline = entry_deadline(spot.place.entry);
+        if (!deadline || deadline > t->now_ms) {
+            remove_parts(t, &k, &spot);
+            continue;
+        }
+        txn_remove(t, &k, &spot, true, false);
+        keys++;
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
+    _Atomic uint64_t *expired = &t->slot_stats->expired;
+    atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + keys, memory_order_relaxed);
 }
 
 static unsigned expire_table(struct txn *t, struct stripe *s, struct table *table)
@@ -56,8 +74,6 @@ static void expire_stripe(struct engine *e, struct txn *t, struct stripe *s, uin
         for (uint32_t i = 0; i < s->other_count && removed < REMOVED_PER_HOLD; i++)
             removed += expire_table(t, s, s->others[i]);
         stripe_deadline_update(s);
-        _Atomic uint64_t *expired = &t->slot_stats->expired;
-        atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + removed, memory_order_relaxed);
         txn_commit_lsn(t);
     }
     if (e->log)

@@ -99,6 +99,8 @@ struct undo {
     uint32_t *ids, next_id;
 };
 
+struct shadow { struct shadow *next; enum type type; void *object; }; /* what a transaction sees that may not remove what is due */
+
 struct ready_key { struct ready_key *next; struct key key; }; /* changed, and somebody waits for it */
 
 struct txn {
@@ -125,6 +127,7 @@ struct txn {
     struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
     uint64_t changes;
+    struct shadow *shadows;
     struct delivery *deliveries, *deliveries_last;
     struct ready_key *ready, *ready_last; /* in the order of their changes; the executor serves them */
 };
@@ -201,6 +204,15 @@ void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t 
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */
 status apply_record(struct engine *e, int thread, int threads, struct txn *t, const struct snapshot_ranges *ranges,
                     uint64_t map_lsn, const struct log_record *record);
+
+/* objects.c: parts of a collection that expire by themselves (fields of a hash) */
+/* The entry with what is due removed from its collection, logged and told; NULL: nothing was left, the key is gone. */
+struct entry *object_expire_parts(struct txn *t, const struct key *k, struct spot *spot);
+/* Lets the wheel know of the entry's first part to expire; it is in the table. */
+void object_enrol(struct stripe *s, struct table *table, const struct key *k, struct entry *e);
+/* All that it holds is due. */
+bool object_is_over(const struct txn *t, const struct entry *e);
+void shadows_free(struct txn *t);
 
 /* engine.c */
 status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;

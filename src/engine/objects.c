@@ -6,8 +6,94 @@
  */
 #include "engine/objects.h"
 
+#include "engine/events.h"
 #include "engine/internal.h"
+#include "types/hash.h"
 #include "types/type.h"
+
+/* ---- parts that expire by themselves ---- */
+
+/* Only hashes have some. */
+static bool has_due(const struct txn *t, const struct entry *e)
+{
+    return e->fields & FIELD_PARTS && hash_due_count(entry_pointer(e), t->now_ms) > 0;
+}
+
+bool object_is_over(const struct txn *t, const struct entry *e)
+{
+    const struct hash *h = entry_pointer(e);
+    return hash_due_count(h, t->now_ms) == hash_count(h);
+}
+
+static void expire_change(const struct txn *t, struct buf *change)
+{
+    buf_init(change, SIZE_MAX);
+    hash_change_expire(change, t->now_ms);
+}
+
+/* A copy without what is due, until the transaction ends. */
+static void *shadow_of(struct txn *t, const struct entry *e)
+{
+    struct shadow *s = arena_alloc(&t->arena, sizeof(*s));
+    struct buf change;
+    *s = (struct shadow){t->shadows, entry_type(e), type_ops_of((int)entry_type(e))->share(entry_pointer(e))};
+    t->shadows = s;
+    expire_change(t, &change);
+    status applied = type_ops_of((int)s->type)->apply(s->object, buf_view(&change));
+    hf_assert(applied == HF_OK);
+    buf_release(&change);
+    return s->object;
+}
+
+void shadows_free(struct txn *t)
+{
+    for (struct shadow *s = t->shadows; s; s = s->next)
+        type_ops_of((int)s->type)->free(s->object);
+    t->shadows = NULL;
+}
+
+void object_enrol(struct stripe *s, struct table *table, const struct key *k, struct entry *e)
+{
+    uint64_t wake;
+    e->fields |= FIELD_PARTS;
+    wake = entry_wake(e);
+    if (!wake)
+        return;
+    table_enrol(table, k->name, k->hash, wake);
+    if (wake < atomic_load_explicit(&s->deadline_next, memory_order_relaxed))
+        atomic_store_explicit(&s->deadline_next, wake, memory_order_relaxed);
+}
+
+static void enrol_key(const struct object_ref *o)
+{
+    struct place p;
+    bool found = table_find(o->table, o->key->name, o->key->hash, &p);
+    hf_assert(found && entry_pointer(p.entry) == o->object);
+    object_enrol(o->stripe, o->table, o->key, p.entry);
+}
+
+struct entry *object_expire_parts(struct txn *t, const struct key *k, struct spot *spot)
+{
+    struct entry *e = spot->place.entry;
+    if (!has_due(t, e))
+        return e;
+    struct object_ref o = {.key = k, .type = entry_type(e), .object = entry_pointer(e), .stripe = spot->stripe, .table = spot->table,
+                           .db_id = spot->db_id};
+    txn_event(t, k, EVENT_HASH, "hexpired");
+    if (object_is_over(t, e)) {
+        txn_remove(t, k, spot, true, false);
+        txn_event(t, k, EVENT_GENERIC, "del");
+        return NULL;
+    }
+    struct buf change;
+    expire_change(t, &change);
+    status s = object_change(t, &o, buf_view(&change));
+    hf_assert(s == HF_OK);
+    buf_release(&change);
+    return e;
+}
+
+/* ---- finding and changing ---- */
 
 status object_find(struct txn *t, const struct key *k, enum type type, struct object_ref *out)
 {
@@ -19,6 +105,8 @@ status object_find(struct txn *t, const struct key *k, enum type type, struct ob
                                .stripe = spot.stripe, .table = spot.table, .db_id = spot.db_id};
     if (e)
         txn_access(t, e);
+    if (e && HF_UNLIKELY(e->fields & FIELD_PARTS) && !t->may_change && has_due(t, e))
+        out->object = shadow_of(t, e);
     return HF_OK;
 }
 
@@ -83,8 +171,13 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
             keep_for_undo(t, o);
         txn_changed(t, o->key, &spot);
     }
-    status s = type_ops_of((int)o->type)->apply(o->object, change);
+    const struct type_ops *ops = type_ops_of((int)o->type);
+    uint64_t before = ops->deadline ? ops->deadline(o->object) : 0;
+    status s = ops->apply(o->object, change);
     hf_assert(s == HF_OK || t->recovering);
+    uint64_t after = ops->deadline ? ops->deadline(o->object) : 0;
+    if (HF_UNLIKELY(after != 0) && (before == 0 || after < before))
+        enrol_key(o);
     if (txn_logs(t))
         effect_change(&t->record, o->db_id, o->key->name, (int)o->type, change);
     return s;

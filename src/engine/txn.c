@@ -148,6 +148,16 @@ static void count(_Atomic uint64_t *counter, uint64_t by)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
 }
 
+/* A collection of which a part may be due. */
+static struct entry *find_parts(struct txn *t, const struct key *k, struct spot *spot)
+{
+    if (t->may_change)
+        return object_expire_parts(t, k, spot);
+    if (object_is_over(t, spot->place.entry))
+        spot->place.entry = NULL;
+    return spot->place.entry;
+}
+
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
 {
     struct engine *e = t->engine;
@@ -180,6 +190,8 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
         count(&t->slot_stats->expired, 1);
         return NULL;
     }
+    if (HF_UNLIKELY(spot->place.entry->fields & FIELD_PARTS) && !t->recovering)
+        return find_parts(t, k, spot);
     return spot->place.entry;
 }
 
@@ -274,7 +286,7 @@ static void link_entry(struct txn *t, const struct key *k, struct spot *spot, st
         if (!t->recovering)
             txn_event(t, k, EVENT_NEW, "new");
     }
-    uint64_t deadline = entry_deadline(fresh);
+    uint64_t deadline = entry_wake(fresh);
     if (deadline && deadline < atomic_load_explicit(&spot->stripe->deadline_next, memory_order_relaxed))
         atomic_store_explicit(&spot->stripe->deadline_next, deadline, memory_order_relaxed);
 }
@@ -400,6 +412,8 @@ uint64_t txn_commit_lsn(struct txn *t)
         databases_detach(e, t->dropped_ids[i]);
     if (t->undo)
         undo_release(t);
+    if (HF_UNLIKELY(t->shadows != NULL))
+        shadows_free(t);
     if (t->changes)
         count(&t->slot_stats->changes, t->changes);
     if (HF_UNLIKELY(t->record.capacity > 1 << 20))
@@ -422,7 +436,7 @@ static void undo_entry(struct txn *t, const struct undo *u)
         slab_release(t->heap, current);
     else if (current)
         engine_entry_free(t->engine, t->heap, current);
-    uint64_t deadline = u->old ? entry_deadline(u->old) : 0;
+    uint64_t deadline = u->old ? entry_wake(u->old) : 0;
     if (deadline && deadline < atomic_load(&u->stripe->deadline_next))
         atomic_store(&u->stripe->deadline_next, deadline);
 }
@@ -439,6 +453,13 @@ static void undo_object(const struct undo *u)
     ops->free(u->share);
 }
 
+/* The collection has its deadlines back. */
+static void enrol_again(const struct undo *u, struct table *table, struct entry *e)
+{
+    struct key k = {.name = u->key, .hash = u->hash};
+    object_enrol(u->stripe, table, &k, e);
+}
+
 static void undo_value(const struct undo *u)
 {
     struct table *table = stripe_table(u->stripe, u->db_id);
@@ -451,6 +472,8 @@ static void undo_value(const struct undo *u)
     } else {
         hf_assert(entry_pointer(p.entry) == u->object);
         undo_object(u);
+        if (p.entry->fields & FIELD_PARTS)
+            enrol_again(u, table, p.entry);
     }
 }
 
@@ -514,5 +537,6 @@ void txn_rollback_all(struct txn *t)
     t->record.size = 0;
     t->deliveries = t->deliveries_last = NULL;
     t->ready = t->ready_last = NULL;
+    shadows_free(t);
     txn_unlock_all(t);
 }

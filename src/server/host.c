@@ -87,6 +87,11 @@ static void apply(enum setting id)
     }
 }
 
+void host_apply_events(void)
+{
+    apply_notify();
+}
+
 void host_apply_settings(void)
 {
     net_limits_init(&server.limits);

@@ -2,6 +2,7 @@
 #include "store/entry.h"
 
 #include "base/memory.h"
+#include "types/type.h"
 
 #include <stdatomic.h>
 
@@ -9,7 +10,7 @@ static uint8_t image_fields(const struct entry_image *image)
 {
     bool wide = image->key.size > UINT8_MAX || image->value.size > UINT8_MAX;
     return (uint8_t)((image->deadline_ms ? FIELD_DEADLINE : 0) | (image->has_version ? FIELD_VERSION : 0) |
-                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0) |
+                     (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0) | (image->has_parts ? FIELD_PARTS : 0) |
                      (image->deadline_ms >> 48 ? FIELD_LONG_DEADLINE : 0));
 }
 
@@ -53,7 +54,7 @@ void entry_write(struct entry *block, const struct entry_image *image)
 struct entry_image entry_read(const struct entry *e)
 {
     struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
-                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .key = entry_key(e), .value = entry_inline(e)};
+                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .has_parts = (e->fields & FIELD_PARTS) != 0, .key = entry_key(e), .value = entry_inline(e)};
     const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? e->fields & FIELD_LONG_DEADLINE ? 8 : 6 : 0);
     if (e->fields & FIELD_VERSION) {
         image.has_version = true;
@@ -65,6 +66,13 @@ struct entry_image entry_read(const struct entry *e)
         image.flags = get_u32(p);
     }
     return image;
+}
+
+uint64_t entry_wake(const struct entry *e)
+{
+    uint64_t own = entry_deadline(e);
+    uint64_t first = e->fields & FIELD_PARTS ? type_ops_of((int)entry_type(e))->deadline(entry_pointer(e)) : 0;
+    return !own || (first && first < own) ? first : own;
 }
 
 void entry_set_deadline(struct entry *e, uint64_t ms)

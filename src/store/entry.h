@@ -20,7 +20,7 @@
 /* On disk: never renumber. */
 enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 5, TYPE_COUNT };
 enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_BLOB = 2, ENC_OBJECT = 3 };
-enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */ };
+enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_PARTS = 32 /* parts of the collection may expire by themselves */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */ };
 
 #define KEY_SIZE_MAX (512u << 20)
 #define ENTRY_INLINE_MAX 16384 /* values above it are blobs */
@@ -35,7 +35,7 @@ struct entry_image {
     enum type type;
     enum encoding encoding;
     uint64_t deadline_ms;  /* 0: none */
-    bool has_version, has_flags, raw;
+    bool has_version, has_flags, raw, has_parts;
     uint64_t version;
     uint32_t flags;
     uint32_t clock;
@@ -95,6 +95,9 @@ static inline void *entry_pointer(const struct entry *e)
     memcpy(&pointer, entry_inline(e).data, sizeof(pointer));
     return pointer;
 }
+
+/* When the expiry wheel has to look at the entry: its deadline, or that of its first part to expire; 0: never. */
+uint64_t entry_wake(const struct entry *e);
 
 size_t entry_image_size(const struct entry_image *image);
 void entry_write(struct entry *block, const struct entry_image *image); /* block: entry_image_size bytes */

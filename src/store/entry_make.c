@@ -1,12 +1,16 @@
 /* entry_make.c -- choosing the form of a value in its block. */
 #include "store/entry_make.h"
 
+#include "types/type.h"
+
 struct entry *entry_from_image(struct slab_heap *heap, struct entry_image *image, void *object)
 {
     struct entry_image made = *image;
     struct blob *blob = NULL;
     if (made.encoding == ENC_OBJECT) {
+        const struct type_ops *ops = type_ops_of((int)made.type);
         made.value = bytes_of(&object, sizeof(object));
+        made.has_parts = ops && ops->deadline && ops->deadline(object);
     } else if (made.encoding == ENC_BYTES && made.value.size > ENTRY_INLINE_MAX) {
         blob = blob_new(made.value.size, made.value.size);
         if (!blob)

@@ -211,8 +211,11 @@ bool table_find(struct table *t, bytes key, uint64_t hash, struct place *p)
     return false;
 }
 
+/* 0: nothing to wait for. */
 static void enrol(struct table *t, const struct index *x, uint32_t number, uint64_t deadline_ms)
 {
+    if (!deadline_ms)
+        return;
     struct bucket *b = bucket_at(x, number);
     if (!t->wheel)
         t->wheel = wheel_new(0);
@@ -239,8 +242,8 @@ static void index_put(struct table *t, struct index *x, uint64_t hash, struct en
         set_ref(t, b, (unsigned)__builtin_ctz(empty), tag_of(hash), e);
         if (d > spill_of(first))
             set_spill(first, d);
-        if (e->fields & FIELD_DEADLINE)
-            enrol(t, x, home + d, entry_deadline(e));
+        if (e->fields & (FIELD_DEADLINE | FIELD_PARTS))
+            enrol(t, x, home + d, entry_wake(e));
         return;
     }
     if (x->stash_count == x->stash_capacity) {
@@ -249,8 +252,8 @@ static void index_put(struct table *t, struct index *x, uint64_t hash, struct en
     }
     x->stash[x->stash_count++] = (uint64_t)((uint8_t *)e - t->base) / 8;
     set_spill(first, SPILL_STASH);
-    if (e->fields & FIELD_DEADLINE) /* the wheel knows it by its home */
-        enrol(t, x, home, entry_deadline(e));
+    if (e->fields & (FIELD_DEADLINE | FIELD_PARTS)) /* the wheel knows it by its home */
+        enrol(t, x, home, entry_wake(e));
 }
 
 static uint64_t capacity_of(const struct index *x)
@@ -389,13 +392,13 @@ void table_replace(struct table *t, const struct place *p, struct entry *e)
     t->deadline_count += (uint64_t)((e->fields & FIELD_DEADLINE) != 0) - (uint64_t)((p->entry->fields & FIELD_DEADLINE) != 0);
     if (!p->bucket) {
         p->index->stash[p->number] = (uint64_t)((uint8_t *)e - t->base) / 8;
-        if (e->fields & FIELD_DEADLINE)
-            enrol(t, p->index, home_of(p->index, t->hash_of(t->context, entry_key(e))), entry_deadline(e));
+        if (e->fields & (FIELD_DEADLINE | FIELD_PARTS))
+            enrol(t, p->index, home_of(p->index, t->hash_of(t->context, entry_key(e))), entry_wake(e));
         return;
     }
     set_ref(t, p->bucket, p->at, p->bucket->tag[p->at], e);
-    if (e->fields & FIELD_DEADLINE)
-        enrol(t, p->index, p->number, entry_deadline(e));
+    if (e->fields & (FIELD_DEADLINE | FIELD_PARTS))
+        enrol(t, p->index, p->number, entry_wake(e));
 }
 
 /* Recomputes how far the keys of one home have spilled. */
@@ -464,7 +467,7 @@ struct firing { uint64_t now_ms, earliest; struct entry **due; unsigned *count; 
 
 static void fire_entry(struct firing *f, struct entry *e)
 {
-    uint64_t deadline = entry_deadline(e);
+    uint64_t deadline = entry_wake(e);
     if (!deadline)
         return;
     if (deadline <= f->now_ms && *f->count < BUCKET_ENTRIES)

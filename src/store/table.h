@@ -83,8 +83,9 @@ uint64_t table_stamp_lsn(const struct table *t, uint64_t hash, uint64_t tail); /
 
 /* The earliest time at which table_due has work; UINT64_MAX: none. */
 uint64_t table_next_deadline(const struct table *t);
-/* One bucket's worth of due keys: fills up to 10 entries, re-enrols the rest; false: nothing more to
- * fire at now_ms. *count may be 0 with true: call again. The caller removes the entries. */
+/* One bucket's worth of due keys: fills up to 10 entries (entry_wake has come), re-enrols the rest; false: nothing more to
+ * fire at now_ms. *count may be 0 with true: call again. The caller removes the entries, or
+ * enrols them again. */
 bool table_due(struct table *t, uint64_t now_ms, struct entry *due[BUCKET_ENTRIES], unsigned *count);
 
 /* Walk in hash order: calls each for the entries with high hash half in [from, to of the home bucket];

@@ -5,11 +5,14 @@
  * hashing and two cache misses, and the form has no pointers to pay for.
  *
  * Dict: data/dict.h, a counted tree in hash order; shares, scans and random fields are its.
+ *
+ * Deadlines of fields stand beside either form (field_times.h), so a hash without any pays a pointer.
  */
 #include "types/hash.h"
 
 #include "base/memory.h"
 #include "data/dict.h"
+#include "types/field_times.h"
 #include "types/varint.h"
 
 #define PACKED_SIZE_MAX (1u << 20)
@@ -17,10 +20,17 @@
 struct hash {
     size_t count;
     bool large;        /* dict; else pairs */
-    struct dict dict;
-    uint8_t *pairs;    /* packed only */
-    uint32_t size, capacity;
+    bool timed;        /* a field has, or has had, a deadline */
+    union {
+        struct dict dict;
+        struct {
+            uint8_t *pairs;
+            uint32_t size, capacity;
+        };
+    };
+    struct field_times *times; /* NULL: no field has a deadline */
 };
+_Static_assert(sizeof(struct hash) <= 48, "an allocation class: deadlines cost a hash without them nothing");
 
 struct hash_limits hash_limits = {512, 64}; /* the defaults of Redis */
 
@@ -113,13 +123,12 @@ static bool fits_packed(const struct hash *h, size_t count, bytes field, bytes v
 static void convert_to_dict(struct hash *h)
 {
     struct pair p;
-    h->dict = dict_make();
+    struct dict dict = dict_make();
     for (size_t offset = 0; packed_pair(h, offset, &p); offset = p.end)
-        dict_set(&h->dict, p.field, p.value);
-    hf_assert(dict_count(&h->dict) == h->count);
+        dict_set(&dict, p.field, p.value);
+    hf_assert(dict_count(&dict) == h->count);
     mem_free(h->pairs);
-    h->pairs = NULL;
-    h->size = h->capacity = 0;
+    h->dict = dict;
     h->large = true;
 }
 
@@ -136,7 +145,9 @@ void hash_free(struct hash *h)
         return;
     if (h->large)
         dict_clear(&h->dict);
-    mem_free(h->pairs);
+    else
+        mem_free(h->pairs);
+    field_times_free(h->times);
     mem_free(h);
 }
 
@@ -156,7 +167,44 @@ bool hash_get(const struct hash *h, bytes field, bytes *value)
     return true;
 }
 
-bool hash_set(struct hash *h, bytes field, bytes value)
+/* -- deadlines -- */
+
+uint64_t hash_deadline(const struct hash *h)
+{
+    uint64_t deadline;
+    bytes field;
+    return h->times && field_times_first(h->times, &deadline, &field) ? deadline : 0;
+}
+
+uint64_t hash_field_deadline(const struct hash *h, bytes field)
+{
+    return h->times ? field_times_get(h->times, field) : 0;
+}
+
+size_t hash_due_count(const struct hash *h, uint64_t now_ms)
+{
+    return h->times ? field_times_due(h->times, now_ms) : 0;
+}
+
+/* 0: none. The field is there. */
+static void set_deadline(struct hash *h, bytes field, uint64_t deadline_ms)
+{
+    if (!h->times && !deadline_ms)
+        return;
+    if (!h->times)
+        h->times = field_times_new();
+    h->timed = true;
+    field_times_set(h->times, field, deadline_ms);
+    if (field_times_count(h->times) == 0) {
+        field_times_free(h->times);
+        h->times = NULL;
+    }
+}
+
+/* -- changing -- */
+
+/* The deadline is left as it is. */
+static bool set_value(struct hash *h, bytes field, bytes value)
 {
     hf_assert(field.size <= UINT32_MAX && value.size <= UINT32_MAX);
     struct pair p = {0};
@@ -181,8 +229,15 @@ bool hash_set(struct hash *h, bytes field, bytes value)
     return is_new;
 }
 
+bool hash_set(struct hash *h, bytes field, bytes value)
+{
+    set_deadline(h, field, 0);
+    return set_value(h, field, value);
+}
+
 bool hash_remove(struct hash *h, bytes field)
 {
+    set_deadline(h, field, 0);
     if (h->large) {
         bool removed = dict_remove(&h->dict, field);
         h->count -= removed;
@@ -248,14 +303,18 @@ bool hash_random(const struct hash *h, uint64_t random, bytes *field, bytes *val
 
 /* -- changes -- */
 
-enum { CHANGE_SET = 1, CHANGE_REMOVE = 2 };
+enum { CHANGE_SET = 1, CHANGE_REMOVE = 2, CHANGE_UPDATE = 3, CHANGE_DEADLINE = 4, CHANGE_EXPIRE = 5 };
 
-void hash_change_set(struct buf *out, bytes field, bytes value)
+static void change_pair(struct buf *out, uint8_t kind, bytes field, bytes value)
 {
-    buf_append_u8(out, CHANGE_SET);
+    buf_append_u8(out, kind);
     varint_append_bytes(out, field);
     varint_append_bytes(out, value);
 }
+
+void hash_change_set(struct buf *out, bytes field, bytes value) { change_pair(out, CHANGE_SET, field, value); }
+void hash_change_update(struct buf *out, bytes field, bytes value) { change_pair(out, CHANGE_UPDATE, field, value); }
+void hash_change_field(struct buf *out, bytes field) { varint_append_bytes(out, field); }
 
 void hash_change_remove(struct buf *out, bytes field)
 {
@@ -263,20 +322,96 @@ void hash_change_remove(struct buf *out, bytes field)
     varint_append_bytes(out, field);
 }
 
+void hash_change_deadline(struct buf *out, uint64_t ms)
+{
+    buf_append_u8(out, CHANGE_DEADLINE);
+    varint_append(out, ms);
+}
+
+void hash_change_expire(struct buf *out, uint64_t now_ms)
+{
+    buf_append_u8(out, CHANGE_EXPIRE);
+    varint_append(out, now_ms);
+}
+
+static status apply_pair(struct hash *h, uint8_t kind, bytes rest)
+{
+    bytes field, value, old;
+    if (!varint_try_take_bytes(&rest, &field) || !varint_try_take_bytes(&rest, &value) || rest.size)
+        return HF_ERR_CORRUPT;
+    if (kind == CHANGE_SET)
+        hash_set(h, field, value);
+    else if (hash_get(h, field, &old))
+        set_value(h, field, value);
+    else
+        return HF_ERR_CORRUPT;
+    return HF_OK;
+}
+
+static status apply_remove(struct hash *h, bytes rest)
+{
+    bytes field;
+    if (!varint_try_take_bytes(&rest, &field) || rest.size)
+        return HF_ERR_CORRUPT;
+    return hash_remove(h, field) ? HF_OK : HF_ERR_CORRUPT;
+}
+
+static bool has_fields(const struct hash *h, bytes list)
+{
+    bytes field, value;
+    bool fits = list.size > 0;
+    while (fits && list.size)
+        fits = varint_try_take_bytes(&list, &field) && hash_get(h, field, &value);
+    return fits;
+}
+
+static status apply_deadline(struct hash *h, bytes rest)
+{
+    uint64_t ms;
+    bytes field;
+    if (!varint_try_take(&rest, &ms) || ms > FIELD_TIME_MAX || !has_fields(h, rest))
+        return HF_ERR_CORRUPT;
+    while (varint_try_take_bytes(&rest, &field))
+        set_deadline(h, field, ms);
+    return HF_OK;
+}
+
+static status apply_expire(struct hash *h, bytes rest)
+{
+    uint64_t now_ms, deadline;
+    bytes first;
+    if (!varint_try_take(&rest, &now_ms) || rest.size || now_ms > FIELD_TIME_MAX || !hash_due_count(h, now_ms))
+        return HF_ERR_CORRUPT;
+    while (h->times && field_times_first(h->times, &deadline, &first) && deadline <= now_ms) {
+        uint8_t few[256], *copy = first.size > sizeof(few) ? mem_alloc(first.size) : few; /* the view ends with the removal */
+        if (first.size)
+            memcpy(copy, first.data, first.size);
+        bool removed = hash_remove(h, bytes_of(copy, first.size));
+        hf_assert(removed);
+        if (copy != few)
+            mem_free(copy);
+    }
+    return HF_OK;
+}
+
 static status ops_apply(void *object, bytes change)
 {
-    bytes field, value, rest = bytes_of(change.data + 1, change.size - 1);
-    if (change.size == 0 || !varint_try_take_bytes(&rest, &field))
+    if (change.size == 0)
         return HF_ERR_CORRUPT;
-    if (change.data[0] == CHANGE_SET) {
-        if (!varint_try_take_bytes(&rest, &value) || rest.size)
-            return HF_ERR_CORRUPT;
-        hash_set(object, field, value);
-        return HF_OK;
+    bytes rest = bytes_of(change.data + 1, change.size - 1);
+    switch (change.data[0]) {
+    case CHANGE_SET:
+    case CHANGE_UPDATE:
+        return apply_pair(object, change.data[0], rest);
+    case CHANGE_REMOVE:
+        return apply_remove(object, rest);
+    case CHANGE_DEADLINE:
+        return apply_deadline(object, rest);
+    case CHANGE_EXPIRE:
+        return apply_expire(object, rest);
+    default:
+        return HF_ERR_CORRUPT;
     }
-    if (change.data[0] != CHANGE_REMOVE || rest.size)
-        return HF_ERR_CORRUPT;
-    return hash_remove(object, field) ? HF_OK : HF_ERR_CORRUPT;
 }
 
 /* -- rows of type_ops; encoded form: docs/format/values.md, "hash" -- */
@@ -296,7 +431,13 @@ static bool ops_free_some(void *object, size_t *budget)
     struct hash *h = object;
     if (h->large && !dict_clear_some(&h->dict, budget))
         return false;
-    h->large = false;
+    if (h->large) {
+        h->large = false;
+        h->pairs = NULL;
+    }
+    if (!field_times_free_some(h->times, budget))
+        return false;
+    h->times = NULL;
     hash_free(h);
     return true;
 }
@@ -313,6 +454,8 @@ static void *ops_share(const void *object)
         if (h->size)
             memcpy(copy->pairs, h->pairs, h->size);
     }
+    if (h->times)
+        copy->times = field_times_share(h->times);
     return copy;
 }
 
@@ -324,12 +467,14 @@ static bool ops_is_empty(const void *object)
 static size_t ops_memory(const void *object)
 {
     const struct hash *h = object;
-    return sizeof(*h) + h->capacity + (h->large ? dict_memory(&h->dict) : 0);
+    return sizeof(*h) + (h->large ? dict_memory(&h->dict) : h->capacity) + (h->times ? field_times_memory(h->times) : 0);
 }
 
 static void ops_encode(const void *object, struct buf *out)
 {
     const struct hash *h = object;
+    if (h->timed)
+        buf_append_u8(out, 0);
     varint_append(out, h->count);
     uint64_t position = 0;
     bytes field, value;
@@ -338,6 +483,8 @@ static void ops_encode(const void *object, struct buf *out)
         buf_append_bytes(out, field);
         varint_append(out, value.size);
         buf_append_bytes(out, value);
+        if (h->timed)
+            varint_append(out, hash_field_deadline(h, field));
     }
 }
 
@@ -350,6 +497,10 @@ static status decode_pairs(struct hash *h, bytes in, uint64_t count)
             return HF_ERR_CORRUPT;
         if (!hash_set(h, field, value))
             return HF_ERR_CORRUPT; /* the field came twice */
+        uint64_t deadline = 0;
+        if (h->timed && (!varint_try_take(&in, &deadline) || deadline > FIELD_TIME_MAX))
+            return HF_ERR_CORRUPT;
+        set_deadline(h, field, deadline);
     }
     return in.size == 0 ? HF_OK : HF_ERR_CORRUPT;
 }
@@ -357,9 +508,13 @@ static status decode_pairs(struct hash *h, bytes in, uint64_t count)
 static status ops_decode(bytes in, void **object)
 {
     uint64_t count;
+    bool timed = in.size && in.data[0] == 0;
+    if (timed)
+        in = bytes_of(in.data + 1, in.size - 1);
     if (!varint_try_take(&in, &count) || count == 0 || count > in.size / 2)
         return HF_ERR_CORRUPT;
     struct hash *h = hash_new();
+    h->timed = timed;
     status s = decode_pairs(h, in, count);
     if (s == HF_OK)
         *object = h;
@@ -370,14 +525,33 @@ static status ops_decode(bytes in, void **object)
 
 static const char *ops_encoding(const void *object)
 {
-    return ((const struct hash *)object)->large ? "hashtable" : "listpack";
+    const struct hash *h = object;
+    return h->large ? "hashtable" : h->timed ? "listpackex" : "listpack";
+}
+
+static uint64_t ops_deadline(const void *object)
+{
+    return hash_deadline(object);
+}
+
+static void check_times(const struct hash *h)
+{
+    uint64_t position = 0, timed = 0;
+    bytes field, value;
+    if (!h->times)
+        return;
+    field_times_check(h->times);
+    while (hash_next(h, &position, &field, &value))
+        timed += field_times_get(h->times, field) != 0;
+    hf_assert(h->timed && timed > 0 && timed == field_times_count(h->times));
 }
 
 static void ops_check(const void *object)
 {
     const struct hash *h = object;
+    check_times(h);
     if (h->large) {
-        hf_assert(!h->pairs && h->size == 0 && h->capacity == 0 && dict_count(&h->dict) == h->count);
+        hf_assert(dict_count(&h->dict) == h->count);
         dict_check(&h->dict);
         return;
     }
@@ -405,4 +579,5 @@ const struct type_ops hash_ops = {
     .decode = ops_decode,
     .encoding = ops_encoding,
     .check = ops_check,
+    .deadline = ops_deadline,
 };

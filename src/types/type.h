@@ -37,6 +37,7 @@ struct type_ops {
     status (*decode)(bytes in, void **object);         /* hostile input: checked, bounded */
     const char *(*encoding)(const void *object);       /* the word of OBJECT ENCODING */
     void (*check)(const void *object);                 /* asserts every invariant */
+    uint64_t (*deadline)(const void *object);          /* unix ms when the first part of it expires, 0: never; NULL: never for any */
 };
 
 /* NULL for numbers without a row. */

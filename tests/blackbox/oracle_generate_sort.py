@@ -31,7 +31,7 @@ class SortCommands:
         return self.pick([lambda: [b"SET", b"w_" + element, weight], lambda: [b"SET", b"w_" + element + b"_x", weight],
                           lambda: [b"HSET", b"o_" + element, b"n", weight, b"t", self.pick(SORT_TEXTS)],
                           lambda: [b"DEL", self.pick([b"w_", b"o_"]) + element],
-                          lambda: [b"DEL", self.pick(SORT_KEYS)]])()
+                          lambda: [b"SET", b"sort:text", weight], lambda: [b"DEL", self.pick(SORT_KEYS)]])()
 
     def sort_limit(self):
         return [self.mixed_case(b"LIMIT"), self.index(), self.index()]
@@ -57,7 +57,7 @@ class SortCommands:
         return [word for option in words for word in option]
 
     def sort_ask(self):
-        name = self.pick(SORT_KEYS) if self.chance(0.95) else self.pick([b"a", b"h", b"l", b"n", b"nothing"])
+        name = self.pick(SORT_KEYS) if self.chance(0.95) else self.pick([b"sort:text", b"o_1", b"w_1", b"nothing"])
         command = self.mixed_case(self.pick([b"SORT", b"SORT", b"SORT_RO"]))
         constant = name in (b"sort:l", b"sort:z")
         return [command, name] + self.sort_options(constant, self.chance(0.95) and command.upper() == b"SORT",

@@ -173,6 +173,7 @@ static void each_event(struct reply *r)
     r->ops->verbatim(r, "txt", BYTES("hi"));
     r->ops->dbl(r, 3.1);
     r->ops->dbl(r, -INFINITY);
+    r->ops->number(r, BYTES("0.10"));
     r->ops->boolean(r, true);
     reply_null(r);
     r->ops->null_array(r);
@@ -185,9 +186,9 @@ static void replies_word_for_word(void **state)
 {
     static const char *const want[] = {
         "+OK\r\n+PONG\r\n-ERR a  b c\r\n:7\r\n:-1234567890123456789\r\n$11\r\n0123456789a\r\n$0\r\n\r\n$2\r\nhi\r\n"
-        "$18\r\n3.1000000000000001\r\n$4\r\n-inf\r\n:1\r\n$-1\r\n*-1\r\n*12\r\n*4\r\n*3\r\n",
+        "$18\r\n3.1000000000000001\r\n$4\r\n-inf\r\n$4\r\n0.10\r\n:1\r\n$-1\r\n*-1\r\n*12\r\n*4\r\n*3\r\n",
         "+OK\r\n+PONG\r\n-ERR a  b c\r\n:7\r\n:-1234567890123456789\r\n$11\r\n0123456789a\r\n$0\r\n\r\n=6\r\ntxt:hi\r\n"
-        ",3.1000000000000001\r\n,-inf\r\n#t\r\n_\r\n_\r\n*12\r\n%2\r\n~3\r\n",
+        ",3.1000000000000001\r\n,-inf\r\n,0.10\r\n#t\r\n_\r\n_\r\n*12\r\n%2\r\n~3\r\n",
     };
     for (int version = 2; version <= 3; version++) {
         struct buf out;

@@ -18,7 +18,7 @@
 
 struct twin {
     size_t count;
-    struct twin_row { uint32_t field, value; uint16_t value_size; } rows[TWIN_MAX];
+    struct twin_row { uint32_t field, value; uint16_t value_size; uint64_t deadline; } rows[TWIN_MAX];
 };
 
 static uint64_t random_state;
@@ -57,13 +57,18 @@ static void compare(const struct hash *h, struct twin *t)
 {
     hash_ops.check(h);
     assert_int_equal(hash_count(h), t->count);
+    uint64_t earliest = 0;
     for (size_t i = 0; i < t->count; i++) {
         char name[16];
         uint8_t scratch[1024];
         bytes value;
         assert_true(hash_get(h, field_of(t->rows[i].field, name), &value));
         assert_true(bytes_equal(value, value_of(t->rows[i].value, t->rows[i].value_size, scratch)));
+        assert_int_equal(hash_field_deadline(h, field_of(t->rows[i].field, name)), t->rows[i].deadline);
+        if (t->rows[i].deadline && (!earliest || t->rows[i].deadline < earliest))
+            earliest = t->rows[i].deadline;
     }
+    assert_int_equal(hash_deadline(h), earliest);
     uint64_t position = 0;
     size_t walked = 0;
     bytes field, value;
@@ -80,7 +85,7 @@ static void step(struct hash *h, struct twin *t, uint32_t field_max, uint16_t va
     bytes field = field_of(number, name);
     struct twin_row *row = twin_find(t, number);
     if (next_random() % 100 < set_percent) {
-        struct twin_row wanted = {number, (uint32_t)next_random(), (uint16_t)(next_random() % (value_max + 1u))};
+        struct twin_row wanted = {number, (uint32_t)next_random(), (uint16_t)(next_random() % (value_max + 1u)), 0};
         bool is_new = hash_set(h, field, value_of(wanted.value, wanted.value_size, scratch));
         assert_int_equal(is_new, row == NULL);
         if (!row)
@@ -133,6 +138,173 @@ static void dict_is_the_twin(void **state)
     (void)state;
     random_state = 2;
     run_model(3000, 200, 18);
+}
+
+/* -- deadlines, through changes as the log has them -- */
+
+static void apply(struct hash *h, struct buf *change)
+{
+    assert_int_equal(hash_ops.apply(h, buf_view(change)), HF_OK);
+    buf_release(change);
+}
+
+static void apply_refused(struct hash *h, struct twin *t, struct buf *change)
+{
+    assert_int_equal(hash_ops.apply(h, buf_view(change)), HF_ERR_CORRUPT);
+    buf_release(change);
+    assert_int_equal(hash_count(h), t->count);
+}
+
+static size_t twin_due(struct twin *t, uint64_t now, bool remove)
+{
+    size_t due = 0;
+    for (size_t i = t->count; i-- > 0;) {
+        if (!t->rows[i].deadline || t->rows[i].deadline > now)
+            continue;
+        due++;
+        if (remove)
+            t->rows[i] = t->rows[--t->count];
+    }
+    return due;
+}
+
+static void timed_step(struct hash *h, struct twin *t, uint32_t field_max, uint64_t *now)
+{
+    char name[16];
+    uint8_t scratch[1024];
+    uint32_t number = (uint32_t)(next_random() % field_max);
+    bytes field = field_of(number, name);
+    struct twin_row *row = twin_find(t, number);
+    struct buf change;
+    buf_init(&change, 4096);
+    switch (next_random() % 8) {
+    case 0: case 1: case 2: {
+        struct twin_row wanted = {number, (uint32_t)next_random(), 9, 0};
+        hash_change_set(&change, field, value_of(wanted.value, 9, scratch));
+        apply(h, &change);
+        *(row ? row : &t->rows[t->count++]) = wanted;
+        break;
+    }
+    case 3: {
+        uint32_t value = (uint32_t)next_random();
+        hash_change_update(&change, field, value_of(value, 9, scratch));
+        if (!row) {
+            apply_refused(h, t, &change);
+            break;
+        }
+        apply(h, &change);
+        row->value = value;
+        row->value_size = 9;
+        break;
+    }
+    case 4: case 5: {
+        uint64_t deadline = next_random() % 6 ? *now + 1 + next_random() % 50 : 0;
+        hash_change_deadline(&change, deadline);
+        hash_change_field(&change, field);
+        if (!row) {
+            apply_refused(h, t, &change);
+            break;
+        }
+        apply(h, &change);
+        row->deadline = deadline;
+        break;
+    }
+    case 6:
+        hash_change_remove(&change, field);
+        if (!row) {
+            apply_refused(h, t, &change);
+            break;
+        }
+        apply(h, &change);
+        *row = t->rows[--t->count];
+        break;
+    default:
+        *now += next_random() % 3;
+        assert_int_equal(hash_due_count(h, *now), twin_due(t, *now, false));
+        hash_change_expire(&change, *now);
+        if (twin_due(t, *now, true) == 0)
+            apply_refused(h, t, &change);
+        else
+            apply(h, &change);
+    }
+}
+
+static void run_timed(uint32_t field_max, int rounds)
+{
+    struct twin *t = mem_zalloc(sizeof(*t));
+    struct hash *h = hash_new();
+    uint64_t now = 1000;
+    for (int round = 0; round < rounds; round++) {
+        for (uint32_t i = 0; i < field_max; i++)
+            timed_step(h, t, field_max, &now);
+        struct hash *share = hash_ops.share(h);
+        struct twin *kept = mem_alloc(sizeof(*kept));
+        *kept = *t;
+        for (int i = 0; i < 20; i++)
+            timed_step(h, t, field_max, &now);
+        compare(h, t);
+        compare(share, kept); /* what the other did is not seen */
+        if (kept->count)
+            round_trip(share, kept);
+        size_t budget = 1;
+        while (!hash_ops.free_some(share, &budget))
+            budget = 1;
+        mem_free(kept);
+    }
+    hash_free(h);
+    mem_free(t);
+}
+
+static void deadlines_are_the_twins_packed_and_large(void **state)
+{
+    (void)state;
+    random_state = 5;
+    run_timed(40, 300);
+    run_timed(2000, 12);
+}
+
+static void encoding_tells_of_deadlines(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    struct buf change, out;
+    void *copy;
+    hash_set(h, BYTES("f"), BYTES("v"));
+    for (int round = 0; round < 2; round++) {
+        buf_init(&change, 64);
+        hash_change_deadline(&change, round ? 0 : 5000);
+        hash_change_field(&change, BYTES("f"));
+        apply(h, &change);
+        assert_string_equal(hash_ops.encoding(h), "listpackex"); /* also when it has none any more */
+    }
+    buf_init(&out, 64);
+    hash_ops.encode(h, &out);
+    assert_int_equal(hash_ops.decode(buf_view(&out), &copy), HF_OK);
+    assert_string_equal(hash_ops.encoding(copy), "listpackex");
+    hash_free(copy);
+    buf_release(&out);
+    hash_free(h);
+}
+
+static void hostile_deadlines_are_refused(void **state)
+{
+    (void)state;
+    struct hash *h = hash_new();
+    hash_set(h, BYTES("f"), BYTES("v"));
+    static const bytes changes[] = {
+        {(const uint8_t *)"\4", 1}, {(const uint8_t *)"\4\5", 2}, {(const uint8_t *)"\4\5\1g", 4}, {(const uint8_t *)"\4\5\1f\1", 5},
+        {(const uint8_t *)"\4\xff\xff\xff\xff\xff\xff\x7f\1f", 10}, {(const uint8_t *)"\5", 1}, {(const uint8_t *)"\5\1", 2},
+        {(const uint8_t *)"\6\1f", 3}, {(const uint8_t *)"\3\1g\1v", 5}};
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+        assert_int_equal(hash_ops.apply(h, changes[i]), HF_ERR_CORRUPT);
+    assert_int_equal(hash_deadline(h), 0);
+    hash_ops.check(h);
+    hash_free(h);
+    void *object;
+    assert_int_equal(hash_ops.decode(BYTES("\0\1\1f\1v"), &object), HF_ERR_CORRUPT);             /* no deadline */
+    assert_int_equal(hash_ops.decode(BYTES("\0\1\1f\1v\0\0"), &object), HF_ERR_CORRUPT);         /* rest */
+    assert_int_equal(hash_ops.decode(BYTES("\0\0"), &object), HF_ERR_CORRUPT);
+    assert_int_equal(hash_ops.decode(BYTES("\0\1\1f\1v\xff\xff\xff\xff\xff\xff\x7f"), &object), HF_ERR_CORRUPT); /* too late */
 }
 
 static void form_follows_the_limits(void **state)
@@ -305,6 +477,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_is_the_twin),
         cmocka_unit_test(dict_is_the_twin),
+        cmocka_unit_test(deadlines_are_the_twins_packed_and_large),
+        cmocka_unit_test(encoding_tells_of_deadlines),
+        cmocka_unit_test(hostile_deadlines_are_refused),
         cmocka_unit_test(form_follows_the_limits),
         cmocka_unit_test(empty_words_and_nul_bytes_are_fields),
         cmocka_unit_test(scan_shows_what_stays),
