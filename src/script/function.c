@@ -86,7 +86,7 @@ static struct function *function_find(bytes name, struct library **of)
 {
     for (struct library *l = libraries; l; l = l->next) {
         for (size_t i = 0; i < l->count; i++) {
-            if (bytes_equal(bytes_str(l->functions[i].name), name)) {
+            if (bytes_is_word(name, l->functions[i].name)) { /* in any case, as in Redis */
                 *of = l;
                 return &l->functions[i];
             }
@@ -209,7 +209,7 @@ int script_register_function(lua_State *lua)
         return luaL_error(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
     }
     for (size_t i = 0; i < l->count; i++) {
-        if (strcmp(l->functions[i].name, name) == 0) {
+        if (strcasecmp(l->functions[i].name, name) == 0) {
             mem_free(description);
             return luaL_error(lua, "Function already exists in the library");
         }
