@@ -186,6 +186,14 @@ size_t hash_due_count(const struct hash *h, uint64_t now_ms)
     return h->times ? field_times_due(h->times, now_ms) : 0;
 }
 
+static void drop_empty_times(struct hash *h)
+{
+    if (field_times_count(h->times) > 0)
+        return;
+    field_times_free(h->times);
+    h->times = NULL;
+}
+
 /* 0: none. The field is there. */
 static void set_deadline(struct hash *h, bytes field, uint64_t deadline_ms)
 {
@@ -195,10 +203,7 @@ static void set_deadline(struct hash *h, bytes field, uint64_t deadline_ms)
         h->times = field_times_new();
     h->timed = true;
     field_times_set(h->times, field, deadline_ms);
-    if (field_times_count(h->times) == 0) {
-        field_times_free(h->times);
-        h->times = NULL;
-    }
+    drop_empty_times(h);
 }
 
 /* -- changing -- */
@@ -235,9 +240,8 @@ bool hash_set(struct hash *h, bytes field, bytes value)
     return set_value(h, field, value);
 }
 
-bool hash_remove(struct hash *h, bytes field)
+static bool remove_value(struct hash *h, bytes field)
 {
-    set_deadline(h, field, 0);
     if (h->large) {
         bool removed = dict_remove(&h->dict, field);
         h->count -= removed;
@@ -249,6 +253,12 @@ bool hash_remove(struct hash *h, bytes field)
     packed_splice(h, p.start, p.end - p.start, 0);
     h->count--;
     return true;
+}
+
+bool hash_remove(struct hash *h, bytes field)
+{
+    set_deadline(h, field, 0);
+    return remove_value(h, field);
 }
 
 /* -- walking -- */
@@ -376,21 +386,19 @@ static status apply_deadline(struct hash *h, bytes rest)
     return HF_OK;
 }
 
+static void expire_field(void *context, bytes field)
+{
+    bool removed = remove_value(context, field);
+    hf_assert(removed);
+}
+
 static status apply_expire(struct hash *h, bytes rest)
 {
-    uint64_t now_ms, deadline;
-    bytes first;
+    uint64_t now_ms;
     if (!varint_try_take(&rest, &now_ms) || rest.size || now_ms > FIELD_TIME_MAX || !hash_due_count(h, now_ms))
         return HF_ERR_CORRUPT;
-    while (h->times && field_times_first(h->times, &deadline, &first) && deadline <= now_ms) {
-        uint8_t few[256], *copy = first.size > sizeof(few) ? mem_alloc(first.size) : few; /* the view ends with the removal */
-        if (first.size)
-            memcpy(copy, first.data, first.size);
-        bool removed = hash_remove(h, bytes_of(copy, first.size));
-        hf_assert(removed);
-        if (copy != few)
-            mem_free(copy);
-    }
+    field_times_expire(h->times, now_ms, expire_field, h);
+    drop_empty_times(h);
     return HF_OK;
 }
 
