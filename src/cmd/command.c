@@ -50,6 +50,9 @@ static struct command script_rows[] = {
 static struct command function_rows[] = {
 #include "cmd/function.def"
     END_OF_ROWS};
+static struct command slowlog_rows[] = {
+#include "cmd/slowlog.def"
+    END_OF_ROWS};
 static struct command xgroup_rows[] = {
 #include "cmd/xgroup.def"
     END_OF_ROWS};
@@ -204,7 +207,7 @@ static void stats_zero(struct command_stats *s)
     if (!s)
         return;
     atomic_store(&s->calls, 0);
-    atomic_store(&s->usec, 0);
+    atomic_store(&s->ticks, 0);
     atomic_store(&s->failed, 0);
     atomic_store(&s->rejected, 0);
 }

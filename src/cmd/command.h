@@ -145,6 +145,6 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
 /* Word n of the command as a located key. */
 static inline const struct key *call_key(const struct call *c, size_t n) { return &c->keys[n]; }
 
-struct command_stats { _Atomic uint64_t calls, usec, failed, rejected; };
+struct command_stats { _Atomic uint64_t calls, ticks /* os/ticks.h */, failed, rejected; };
 
 #endif

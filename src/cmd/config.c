@@ -112,7 +112,7 @@ void cmd_config_rewrite(struct call *c)
 
 static void forget_stats(const struct command *row)
 {
-    row->stats->calls = row->stats->usec = row->stats->failed = row->stats->rejected = 0;
+    row->stats->calls = row->stats->ticks = row->stats->failed = row->stats->rejected = 0;
 }
 
 void cmd_config_resetstat(struct call *c)

@@ -14,7 +14,9 @@
 #include "base/memory.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
+#include "cmd/slowlog.h"
 #include "os/os.h"
+#include "os/ticks.h"
 
 #include <stdio.h>
 
@@ -75,8 +77,10 @@ static void flush_counts(struct exec *x)
 {
     if (x->counted)
         atomic_fetch_add_explicit(&x->counted->stats->calls, x->counted_calls, memory_order_relaxed);
+    if (x->counted_ticks)
+        atomic_fetch_add_explicit(&x->counted->stats->ticks, x->counted_ticks, memory_order_relaxed);
     x->counted = NULL;
-    x->counted_calls = 0;
+    x->counted_calls = x->counted_ticks = 0;
 }
 
 static void count_call(struct exec *x, const struct command *row)
@@ -350,6 +354,18 @@ void exec_call_handler(struct exec *x, struct call *c)
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
 
+void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc)
+{
+    uint64_t now = ticks_now(), took = now - x->ticks;
+    x->ticks = now;
+    if (HF_LIKELY(x->counted == row))
+        x->counted_ticks += took;
+    else
+        atomic_fetch_add_explicit(&row->stats->ticks, took, memory_order_relaxed);
+    if (HF_UNLIKELY(took >= atomic_load_explicit(&slowlog_threshold, memory_order_relaxed)))
+        slowlog_note(s, row, argv, argc, took, x->wall_ms);
+}
+
 /* Back to before the first lock, to run again with more of them; what was replied goes. */
 static void back_out(struct exec *x, struct session *s, size_t reply_start, uint64_t errors, uint32_t db)
 {
@@ -535,12 +551,18 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         count_call(x, row);
         return multi_exec(x, s, node, lsn);
     }
+    enum exec_result result = EXEC_DONE;
     if (row->flags & CMD_NO_TXN) {
         struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc};
         exec_call_handler(x, &c);
-        return EXEC_DONE;
+    } else {
+        result = run_with_txn(x, s, row, p, node, lsn);
     }
-    return run_with_txn(x, s, row, p, node, lsn);
+    if (HF_LIKELY(result == EXEC_DONE))
+        exec_took(x, s, row, p->argv, p->argc);
+    else
+        x->ticks = ticks_now();
+    return result;
 }
 
 /* CLIENT REPLY: OFF swallows its own reply, SKIP its own and the next one. */
@@ -589,7 +611,7 @@ static void prefetch_one(struct exec *x, struct session *s, struct parsed_comman
         stripe_unlock(stripe);
 }
 
-void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+static void prefetch_all(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct command *row = p[i].argc ? command_find(p[i].argv[0]) : NULL;
@@ -611,6 +633,12 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
         if (p[i].located)
             prefetch_one(x, s, &p[i], true);
     }
+}
+
+void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
+    prefetch_all(x, s, p, count);
+    x->ticks = ticks_now();
 }
 
 /* ---- housekeeping ---- */

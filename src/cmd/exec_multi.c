@@ -186,6 +186,7 @@ static void run_queue(struct exec *x, struct session *s)
             refuse_all(s, reply_start, before, i);
             return;
         }
+        exec_took(x, s, q->command, q->argv, q->argc);
         s->last_command = q->command->full_name;
     }
 }
@@ -257,7 +258,9 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
         return EXEC_DONE;
     }
     enum exec_result result = exec_run_locked(x, node, &locks, &c, exec_body, lsn);
-    if (result == EXEC_DONE)
+    if (result == EXEC_DONE) {
         multi_end(s);
+        atomic_store(&s->watch_dirty, false); /* the commit told this session, too, of what it changed itself */
+    }
     return result;
 }

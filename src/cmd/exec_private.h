@@ -20,7 +20,8 @@ struct exec {
     bool undo;                      /* what runs now is to be undone at its end */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
-    uint64_t counted_calls;
+    uint64_t counted_calls, counted_ticks;
+    uint64_t ticks;                 /* when the last command ended, or this chunk began */
     uint64_t housekeeping_us;
 };
 
@@ -57,6 +58,8 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
 bool exec_owns_gate(const struct exec *x);
 void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
+/* What has passed since the last look at the clock was this command's. */
+void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc);
 /* Replies why a command may not run now (log broken, memory); false: it may. */
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
 

@@ -6,9 +6,11 @@
  * both or none. What a waiter then changes (BLMOVE's target) may serve further ones.
  */
 #include "cmd/exec_private.h"
+#include "cmd/slowlog.h"
 
 #include "base/memory.h"
 #include "os/os.h"
+#include "os/ticks.h"
 #include "types/type.h"
 
 void (*exec_on_served)(struct waiter *w);
@@ -131,6 +133,7 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
     struct call c = {.command = w->command, .session = &stub, .reply = &stub.reply, .txn = t, .argv = w->argv,
                      .argc = w->argc, .keys = keys, .key_count = w->link_count, .may_wait = true,
                      .woken_by = &keys[link - w->links]};
+    uint64_t began = ticks_now();
     c.command->handler(&c);
     if (c.waits) {
         hf_assert(w->reply.size == 0);
@@ -139,6 +142,9 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
     }
     if (HF_UNLIKELY(stub.reply.errors != 0))
         atomic_fetch_add_explicit(&c.command->stats->failed, 1, memory_order_relaxed);
+    uint64_t took = ticks_now() - began;
+    if (HF_UNLIKELY(took >= atomic_load_explicit(&slowlog_threshold, memory_order_relaxed)))
+        slowlog_note(w->session, w->command, w->argv, w->argc, took, x->wall_ms);
     waiter_unlist_locked(x->engine, w);
     struct served *s = arena_alloc(&t->arena, sizeof(*s));
     *s = (struct served){{NULL, tell_owner}, w};
@@ -191,6 +197,7 @@ void wait_start(struct exec *x, struct session *s, const struct call *c)
     w->protocol = s->reply.version;
     w->reply_ops = s->reply.ops;
     w->owner = s->connection;
+    w->session = s;
     w->served = exec_on_served;
     s->waiter = w;
     s->wait_until_us = 0;

@@ -26,6 +26,7 @@
 #include "cmd/scripting.def"
 #include "cmd/server.def"
 #include "cmd/set.def"
+#include "cmd/slowlog.def"
 #include "cmd/stream.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"

@@ -42,6 +42,7 @@ struct session {
     const char *last_command; /* full name, lower case; static */
     char user[16];            /* "default" */
     void *connection;         /* the net layer's own */
+    const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
     unsigned worker;          /* the number of its worker */
     size_t listens;           /* how many topics */
     struct dict *topics;      /* pubsub: what it listens to, by enum topic_kind; NULL: nothing */

@@ -33,6 +33,7 @@ struct waiter {
     _Atomic uint32_t state;
     void (*served)(struct waiter *w); /* posts a message to the owner; called under the locks */
     void *owner;
+    const void *session; /* the executor's; it stays as it is while this waits */
     const void *command; /* the row; the executor's */
     bytes *argv;
     size_t argc;

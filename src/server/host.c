@@ -7,6 +7,7 @@
 #include "cmd/command.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
+#include "cmd/slowlog.h"
 
 #include "net/clients.h"
 #include "os/os.h"
@@ -74,6 +75,8 @@ static void apply(enum setting id)
     case SETTING_SET_INTS: __atomic_store_n(&set_limits.ints_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
+    case SETTING_SLOWLOG_SLOWER: slowlog_set_threshold(number); break;
+    case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_MAXMEMORY:
         if (server.engine)

@@ -8,6 +8,7 @@
 #include "cmd/command.h"
 #include "net/stats.h"
 #include "os/os.h"
+#include "os/ticks.h"
 #include "server/config.h"
 #include "server/server.h"
 
@@ -285,7 +286,7 @@ static void command_line(struct buf *out, const struct command *row)
 {
     if (!row->stats || !row->full_name)
         return;
-    uint64_t calls = row->stats->calls, usec = row->stats->usec, failed = row->stats->failed,
+    uint64_t calls = row->stats->calls, usec = ticks_to_us(row->stats->ticks), failed = row->stats->failed,
              rejected = row->stats->rejected;
     if (!calls && !failed && !rejected)
         return;

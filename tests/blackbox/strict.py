@@ -137,6 +137,11 @@ def check_plain(server):
         reply = plain(client.wire("EXEC"))
         expect(isinstance(reply, ReplyError), undone, "EXEC, strict %s" % strict)
         expect(client.call("GET", "a"), b"old" if undone else b"new", "after EXEC, strict %s" % strict)
+    client.call("WATCH", "a")
+    for _ in range(2):  # what a transaction changes itself does not mark its own next one
+        client.call("MULTI")
+        client.wire("SET", "a", "mine")
+        expect(len(plain(client.wire("EXEC"))), 1, "EXEC after an EXEC that changed a key it watched")
     client.call("MULTI", "STRICT")
     client.call("DISCARD")
     expect(client.call("CLIENT", "STRICT"), b"off", "CLIENT STRICT")

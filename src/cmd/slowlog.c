@@ -1,0 +1,189 @@
+/* slowlog.c -- a list of entries, the newest first, each one block: its words are cut as Redis cuts them, and passwords are
+ * not among them.
+ */
+#include "cmd/slowlog.h"
+
+#include "base/memory.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "os/thread.h"
+#include "os/ticks.h"
+
+#include <stdio.h>
+
+#define WORDS_MAX 32
+#define WORD_MAX 128
+
+struct slow {
+    struct slow *next;
+    uint64_t id, unix_s, us;
+    char address[64], name[128];
+    size_t count;
+    struct buf words; /* size_t size, then bytes, count times */
+};
+
+_Atomic uint64_t slowlog_threshold = UINT64_MAX;
+
+static struct spin lock;
+static struct slow *newest;
+static uint64_t length, length_max = 128, next_id;
+
+static _Atomic int64_t threshold_us = -1;
+
+void slowlog_set_threshold(int64_t us)
+{
+    ticks_start();
+    atomic_store(&threshold_us, us);
+    atomic_store(&slowlog_threshold, us < 0 ? UINT64_MAX : us == 0 ? 0 : ticks_of_us((uint64_t)us));
+}
+
+/* The rate of the ticks is known better by now than when the threshold was set. */
+static bool is_slow(uint64_t us)
+{
+    int64_t wanted = atomic_load(&threshold_us);
+    if (wanted >= 0 && us >= (uint64_t)wanted)
+        return true;
+    if (wanted > 0)
+        atomic_store(&slowlog_threshold, ticks_of_us((uint64_t)wanted));
+    return false;
+}
+
+static void slow_free(struct slow *e)
+{
+    while (e) {
+        struct slow *next = e->next;
+        buf_release(&e->words);
+        mem_free(e);
+        e = next;
+    }
+}
+
+/* Takes off what is too much; the caller frees it outside of the lock. */
+static struct slow *cut_locked(uint64_t keep)
+{
+    struct slow **at = &newest;
+    for (uint64_t i = 0; i < keep && *at; i++)
+        at = &(*at)->next;
+    struct slow *rest = *at;
+    *at = NULL;
+    length = length < keep ? length : keep;
+    return rest;
+}
+
+void slowlog_set_length(uint64_t entries)
+{
+    spin_lock(&lock);
+    length_max = entries;
+    struct slow *rest = cut_locked(entries);
+    spin_unlock(&lock);
+    slow_free(rest);
+}
+
+static void add_word(struct slow *e, bytes word)
+{
+    char more[64];
+    size_t shown = word.size > WORD_MAX ? WORD_MAX : word.size;
+    int extra = word.size > WORD_MAX ? snprintf(more, sizeof(more), "... (%zu more bytes)", word.size - WORD_MAX) : 0;
+    size_t size = shown + (size_t)extra;
+    buf_append(&e->words, &size, sizeof(size));
+    buf_append(&e->words, word.data, shown);
+    buf_append(&e->words, more, (size_t)extra);
+    e->count++;
+}
+
+/* Passwords, as far as a command has them at a known place. */
+static bool is_secret(const struct command *row, const bytes *argv, size_t argc, size_t i)
+{
+    static const char *const settings[] = {"requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"};
+    if (row->handler == cmd_auth)
+        return i > 0;
+    if (row->handler == cmd_hello)
+        return i > 1 && (bytes_is_word(argv[i - 1], "AUTH") || (i > 2 && bytes_is_word(argv[i - 2], "AUTH")));
+    if (row->handler != cmd_config_set || i < 3 || i % 2 == 0 || argc < 4)
+        return false;
+    for (size_t n = 0; n < sizeof(settings) / sizeof(settings[0]); n++) {
+        if (bytes_is_word(argv[i - 1], settings[n]))
+            return true;
+    }
+    return false;
+}
+
+void slowlog_note(const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks, uint64_t unix_ms)
+{
+    if (!is_slow(ticks_to_us(ticks)) || row->flags & CMD_SKIP_SLOWLOG)
+        return;
+    struct slow *e = mem_zalloc(sizeof(*e));
+    buf_init(&e->words, SIZE_MAX);
+    e->us = ticks_to_us(ticks);
+    e->unix_s = unix_ms / 1000;
+    snprintf(e->address, sizeof(e->address), "%s", s->address ? s->address : "");
+    snprintf(e->name, sizeof(e->name), "%s", s->name);
+    for (size_t i = 0; i < argc; i++) {
+        if (argc > WORDS_MAX && i == WORDS_MAX - 1) {
+            char more[64];
+            int size = snprintf(more, sizeof(more), "... (%zu more arguments)", argc - WORDS_MAX + 1);
+            add_word(e, bytes_of(more, (size_t)size));
+            break;
+        }
+        add_word(e, is_secret(row, argv, argc, i) ? BYTES("(redacted)") : argv[i]);
+    }
+    spin_lock(&lock);
+    e->id = next_id++;
+    e->next = newest;
+    newest = e;
+    length++;
+    struct slow *rest = cut_locked(length_max);
+    spin_unlock(&lock);
+    slow_free(rest);
+}
+
+/* ---- SLOWLOG ---- */
+
+static void reply_entry(struct reply *r, const struct slow *e)
+{
+    const uint8_t *at = e->words.data;
+    reply_array(r, 6);
+    reply_int(r, (int64_t)e->id);
+    reply_int(r, (int64_t)e->unix_s);
+    reply_int(r, (int64_t)e->us);
+    reply_array(r, e->count);
+    for (size_t i = 0; i < e->count; i++) {
+        size_t size;
+        memcpy(&size, at, sizeof(size));
+        reply_bulk(r, bytes_of(at + sizeof(size), size));
+        at += sizeof(size) + size;
+    }
+    reply_text(r, e->address);
+    reply_text(r, e->name);
+}
+
+void cmd_slowlog_get(struct call *c)
+{
+    int64_t count = 10;
+    if (c->argc > 2 && (!arg_int_from(c, 2, -1, "ERR count should be greater than or equal to -1", &count)))
+        return;
+    spin_lock(&lock);
+    uint64_t shown = count < 0 || (uint64_t)count > length ? length : (uint64_t)count;
+    const struct slow *e = newest;
+    reply_array(c->reply, shown);
+    for (uint64_t i = 0; i < shown; i++, e = e->next)
+        reply_entry(c->reply, e);
+    spin_unlock(&lock);
+}
+
+void cmd_slowlog_len(struct call *c)
+{
+    spin_lock(&lock);
+    uint64_t count = length;
+    spin_unlock(&lock);
+    reply_int(c->reply, (int64_t)count);
+}
+
+void cmd_slowlog_reset(struct call *c)
+{
+    spin_lock(&lock);
+    struct slow *rest = cut_locked(0);
+    spin_unlock(&lock);
+    slow_free(rest);
+    reply_ok(c->reply);
+}

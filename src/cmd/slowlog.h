@@ -1,0 +1,19 @@
+/* slowlog.h -- the commands that took longest lately, for SLOWLOG.
+ *
+ * Threads: any. The log is one for the server, behind a lock that only slow commands and SLOWLOG take.
+ */
+#ifndef HF_CMD_SLOWLOG_H
+#define HF_CMD_SLOWLOG_H
+
+#include "cmd/command.h"
+
+#include <stdatomic.h>
+
+/* In ticks (os/ticks.h); UINT64_MAX: off. Looked at after every command. */
+extern _Atomic uint64_t slowlog_threshold;
+
+void slowlog_set_threshold(int64_t us); /* negative: off; 0: everything */
+void slowlog_set_length(uint64_t entries); /* 128 at first; the oldest go */
+void slowlog_note(const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks, uint64_t unix_ms);
+
+#endif
