@@ -50,6 +50,9 @@ static struct command script_rows[] = {
 static struct command function_rows[] = {
 #include "cmd/function.def"
     END_OF_ROWS};
+static struct command cluster_rows[] = {
+#include "cmd/cluster.def"
+    END_OF_ROWS};
 static struct command slowlog_rows[] = {
 #include "cmd/slowlog.def"
     END_OF_ROWS};

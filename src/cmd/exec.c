@@ -358,6 +358,11 @@ void exec_took(struct exec *x, const struct session *s, const struct command *ro
 {
     uint64_t now = ticks_now(), took = now - x->ticks;
     x->ticks = now;
+    exec_spent(x, s, row, argv, argc, took);
+}
+
+void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t took)
+{
     if (HF_LIKELY(x->counted == row))
         x->counted_ticks += took;
     else
@@ -643,16 +648,6 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
 
 /* ---- housekeeping ---- */
 
-static void watch_memory(struct exec *x)
-{
-    struct engine *e = x->engine;
-    uint64_t limit = atomic_load(&e->maxmemory), used, held;
-    if (x->worker != 0)
-        return;
-    slab_stats(e->store->slab, &used, &held);
-    atomic_store(&e->over_memory, limit && used + mem_in_use() > limit);
-}
-
 unsigned exec_housekeeping(struct exec *x)
 {
     struct engine *e = x->engine;
@@ -667,8 +662,8 @@ unsigned exec_housekeeping(struct exec *x)
     if (!x->paused)
         next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
     bool more = x->worker == 0 && databases_free_slice(e, e->heaps[x->worker]);
-    if (atomic_load_explicit(&e->maxmemory, memory_order_relaxed))
-        watch_memory(x);
+    if (x->worker == 0 && atomic_load_explicit(&e->maxmemory, memory_order_relaxed))
+        engine_watch_memory(e);
     exec_batch_end(x);
     if (more || next <= x->wall_ms)
         return 1;

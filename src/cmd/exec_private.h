@@ -60,6 +60,7 @@ void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a comma
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
 /* What has passed since the last look at the clock was this command's. */
 void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc);
+void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks);
 /* Replies why a command may not run now (log broken, memory); false: it may. */
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
 

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "cmd/exec_private.h"
+#include "os/ticks.h"
 
 /* ---- what the next attempt holds from the start ---- */
 
@@ -153,8 +154,10 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
         if (!lock_keys(s, row, keys, c.key_count))
             return SCRIPT_RESTART;
     }
-    exec_call_handler(outer->exec, &c);
     const struct session *top = outer->exec->session;
+    uint64_t began = ticks_now();
+    exec_call_handler(outer->exec, &c);
+    exec_spent(outer->exec, top, row, argv, argc, ticks_now() - began);
     return top->script && top->script->restart ? SCRIPT_RESTART : SCRIPT_DONE;
 }
 

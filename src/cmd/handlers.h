@@ -8,6 +8,7 @@
 #define CONTAINER(word, ...)
 #include "cmd/bitmap.def"
 #include "cmd/client.def"
+#include "cmd/cluster.def"
 #include "cmd/config.def"
 #include "cmd/connection.def"
 #include "cmd/debug.def"

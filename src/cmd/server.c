@@ -150,6 +150,18 @@ void cmd_replicaof(struct call *c)
         reply_errorf(c->reply, "ERR holdfast does not replicate yet; only NO ONE is accepted");
 }
 
+/* CLUSTER, READONLY, READWRITE, ASKING: the text by which clients know a server that is no cluster. */
+void cmd_no_cluster(struct call *c)
+{
+    reply_errorf(c->reply, "ERR This instance has cluster support disabled");
+}
+
+void cmd_failover(struct call *c)
+{
+    bool aborts = c->argc == 2 && bytes_is_word(c->argv[1], "ABORT");
+    reply_errorf(c->reply, aborts ? "ERR No failover in progress." : "ERR FAILOVER requires connected replicas.");
+}
+
 /* A holdfast: what keeps kelp on its rock. */
 void cmd_lolwut(struct call *c)
 {

@@ -361,7 +361,18 @@ uint64_t engine_durable(const struct engine *e)
 bool engine_logged(const struct engine *e) { return e->log != NULL; }
 struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
-void engine_set_maxmemory(struct engine *e, uint64_t limit) { atomic_store(&e->maxmemory, limit); }
+void engine_watch_memory(struct engine *e)
+{
+    uint64_t limit = atomic_load(&e->maxmemory), used, held;
+    slab_stats(e->store->slab, &used, &held);
+    atomic_store(&e->over_memory, limit && used + mem_in_use() > limit);
+}
+
+void engine_set_maxmemory(struct engine *e, uint64_t limit)
+{
+    atomic_store(&e->maxmemory, limit);
+    engine_watch_memory(e); /* what comes next is judged by it */
+}
 
 void engine_lookups(struct engine *e, uint64_t *hits, uint64_t *misses, uint64_t *expired)
 {

@@ -215,6 +215,7 @@ bool object_is_over(const struct txn *t, const struct entry *e);
 void shadows_free(struct txn *t);
 
 /* engine.c */
+void engine_watch_memory(struct engine *e); /* decides over_memory */
 status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */

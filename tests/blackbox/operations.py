@@ -113,6 +113,57 @@ def check_errorstats(server):
     expect("cmdstat_incr" in fields(client, "commandstats"), False, "commandstats after RESETSTAT")
 
 
+def check_maxmemory_at_once(server):
+    """The limit holds from the next command on, and its end too."""
+    client = server.client()
+    for _ in range(20):
+        client.call("CONFIG", "SET", "maxmemory", 1)
+        expect(str(plain(client.wire("SET", "k", "v")))[:3], "OOM", "SET above the limit")
+        client.call("CONFIG", "SET", "maxmemory", 0)
+        expect(plain(client.wire("SET", "k", "v")), b"OK", "SET without a limit")
+    client.close()
+
+
+def check_slowlog(server):
+    """What is slow is kept with its words, cut and without passwords; what is not, is not."""
+    client, waiter = server.client(), server.client()
+    client.call("CLIENT", "SETNAME", "slow-one")
+    client.call("CONFIG", "SET", "slowlog-log-slower-than", 1000000)
+    client.call("SLOWLOG", "RESET")
+    client.pipeline([("SET", "k", "v")] * 200)
+    expect(client.call("SLOWLOG", "LEN"), 0, "fast commands")
+    client.call("CONFIG", "SET", "slowlog-log-slower-than", 0)
+    client.call("SLOWLOG", "RESET")
+    for words in [("MULTI",), ("SET", "k", "w" * 200), ("EXEC",), ("SADD", "many") + tuple(range(40)),
+                  ("CONFIG", "SET", "masterauth", "secret"), ("CONFIG", "SET", "masterauth", ""),
+                  ("EVAL", "return redis.call('GET', 'k')", 0)]:
+        client.call(*words)
+    waiter.send("BLPOP", "queue", 5)
+    while b"blpop" not in client.call("CLIENT", "LIST"):
+        pass
+    client.call("RPUSH", "queue", "x")
+    waiter.read()
+    client.call("CONFIG", "SET", "slowlog-log-slower-than", -1)
+    found = [entry[3] for entry in client.call("SLOWLOG", "GET", -1) if entry[3][:2] != [b"CLIENT", b"LIST"]][::-1]
+    wanted = [[b"SLOWLOG", b"RESET"], [b"MULTI"], [b"SET", b"k", b"w" * 128 + b"... (72 more bytes)"],
+              [b"SADD", b"many"] + [b"%d" % i for i in range(29)] + [b"... (11 more arguments)"],
+              [b"CONFIG", b"SET", b"masterauth", b"(redacted)"], [b"CONFIG", b"SET", b"masterauth", b"(redacted)"],
+              [b"GET", b"k"], [b"EVAL", b"return redis.call('GET', 'k')", b"0"]]
+    expect(found[:len(wanted)], wanted, "what SLOWLOG kept")
+    expect(sorted(found[len(wanted):]), [[b"BLPOP", b"queue", b"5"], [b"RPUSH", b"queue", b"x"]], "and of the one that waited")
+    newest = client.call("SLOWLOG", "GET", 1)[0]
+    expect((newest[4][:10], newest[2] < 1000000), (b"127.0.0.1:", True), "address and time")
+    client.call("CONFIG", "SET", "slowlog-max-len", 2, "slowlog-log-slower-than", 0)
+    client.call("PING")
+    client.call("CONFIG", "SET", "slowlog-log-slower-than", -1)
+    expect(len(client.call("SLOWLOG", "GET", -1)), 2, "slowlog-max-len")
+    for words in [("SLOWLOG", "GET", "x"), ("SLOWLOG", "GET", -2)]:
+        expect(str(plain(client.wire(*words))), "ERR count should be greater than or equal to -1", words)
+    client.call("CONFIG", "SET", "slowlog-max-len", 128, "slowlog-log-slower-than", 10000)
+    client.close()
+    waiter.close()
+
+
 def check_numbers_inside_transactions(server):
     """What looks at every key meets keys that its own transaction or script has locked."""
     client = server.client(timeout=10)
@@ -204,7 +255,8 @@ def check_memory_only_save():
     logged.kill9()
 
 
-SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_numbers_inside_transactions, check_shutdown_words]
+SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_maxmemory_at_once, check_slowlog,
+          check_numbers_inside_transactions, check_shutdown_words]
 ALONE = [check_daemonize, check_memory_only_save]
 
 
