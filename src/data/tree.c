@@ -19,6 +19,7 @@
 #include "base/memory.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #define LEAF_ROOM 1992u /* bytes for items and offsets: the node is about 2 KiB */
 #define ROOM_STEP 16u
@@ -191,8 +192,9 @@ static void own(struct tree_node **slot, bool sequence)
         *slot = &leaf_copy(leaf_of(n), leaf_of(n)->room - 8u, sequence, true)->head; /* the same room: parents know it */
     } else {
         struct inner *copy = mem_alloc(sizeof(*copy));
-        memcpy(copy, n, sizeof(*copy));
-        atomic_store_explicit(&copy->head.holders, 1, memory_order_relaxed);
+        const size_t behind = offsetof(struct tree_node, level); /* holders can change meanwhile, nothing else of a shared node */
+        memcpy((char *)copy + behind, (const char *)n + behind, sizeof(*copy) - behind);
+        atomic_init(&copy->head.holders, 1);
         for (unsigned i = 0; i < n->count; i++)
             atomic_fetch_add_explicit(&copy->at[i].node->holders, 1, memory_order_relaxed);
         *slot = &copy->head;

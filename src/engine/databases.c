@@ -87,7 +87,10 @@ static void touch_watches(struct txn *t, uint32_t (*pairs)[2], size_t count)
     *note = (struct database_note){.delivery.deliver = tell_watchers, .count = count, .pairs = pairs};
     note->ids = arena_alloc(&t->arena, e->config.databases * sizeof(*note->ids));
     memcpy(note->ids, e->db_ids, e->config.databases * sizeof(*note->ids));
-    txn_deliver(t, &note->delivery);
+    if (t->undoing)
+        txn_deliver(t, &note->delivery);
+    else
+        tell_watchers(t, &note->delivery, 0);
 }
 
 /* Holds the stripe from now on, with what else the transaction holds. The gate is held: nobody holds one for long. */

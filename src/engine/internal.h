@@ -195,7 +195,7 @@ struct watch {
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
 void watch_remove_locked(struct watch *w); /* frees it */
-/* Whoever watches the key is told at commit. */
+/* Whoever watches the key is told, at commit if the transaction can be undone. */
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key);
 /* Whoever watches a key that is in one of the two databases; ids: by number, as they were before the change. */
 void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id);

@@ -1,8 +1,8 @@
 /* watch.c -- WATCH without versions: a dirty flag per watcher, listed in the stripe.
  *
  * A writer looks only when its stripe's list is not empty. This also catches absent,
- * created, deleted again. Lists are guarded by the stripe's lock. Watchers are told at commit: what
- * is undone has not happened.
+ * created, deleted again. Lists are guarded by the stripe's lock. Watchers are told at once, or at commit
+ * when the transaction may be undone: what is undone has not happened.
  */
 #include "engine/internal.h"
 
@@ -54,6 +54,10 @@ void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes k
     for (const struct watch *w = s->watches; w; w = w->next) {
         if (t->engine->db_ids[w->db] != db_id || !bytes_equal(w->key, key) || is_noted(t, w))
             continue;
+        if (!t->undoing) {
+            atomic_store(w->dirty, true);
+            continue;
+        }
         struct watch_note *note = arena_alloc(&t->arena, sizeof(*note));
         *note = (struct watch_note){{.deliver = tell}, w->dirty};
         txn_deliver(t, &note->delivery);
