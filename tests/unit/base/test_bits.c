@@ -8,20 +8,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../support/random.h"
+
 #include "base/bits.h"
 
 #define SIZE_MOST 100
-
-static uint64_t random_state = 1;
-
-static uint64_t next_random(void)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static bytes random_bytes(uint8_t data[SIZE_MOST])
 {
@@ -88,5 +79,6 @@ int main(void)
         cmocka_unit_test(ranges_agree_with_single_bits),
         cmocka_unit_test(fields_agree_with_single_bits),
     };
+    random_state = 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "../support/random.h"
+
 #include "data/dict.h"
 #include "data/tree.h"
 
@@ -21,16 +23,6 @@
 
 struct twin_item { uint64_t order; uint32_t number, size; };
 struct twin { size_t count; struct twin_item at[TWIN_MAX]; };
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    uint64_t v = random_state += 0x9e3779b97f4a7c15u;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 /* The first four bytes are the number, so that equal orders have an order of their own. */
 static bytes payload_of(const struct twin_item *i, uint8_t out[4096])

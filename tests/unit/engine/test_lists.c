@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../support/random.h"
 #include "../support/recorder.h"
 
 #include "engine/internal.h"
@@ -27,15 +28,10 @@ struct twin {
 };
 
 static const char *const names[2] = {"one", "other"};
-static uint64_t random_state;
 
 static size_t below(size_t n)
 {
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return (size_t)((v ^ v >> 31) % n);
+    return (size_t)(next_random() % n);
 }
 
 static bytes value_of(uint8_t number)

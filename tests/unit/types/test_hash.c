@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/random.h"
+
 #include "base/memory.h"
 #include "types/hash.h"
 
@@ -20,17 +22,6 @@ struct twin {
     size_t count;
     struct twin_row { uint32_t field, value; uint16_t value_size; uint64_t deadline; } rows[TWIN_MAX];
 };
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static bytes field_of(uint32_t number, char out[16])
 {

@@ -11,19 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/random.h"
+
 #include "base/memory.h"
 #include "types/hyperloglog.h"
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static uint8_t registers[HLL_REGISTERS], read_back[HLL_REGISTERS];
 

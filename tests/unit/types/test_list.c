@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../support/random.h"
+
 #include "base/memory.h"
 #include "types/list.h"
 #include "types/varint.h"
@@ -21,17 +23,6 @@ struct twin {
     size_t count;
     uint32_t values[TWIN_MAX];
 };
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static size_t below(size_t n)
 {

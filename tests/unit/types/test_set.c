@@ -12,21 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/random.h"
+
 #include "base/memory.h"
 #include "types/set.h"
 
 #define TWIN_MAX 4096
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state += 0x9e3779b97f4a7c15u;
-    uint64_t v = random_state;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 /* Members are known by a number; what text it stands for is the kind's. */
 enum kind { SMALL_INTS, WIDE_INTS, TEXTS, MIXED };

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/random.h"
+
 #include "base/buf.h"
 #include "types/stream.h"
 
@@ -33,16 +35,6 @@ struct twin {
     uint64_t added;
     struct twin_group groups[GROUPS];
 };
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    uint64_t v = random_state += 0x9e3779b97f4a7c15u;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static bytes name_of(char kind, int number)
 {

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "../support/random.h"
+
 #include "base/buf.h"
 #include "types/zset.h"
 
@@ -19,16 +21,6 @@
 
 struct row { double score; char name[80]; };
 struct twin { size_t count; struct row rows[TWIN_MAX]; };
-
-static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    uint64_t v = random_state += 0x9e3779b97f4a7c15u;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
 
 static int order(const struct row *a, const struct row *b)
 {
