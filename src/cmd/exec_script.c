@@ -55,7 +55,7 @@ void script_begin(struct script *s, struct call *call)
     const struct session *caller = call->session;
     *s = (struct script){.call = call};
     s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .no_touch = caller->no_touch,
-                                  .strict = session_is_strict(caller),
+                                  .strict = session_is_strict(caller), .in_script = true,
                                   .durability = caller->durability, .connection = caller->connection,
                                   .worker = caller->worker};
     memcpy(s->session.user, caller->user, sizeof(caller->user));
@@ -160,8 +160,6 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     exec_spent(outer->exec, top, row, argv, argc, ticks_now() - began);
     return top->script && top->script->restart ? SCRIPT_RESTART : SCRIPT_DONE;
 }
-
-bool call_in_script(const struct call *c) { return c->session != c->exec->session; }
 
 enum script_step call_lock_stripes(struct call *c, const uint16_t *stripes, size_t count)
 {

@@ -26,7 +26,7 @@ struct script {
 void script_begin(struct script *s, struct call *call);
 /* Runs one command: resolved, checked, its keys located and locked. */
 enum script_step script_call(struct script *s, const bytes *argv, size_t argc, struct reply *r);
-bool call_in_script(const struct call *c);
+static inline bool call_in_script(const struct call *c) { return c->session->in_script; }
 /* For the handler of any CMD_SCRIPT row, also inside a script, that finds out while it runs which further keys it touches (BY and GET
  * of SORT): their stripes, locked now. SCRIPT_RESTART: return at once, what was replied goes, and it runs again from its beginning. */
 enum script_step call_lock_stripes(struct call *c, const uint16_t *stripes, size_t count);

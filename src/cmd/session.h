@@ -41,6 +41,7 @@ struct session {
     char name[128], lib_name[64], lib_version[64];
     const char *last_command; /* full name, lower case; static */
     char user[16];            /* "default" */
+    bool in_script;           /* what a script's commands see: no connection's own */
     void *connection;         /* the net layer's own */
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
     unsigned worker;          /* the number of its worker */

@@ -2,7 +2,8 @@
 
 Method: waiters block on lists and sorted sets over two workers; thieves pop from the same keys without pause; pushers
         push a numbered element at a time while somebody waits. No thief may ever get one, waiters get them in the order
-        in which they began to wait. Then timeouts, CLIENT UNBLOCK, closed connections, MULTI, scripts, chains of BLMOVE.
+        in which they began to wait. Then timeouts, CLIENT UNBLOCK, closed connections, MULTI, scripts, chains of BLMOVE, and readers
+        of streams whose entry comes, or whose stream or group goes away.
         At the end every element is accounted for.
 Usage:  waiting.py [--rounds 300] [--seed 1]
 """
@@ -94,10 +95,38 @@ def against_thieves(port, rounds, rng):
     return bad
 
 
+def streams(port):
+    """Readers of streams that wait: each is woken with the entry, or told why it will not come."""
+    client = redis.Redis(port=port)
+    checks = []
+
+    def ended(name, words, wakes, expected):
+        client.delete("s", "s2")
+        client.xgroup_create("s", "g", mkstream=True)
+        waiter = Waiter(port, *words)
+        until(lambda: blocked(client) == 1, "it waits")
+        for command in wakes:
+            client.execute_command(*command)
+        waiter.join(WAIT_SECONDS)
+        checks.append((name, expected in repr(waiter.reply)))
+
+    read = ("XREAD", "BLOCK", 0, "STREAMS", "s2", "s", "$", "$")
+    group = ("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
+    ended("XREAD", read, [("XADD", "s", "7-1", "f", "new")], "new")
+    ended("XREAD goes on from where it stood", read, [("XADD", "s2", "7-1", "f", "new"), ("XADD", "s2", "7-2", "f", "later")], "new")
+    ended("XREADGROUP", group, [("XADD", "s", "7-1", "f", "new")], "new")
+    ended("of a script", group, [("EVAL", "return redis.call('XADD', KEYS[1], '*', 'f', 'new')", 1, "s")], "new")
+    ended("the group goes", group, [("XGROUP", "DESTROY", "s", "g")], "NOGROUP")
+    ended("the key goes", group, [("DEL", "s")], "UNBLOCKED")
+    ended("the key is another", group, [("SET", "s", "text")], "UNBLOCKED")
+    ended("everything goes", group, [("FLUSHALL",)], "UNBLOCKED")
+    return checks
+
+
 def ends(port):
     """The ways in which waiting ends without an element."""
     client = redis.Redis(port=port)
-    checks = []
+    checks = streams(port)
     waiter = Waiter(port, "BLPOP", "q", 0.2)
     waiter.join(WAIT_SECONDS)
     checks.append(("times out", waiter.reply is None))
