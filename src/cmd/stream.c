@@ -72,9 +72,33 @@ static bool take_end(struct call *c, size_t index, bool is_start, struct stream_
     return false;
 }
 
+bool arg_stream_start(struct call *c, size_t index, struct stream_id *start) { return take_end(c, index, true, start); }
+
 bool arg_stream_interval(struct call *c, size_t start_index, size_t end_index, struct stream_id *start, struct stream_id *end)
 {
-    return take_end(c, start_index, true, start) && take_end(c, end_index, false, end);
+    return arg_stream_start(c, start_index, start) && take_end(c, end_index, false, end);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return stream_id_compare(*(const struct stream_id *)a, *(const struct stream_id *)b);
+}
+
+struct stream_id *arg_stream_ids(struct call *c, size_t from, size_t *count)
+{
+    size_t all = c->argc - from, kept = 0;
+    struct stream_id *ids = arena_alloc(txn_arena(c->txn), all * sizeof(*ids));
+    for (size_t i = 0; i < all; i++) {
+        if (!arg_stream_id(c, from + i, &ids[i]))
+            return NULL;
+    }
+    qsort(ids, all, sizeof(*ids), compare_ids);
+    for (size_t i = 0; i < all; i++) {
+        if (kept == 0 || compare_ids(&ids[i], &ids[kept - 1]) != 0)
+            ids[kept++] = ids[i];
+    }
+    *count = kept;
+    return ids;
 }
 
 uint64_t stream_interval(const struct stream *s, struct stream_id start, struct stream_id end, uint64_t *count)
@@ -87,13 +111,17 @@ uint64_t stream_interval(const struct stream *s, struct stream_id start, struct 
 
 /* ---- replies ---- */
 
-void reply_stream_id(struct reply *r, struct stream_id id)
+size_t stream_id_text(char text[STREAM_ID_TEXT], struct stream_id id)
 {
-    char text[48];
     size_t size = number_format_uint(text, id.ms);
     text[size++] = '-';
-    size += number_format_uint(text + size, id.seq);
-    reply_bulk(r, bytes_of(text, size));
+    return size + number_format_uint(text + size, id.seq);
+}
+
+void reply_stream_id(struct reply *r, struct stream_id id)
+{
+    char text[STREAM_ID_TEXT];
+    reply_bulk(r, bytes_of(text, stream_id_text(text, id)));
 }
 
 void reply_stream_entry(struct reply *r, const struct stream_entry *e)
@@ -435,32 +463,24 @@ void cmd_xrevrange(struct call *c) { range(c, true); }
 
 /* ---- XDEL, XSETID ---- */
 
-static int compare_ids(const void *a, const void *b)
-{
-    return stream_id_compare(*(const struct stream_id *)a, *(const struct stream_id *)b);
-}
-
 void cmd_xdel(struct call *c)
 {
     struct object_ref o;
-    size_t count = c->argc - 2, found = 0;
+    size_t count, found = 0;
     if (!find_stream(c, call_key(c, 0), &o))
         return;
     if (!o.object) {
         reply_int(c->reply, 0);
         return;
     }
-    struct stream_id *ids = arena_alloc(txn_arena(c->txn), count * sizeof(*ids));
-    for (size_t i = 0; i < count; i++) {
-        if (!arg_stream_id(c, i + 2, &ids[i]))
-            return;
-    }
+    const struct stream_id *ids = arg_stream_ids(c, 2, &count);
+    if (!ids)
+        return;
     struct buf change;
     buf_init(&change, SIZE_MAX);
     stream_change_delete(&change);
-    qsort(ids, count, sizeof(*ids), compare_ids);
     for (size_t i = 0; i < count; i++) {
-        if ((i > 0 && compare_ids(&ids[i], &ids[i - 1]) == 0) || !stream_has(stream_of(&o), ids[i]))
+        if (!stream_has(stream_of(&o), ids[i]))
             continue;
         stream_change_id(&change, ids[i]);
         found++;

@@ -12,10 +12,15 @@ bool stream_id_parse(bytes word, uint64_t missing_seq, struct stream_id *id);
 /* The same with the error reply. */
 bool arg_stream_id(struct call *c, size_t index, struct stream_id *id);
 /* The ends of an interval, both inclusive then: "-", "+", "(id". */
+bool arg_stream_start(struct call *c, size_t index, struct stream_id *start);
 bool arg_stream_interval(struct call *c, size_t start_index, size_t end_index, struct stream_id *start, struct stream_id *end);
 /* The first position of the interval, and how many entries of it to take. */
 uint64_t stream_interval(const struct stream *s, struct stream_id start, struct stream_id end, uint64_t *count);
 
+#define STREAM_ID_TEXT 48
+size_t stream_id_text(char text[STREAM_ID_TEXT], struct stream_id id); /* "ms-seq"; its size */
+/* The ids of words from..argc - 1, ascending, none twice, in the txn's arena; *count: how many. NULL: the error was replied. */
+struct stream_id *arg_stream_ids(struct call *c, size_t from, size_t *count);
 void reply_stream_id(struct reply *r, struct stream_id id);
 void reply_stream_entry(struct reply *r, const struct stream_entry *e);
 /* Entries from a position on, or backwards from it. */

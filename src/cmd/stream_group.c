@@ -3,8 +3,6 @@
 #include "cmd/handlers.h"
 #include "cmd/stream.h"
 
-#include <stdlib.h>
-
 /* ---- counters ---- */
 
 bool stream_has_gaps_from(const struct stream *s, struct stream_id id)
@@ -211,22 +209,17 @@ void cmd_xgroup_delconsumer(struct call *c)
 
 /* ---- XACK ---- */
 
-static int compare_ids(const void *a, const void *b)
-{
-    return stream_id_compare(*(const struct stream_id *)a, *(const struct stream_id *)b);
-}
-
-/* Removes from the pending ones those of these ids that are; returns how many, or a negative number: the error was replied. */
-static int64_t acknowledge(struct call *c, struct object_ref *o, const struct stream_group *g, struct stream_id *ids, size_t count)
+/* Removes from the pending ones those of these ids that are; they ascend, none twice. Returns how many, or a negative
+ * number: the error was replied. */
+static int64_t acknowledge(struct call *c, struct object_ref *o, const struct stream_group *g, const struct stream_id *ids, size_t count)
 {
     struct buf change;
     struct stream_pending p;
     int64_t found = 0;
     buf_init(&change, SIZE_MAX);
-    qsort(ids, count, sizeof(*ids), compare_ids);
     stream_change_ack(&change, c->argv[2]);
     for (size_t i = 0; i < count; i++) {
-        if ((i > 0 && compare_ids(&ids[i], &ids[i - 1]) == 0) || !stream_pending_find(stream_of(o), g->number, ids[i], &p))
+        if (!stream_pending_find(stream_of(o), g->number, ids[i], &p))
             continue;
         stream_change_id(&change, ids[i]);
         found++;
@@ -241,18 +234,16 @@ void cmd_xack(struct call *c)
 {
     struct object_ref o;
     struct stream_group g;
-    size_t count = c->argc - 3;
+    size_t count;
     if (!find_stream(c, call_key(c, 0), &o))
         return;
     if (!o.object || !stream_group_find(o.object, c->argv[2], &g)) {
         reply_int(c->reply, 0);
         return;
     }
-    struct stream_id *ids = arena_alloc(txn_arena(c->txn), count * sizeof(*ids));
-    for (size_t i = 0; i < count; i++) {
-        if (!arg_stream_id(c, i + 3, &ids[i]))
-            return;
-    }
+    const struct stream_id *ids = arg_stream_ids(c, 3, &count);
+    if (!ids)
+        return;
     int64_t found = acknowledge(c, &o, &g, ids, count);
     if (found >= 0)
         reply_int(c->reply, found);
@@ -508,18 +499,21 @@ void cmd_xclaim(struct call *c)
             goto end;
     }
     k.taken = arena_alloc(arena, (count + 1) * sizeof(*k.taken));
-    k.gone = arena_alloc(arena, (count + 1) * sizeof(*k.gone));
-    for (size_t i = 0; i < count; i++) {
+    struct stream_id gone;
+    k.gone = &gone;
+    for (size_t i = 0; i < count; i++) { /* one by one: an id may come twice */
         stream_change_deliver(&change, c->argv[2], c->argv[3], txn_now_ms(c->txn));
         size_t before = k.taken_count;
         consider(c, &k, ids[i], &change);
         if (k.taken_count == before)
             change.size = 0;
-        else if (!claim_consumer(c, &k) || !change_stream(c, &k.object, &change)) /* one by one: an id may come twice */
+        else if (!claim_consumer(c, &k) || !change_stream(c, &k.object, &change))
             goto end;
+        if (k.gone_count && acknowledge(c, &k.object, &k.group, k.gone, 1) < 0)
+            goto end;
+        k.gone_count = 0;
     }
-    if (k.gone_count == 0 || acknowledge(c, &k.object, &k.group, k.gone, k.gone_count) >= 0)
-        reply_taken(c, &k);
+    reply_taken(c, &k);
 end:
     buf_release(&change);
 }
@@ -542,26 +536,6 @@ static bool take_auto_options(struct call *c, int64_t *count, bool *only_ids)
     return true;
 }
 
-static bool take_start(struct call *c, size_t at, struct stream_id *start)
-{
-    bytes word = c->argv[at];
-    bool open = word.size > 1 && word.data[0] == '(';
-    bytes id = open ? bytes_of(word.data + 1, word.size - 1) : word;
-    *start = STREAM_ID_MIN;
-    if (!open && word.size == 1 && (word.data[0] == '-' || word.data[0] == '+')) {
-        *start = word.data[0] == '-' ? STREAM_ID_MIN : STREAM_ID_MAX;
-        return true;
-    }
-    if (!stream_id_parse(id, 0, start)) {
-        reply_errorf(c->reply, "ERR Invalid stream ID specified as stream command argument");
-        return false;
-    }
-    if (!open || stream_id_next(start))
-        return true;
-    reply_errorf(c->reply, "ERR invalid start ID for the interval");
-    return false;
-}
-
 #define ATTEMPTS_PER_ENTRY 10 /* how many pending entries are looked at for each that may be taken */
 
 void cmd_xautoclaim(struct call *c)
@@ -570,7 +544,7 @@ void cmd_xautoclaim(struct call *c)
     struct arena *arena = txn_arena(c->txn);
     struct stream_id start, next = STREAM_ID_MIN;
     int64_t count = 100;
-    if (!take_idle(c, "Invalid min-idle-time argument for XAUTOCLAIM", &k.min_idle) || !take_start(c, 5, &start) ||
+    if (!take_idle(c, "Invalid min-idle-time argument for XAUTOCLAIM", &k.min_idle) || !arg_stream_start(c, 5, &start) ||
         !take_auto_options(c, &count, &k.only_ids) || !find_group(c, &k.object, &k.group))
         return;
     const struct stream *s = k.object.object;
@@ -590,9 +564,7 @@ void cmd_xautoclaim(struct call *c)
     buf_release(&change);
     if (!fine)
         return;
-    struct stream_id *gone = arena_alloc(arena, (k.gone_count + 1) * sizeof(*gone));
-    memcpy(gone, k.gone, k.gone_count * sizeof(*gone));
-    if (k.gone_count && acknowledge(c, &k.object, &k.group, gone, k.gone_count) < 0)
+    if (k.gone_count && acknowledge(c, &k.object, &k.group, k.gone, k.gone_count) < 0)
         return;
     reply_array(c->reply, 3);
     reply_stream_id(c->reply, next);

@@ -316,11 +316,8 @@ static void fix_positions(struct call *c, const struct reading *r)
         bytes *word = &words[r->streams_at + r->stream_count + n];
         if (word->size != 1 || word->data[0] != '$')
             continue;
-        char text[48];
-        size_t size = number_format_uint(text, r->sources[n].after.ms);
-        text[size++] = '-';
-        size += number_format_uint(text + size, r->sources[n].after.seq);
-        *word = arena_dup(arena, bytes_of(text, size));
+        char text[STREAM_ID_TEXT];
+        *word = arena_dup(arena, bytes_of(text, stream_id_text(text, r->sources[n].after)));
     }
     c->argv = words;
 }
