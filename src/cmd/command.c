@@ -336,7 +336,7 @@ static size_t positions_behind(const struct key_range *range, const bytes *argv,
     return count;
 }
 
-size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
+static size_t positions_of(const struct command *row, const bytes *argv, size_t argc, bool only_last, uint32_t *positions)
 {
     const struct key_range *range = &row->keys;
     size_t count = 0, counted = 0;
@@ -347,9 +347,14 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
         positions[count++] = (uint32_t)i;
     for (size_t i = 1; i <= counted; i++)
         positions[count++] = (uint32_t)((size_t)range->counted + i);
-    if (range->behind)
-        count += positions_behind(range, argv, argc, !strchr(range->behind, ' '), positions + count);
+    if (HF_UNLIKELY(range->behind != NULL))
+        count += positions_behind(range, argv, argc, only_last, positions + count);
     return count;
+}
+
+size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
+{
+    return positions_of(row, argv, argc, row->keys.behind && !strchr(row->keys.behind, ' '), positions);
 }
 
 /* The database that COPY's DB option or MOVE's word names; db when there is none. */
@@ -374,28 +379,20 @@ static uint32_t other_db(const struct engine *engine, uint32_t db, const struct 
 size_t command_keys(const struct engine *engine, uint32_t db, const struct command *row, const bytes *argv,
                     size_t argc, struct key *keys)
 {
-    const struct key_range *range = &row->keys;
-    size_t count = 0, counted = 0;
+    uint32_t few[64], *positions = few;
     if (row->flags & CMD_OTHER_DB) {
         size_t second = row->handler == cmd_move ? 1 : 2;
         txn_locate(engine, db, argv[1], &keys[0]);
         txn_locate(engine, other_db(engine, db, row, argv, argc), argv[second], &keys[1]);
         return 2;
     }
-    if (range->counted && !take_key_count(row, argv, argc, &counted))
-        return 0;
-    size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
-    for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
-        txn_locate(engine, db, argv[i], &keys[count++]);
-    for (size_t i = 1; i <= counted; i++)
-        txn_locate(engine, db, argv[(size_t)range->counted + i], &keys[count++]);
-    if (HF_UNLIKELY(range->behind != NULL)) {
-        uint32_t *positions = mem_alloc(argc * sizeof(*positions));
-        size_t behind = positions_behind(range, argv, argc, false, positions);
-        for (size_t i = 0; i < behind; i++)
-            txn_locate(engine, db, argv[positions[i]], &keys[count++]);
+    if (argc > sizeof(few) / sizeof(few[0]))
+        positions = mem_alloc(argc * sizeof(*positions));
+    size_t count = positions_of(row, argv, argc, false, positions);
+    for (size_t i = 0; i < count; i++)
+        txn_locate(engine, db, argv[positions[i]], &keys[i]);
+    if (positions != few)
         mem_free(positions);
-    }
     return count;
 }
 

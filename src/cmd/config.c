@@ -110,19 +110,8 @@ void cmd_config_rewrite(struct call *c)
         reply_ok(c->reply);
 }
 
-static void forget_stats(const struct command *row)
-{
-    row->stats->calls = row->stats->ticks = row->stats->failed = row->stats->rejected = 0;
-}
-
 void cmd_config_resetstat(struct call *c)
 {
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        forget_stats(row);
-        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
-            forget_stats(sub);
-    }
     host->reset_stats();
     reply_ok(c->reply);
 }

@@ -367,8 +367,7 @@ void exec_spent(struct exec *x, const struct session *s, const struct command *r
         x->counted_ticks += took;
     else
         atomic_fetch_add_explicit(&row->stats->ticks, took, memory_order_relaxed);
-    if (HF_UNLIKELY(took >= atomic_load_explicit(&slowlog_threshold, memory_order_relaxed)))
-        slowlog_note(s, row, argv, argc, took, x->wall_ms);
+    slowlog_look(s, row, argv, argc, took, x->wall_ms);
 }
 
 /* Back to before the first lock, to run again with more of them; what was replied goes. */

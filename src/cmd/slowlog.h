@@ -16,4 +16,12 @@ void slowlog_set_threshold(int64_t us); /* negative: off; 0: everything */
 void slowlog_set_length(uint64_t entries); /* 128 at first; the oldest go */
 void slowlog_note(const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks, uint64_t unix_ms);
 
+/* Keeps the command if it was slow. */
+static inline void slowlog_look(const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks,
+                                uint64_t unix_ms)
+{
+    if (HF_UNLIKELY(ticks >= atomic_load_explicit(&slowlog_threshold, memory_order_relaxed)))
+        slowlog_note(s, row, argv, argc, ticks, unix_ms);
+}
+
 #endif
