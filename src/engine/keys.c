@@ -49,6 +49,23 @@ bool key_touch(struct txn *t, const struct key *k)
     return e != NULL;
 }
 
+void key_set_idle(struct txn *t, const struct key *k, uint64_t seconds)
+{
+    struct spot spot;
+    struct entry *e = txn_find(t, k, &spot);
+    uint32_t idle = seconds < 0xffffff ? (uint32_t)seconds : 0xffffff;
+    hf_assert(e);
+    e->clock = (e->clock & 0xff000000) | (((uint32_t)(t->now_ms / 1000) - idle) & 0xffffff);
+}
+
+void key_set_frequency(struct txn *t, const struct key *k, uint8_t frequency)
+{
+    struct spot spot;
+    struct entry *e = txn_find(t, k, &spot);
+    hf_assert(e);
+    e->clock = (e->clock & 0xffffff) | (uint32_t)frequency << 24;
+}
+
 bool key_remove(struct txn *t, const struct key *k)
 {
     struct spot spot;

@@ -20,6 +20,9 @@ void key_info(struct txn *t, const struct key *k, struct key_info *out);
 bool key_exists(struct txn *t, const struct key *k);
 bool key_touch(struct txn *t, const struct key *k); /* exists, and now counts as accessed */
 bool key_remove(struct txn *t, const struct key *k);
+/* As if the last access of the key, which is there, had been so long ago; how often it was used. Neither is logged. */
+void key_set_idle(struct txn *t, const struct key *k, uint64_t seconds);
+void key_set_frequency(struct txn *t, const struct key *k, uint8_t frequency);
 
 enum { DEADLINE_NX = 1, DEADLINE_XX = 2, DEADLINE_GT = 4, DEADLINE_LT = 8 };
 /* False: absent, or the condition refused. A deadline in the past removes the key (true). */

@@ -12,7 +12,7 @@
 #include "cmd/exec_private.h"
 #include "cmd/handlers.h"
 #include "engine/system.h"
-#include "script/script.h"
+#include "script/function_private.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -25,23 +25,12 @@ static const struct { const char *name; unsigned flag; } flag_names[] = {
 };
 #define FLAG_COUNT (sizeof(flag_names) / sizeof(flag_names[0]))
 
-struct function { char *name, *description; unsigned flags; };
-
-struct library {
-    struct library *next;
-    char *name;
-    uint8_t *source;
-    size_t source_size;
-    struct function *functions;
-    size_t count;
-};
-
-static struct library *libraries; /* in order of their names */
+struct library *libraries; /* in order of their names */
 static uint64_t generation = 1;
 
 /* ---- the registry ---- */
 
-static void library_free(struct library *l)
+void library_free(struct library *l)
 {
     for (size_t i = 0; l && i < l->count; i++) {
         mem_free(l->functions[i].name);
@@ -55,7 +44,7 @@ static void library_free(struct library *l)
     mem_free(l);
 }
 
-static struct library *library_find(bytes name)
+struct library *library_find(bytes name)
 {
     struct library *l = libraries;
     while (l && !bytes_equal(bytes_str(l->name), name))
@@ -63,7 +52,7 @@ static struct library *library_find(bytes name)
     return l;
 }
 
-static void registry_put(struct library *l)
+void library_put(struct library *l)
 {
     struct library **at = &libraries;
     while (*at && strcmp((*at)->name, l->name) < 0)
@@ -73,7 +62,7 @@ static void registry_put(struct library *l)
     generation++;
 }
 
-static void registry_remove(struct library *l)
+void library_take_out(struct library *l)
 {
     struct library **at = &libraries;
     while (*at != l)
@@ -82,7 +71,7 @@ static void registry_remove(struct library *l)
     generation++;
 }
 
-static struct function *function_find(bytes name, struct library **of)
+struct function *function_find(bytes name, struct library **of)
 {
     for (struct library *l = libraries; l; l = l->next) {
         for (size_t i = 0; i < l->count; i++) {
@@ -243,7 +232,7 @@ static bool run_library(struct state *s, struct run *run, struct library *l, byt
     return ran;
 }
 
-static void new_function_table(lua_State *lua)
+void new_function_table(lua_State *lua)
 {
     lua_newtable(lua);
     lua_setfield(lua, LUA_REGISTRYINDEX, "functions");
@@ -284,7 +273,7 @@ static const char *error_text(lua_State *lua)
 }
 
 /* Parses and runs new source; NULL: the error was replied. */
-static struct library *library_make(struct state *s, struct call *c, bytes source)
+struct library *library_make(struct state *s, struct call *c, bytes source)
 {
     struct shebang flags;
     bytes code;
@@ -370,17 +359,17 @@ void cmd_function_load(struct call *c)
         return;
     }
     if (old) {
-        registry_remove(old);
+        library_take_out(old);
         library_free(old);
     }
-    registry_put(l);
+    library_put(l);
     reply_text(c->reply, l->name);
 }
 
 static void drop(struct call *c, struct library *l)
 {
     system_remove(c->txn, SYSTEM_LIBRARY, bytes_str(l->name));
-    registry_remove(l);
+    library_take_out(l);
     library_free(l);
 }
 
@@ -549,7 +538,7 @@ static void load_one(void *context, bytes name, bytes source)
     (void)name;
     struct library *l = library_make(state_of(c), c, source);
     if (l)
-        registry_put(l);
+        library_put(l);
 }
 
 /* Errors go to the log: a library that does not load stays stored and is shown there. */
