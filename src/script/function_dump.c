@@ -34,8 +34,11 @@ static bool arg_restore_policy(struct call *c, enum restore_policy *policy)
     }
     if (c->argc == 3)
         return true;
-    reply_errorf(c->reply, c->argc > 4 ? "ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP."
-                                       : "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
+    if (c->argc > 4)
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try FUNCTION HELP.",
+                     WORD(c->argv[1]));
+    else
+        reply_errorf(c->reply, "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
     return false;
 }
 

@@ -202,7 +202,7 @@ def check_old_forms(_):
         (sealed(b"\x19" + bytes(8) + bytes([len(listpack)]) + listpack, 12), ("HGETALL", "k"), [b"f", b"v"]),
         (sealed(b"\x19" + bytes(8) + bytes([len(timed)]) + timed, 12), ("HPEXPIRETIME", "k", "FIELDS", 1, "f"), [far]),
         (sealed(b"\x18" + struct.pack("<Q", far) + b"\x02\x01\x01f\x01v\x00\x01g\x01w", 12), ("HPEXPIRETIME", "k", "FIELDS", 2, "f", "g"), [far, -1]),
-        (sealed(b"\x00\xc3\x05\x1e\x01aa\xe0\x13\x00", 10), ("STRLEN", "k"), 30),
+        (sealed(b"\x00\xc3\x06\x1e\x01aa\xe0\x13\x00", 10), ("STRLEN", "k"), 30),
     ]
     for payload, read, wanted in cases:
         expect(plain(a.wire("RESTORE", "k", 0, payload, "REPLACE")), b"OK", payload)
