@@ -26,6 +26,7 @@ struct reader {
     bytes in;
     struct buf text, blob, head, out;
     uint64_t count;  /* elements in out */
+    struct stream_id first, newest; /* of a stream: its oldest entry, and the newest ever */
     struct set *set; /* while a set is read */
 };
 
@@ -528,7 +529,10 @@ static bool take_entry(struct reader *r, struct node *n, bool *deleted)
     *deleted = flags & STREAM_DELETED;
     if (*deleted)
         return true;
-    stream_change_id(&r->out, (struct stream_id){n->first.ms + (uint64_t)ms, n->first.seq + (uint64_t)seq});
+    struct stream_id id = {n->first.ms + (uint64_t)ms, n->first.seq + (uint64_t)seq};
+    if (r->count == 0)
+        r->first = id;
+    stream_change_id(&r->out, id);
     varint_append_bytes(&r->out, buf_view(&n->entry));
     n->begins = false;
     r->count++;
@@ -626,6 +630,19 @@ static bool read_consumers(struct reader *r, bool has_active_time, struct pendin
     return true;
 }
 
+/* How many entries a group has read, of which the old form says nothing: what can be known when every entry that
+ * was ever added is still there, as Redis takes it for such streams. */
+static uint64_t guess_read(const struct reader *r, struct stream_id last)
+{
+    int to_newest = stream_id_compare(last, r->newest);
+    if (r->count == 0)
+        return 0;
+    if (to_newest >= 0)
+        return to_newest == 0 ? r->count : (uint64_t)STREAM_READ_UNKNOWN;
+    int to_first = stream_id_compare(last, r->first);
+    return to_first < 0 ? 0 : to_first == 0 ? 1 : (uint64_t)STREAM_READ_UNKNOWN;
+}
+
 static bool read_group(struct reader *r, enum rdb_form form)
 {
     bytes name;
@@ -636,6 +653,8 @@ static bool read_group(struct reader *r, enum rdb_form form)
     emit(r, name);
     if (!read_id_lengths(r, &last) || (form != FORM_STREAM && !take_length(&r->in, &read)))
         return false;
+    if (form == FORM_STREAM)
+        read = guess_read(r, last);
     stream_change_id(&r->out, last);
     varint_append(&r->out, read + 1);
     struct pending *all = read_pending(r, &count);
@@ -659,15 +678,15 @@ static bool read_nodes(struct reader *r, struct node *last)
 static bool read_entries(struct reader *r, enum rdb_form form)
 {
     struct node last = {0};
-    struct stream_id newest, first, max_deleted = STREAM_ID_MIN;
+    struct stream_id first, max_deleted = STREAM_ID_MIN;
     uint64_t length, added = 0;
     buf_init(&last.fields, SIZE_MAX);
     buf_init(&last.entry, SIZE_MAX);
-    bool sound = read_nodes(r, &last) && take_length(&r->in, &length) && length == r->count && read_id_lengths(r, &newest) &&
+    bool sound = read_nodes(r, &last) && take_length(&r->in, &length) && length == r->count && read_id_lengths(r, &r->newest) &&
                  (form == FORM_STREAM ||
                   (read_id_lengths(r, &first) && read_id_lengths(r, &max_deleted) && take_length(&r->in, &added)));
     if (sound) {
-        stream_change_id(&r->head, newest);
+        stream_change_id(&r->head, r->newest);
         stream_change_id(&r->head, max_deleted);
         varint_append(&r->head, form == FORM_STREAM ? r->count : added);
         varint_append(&r->head, last.live + last.deleted);
