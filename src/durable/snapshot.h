@@ -29,6 +29,7 @@ struct snapshot_write {
     /* out */
     uint64_t trim_lsn;           /* tail when it began, at most the lowest capture_lsn: the log below is not needed any more */
     uint64_t keys, bytes;
+    uint64_t hold_bytes_max;     /* the most that was encoded or copied under one hold of a lock */
 };
 status snapshot_write(struct snapshot_write *w, char *detail, size_t detail_size) HF_CHECK;
 

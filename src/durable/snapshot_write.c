@@ -3,8 +3,8 @@
  *   one hold of a stripe's lock          outside it
  *   capture: lsn, ranges, entries   ->   emit: ranges into the block, full blocks to the file
  *
- * A hold captures one table's next hash range, about 256 entries or 64 KiB; values that
- * are blobs are only counted there and copied outside. Tables may come and go between
+ * A hold captures one table's next hash range, about 256 entries or 64 KiB; of a large string or
+ * collection it takes a share, which is encoded outside: what a hold copies does not grow with a value. Tables may come and go between
  * holds: the one in progress is looked up by its id each time, and when it has gone, the
  * rest of its hashes is captured as empty. A stripe ends with the hold that finds no
  * table left; its lsn then speaks for every table that the stripe did not have.
@@ -20,23 +20,26 @@
 #include "base/memory.h"
 #include "durable/effect.h"
 #include "os/os.h"
+#include "types/type.h"
 
 #include <fcntl.h>
 #include <lz4.h>
 
 #define HOLD_ENTRIES 256u
 #define HOLD_BYTES (64u << 10)
-#define WALK_ENTRIES 64u
+#define WALK_ENTRIES 16u              /* between two looks at HOLD_BYTES */
+#define SHARE_ABOVE ENTRY_INLINE_MAX  /* bytes of memory: smaller values are encoded within the hold */
 #define SYNC_BYTES (32u << 20) /* so that the last fdatasync does not stall the log's */
 #define KEPT_CAPACITY (1u << 20)
 #define HASH_LAST UINT32_MAX
 
-/* A blob's bytes belong at `offset` of the captured bytes, where the next entry begins. */
-struct mark { size_t offset; uint32_t entries; struct blob *blob; };
+/* A large value, held by a share of its own. Its payload belongs at `offset` of the captured bytes, where the
+ * head of that payload stands; `entries`: how many there are up to this one. */
+struct mark { size_t offset, head_size; uint32_t entries; enum type type; struct blob *blob; void *object; };
 
 /* What one hold took. */
 struct capture {
-    struct snapshot_range range; /* size and entries: without the blobs' bytes */
+    struct snapshot_range range; /* size and entries: without what the marks hold */
     bool has_range;
     bool stripe_done;
     uint64_t lsn;
@@ -73,26 +76,47 @@ struct writer {
 
 /* -- under the lock -- */
 
-static void mark_blob(struct capture *c, struct entry *e)
-{
-    if (c->mark_count == c->mark_capacity) {
-        c->mark_capacity = c->mark_capacity ? c->mark_capacity * 2 : 16;
-        c->marks = mem_realloc(c->marks, c->mark_capacity * sizeof(*c->marks));
-    }
-    c->marks[c->mark_count++] = (struct mark){c->bytes.size, c->range.entries, blob_ref(entry_pointer(e))};
-}
-
-/* The payload of an entry with a blob, up to where the blob's bytes begin: that of the
- * same entry with an empty value. */
+/* The payload of an entry up to where its value begins: that of the same entry with an empty value. */
 static void encode_head(const struct entry *e, struct buf *out)
 {
     uint64_t room[8];
     struct entry_image image = entry_read(e);
+    size_t at = out->size;
     image.encoding = ENC_BYTES;
     image.key = image.value = BYTES("");
     hf_assert(entry_image_size(&image) <= sizeof(room));
     entry_write((struct entry *)room, &image);
     entry_encode((struct entry *)room, out);
+    if (entry_encoding(e) == ENC_OBJECT)
+        out->data[at] = e->kind;
+}
+
+static bool is_large(const struct entry *e)
+{
+    switch (entry_encoding(e)) {
+    case ENC_BLOB:
+        return ((const struct blob *)entry_pointer(e))->size > SHARE_ABOVE;
+    case ENC_OBJECT:
+        return type_ops_of((int)entry_type(e))->memory(entry_pointer(e)) > SHARE_ABOVE;
+    default:
+        return false;
+    }
+}
+
+static void mark_share(struct capture *c, const struct entry *e)
+{
+    if (c->mark_count == c->mark_capacity) {
+        c->mark_capacity = c->mark_capacity ? c->mark_capacity * 2 : 16;
+        c->marks = mem_realloc(c->marks, c->mark_capacity * sizeof(*c->marks));
+    }
+    struct mark *m = &c->marks[c->mark_count++];
+    *m = (struct mark){.offset = c->bytes.size, .entries = c->range.entries, .type = entry_type(e)};
+    if (entry_encoding(e) == ENC_BLOB)
+        m->blob = blob_ref(entry_pointer(e));
+    else
+        m->object = type_ops_of((int)m->type)->share(entry_pointer(e));
+    encode_head(e, &c->bytes);
+    m->head_size = c->bytes.size - m->offset;
 }
 
 static void capture_entry(void *context, struct entry *e, uint64_t hash)
@@ -103,18 +127,14 @@ static void capture_entry(void *context, struct entry *e, uint64_t hash)
     c->range.entries++;
     put_varint(&c->bytes, key.size);
     buf_append_bytes(&c->bytes, key);
-    buf_reset(&c->scratch);
-    const struct blob *blob = entry_encoding(e) == ENC_BLOB ? entry_pointer(e) : NULL;
-    if (blob && blob->size > ENTRY_INLINE_MAX) {
-        encode_head(e, &c->scratch);
-        put_varint(&c->bytes, c->scratch.size + blob->size);
-        buf_append_bytes(&c->bytes, buf_view(&c->scratch));
-        mark_blob(c, e);
-    } else {
-        entry_encode(e, &c->scratch);
-        put_varint(&c->bytes, c->scratch.size);
-        buf_append_bytes(&c->bytes, buf_view(&c->scratch));
+    if (is_large(e)) {
+        mark_share(c, e);
+        return;
     }
+    buf_reset(&c->scratch);
+    entry_encode(e, &c->scratch);
+    put_varint(&c->bytes, c->scratch.size);
+    buf_append_bytes(&c->bytes, buf_view(&c->scratch));
 }
 
 static bool is_done(const struct writer *x, uint32_t db_id)
@@ -192,6 +212,8 @@ static void capture_hold(struct writer *x, struct stripe *s)
         capture_range(x, t);
     c->stripe_done = !x->in_table && !next_table(x, s);
     stripe_unlock(s);
+    if (c->bytes.size > x->w->hold_bytes_max)
+        x->w->hold_bytes_max = c->bytes.size;
 }
 
 /* -- blocks, outside the lock -- */
@@ -294,6 +316,28 @@ static void range_close(struct writer *x, size_t at, const struct snapshot_range
     x->footer.lsn_highest = r.lsn > x->footer.lsn_highest ? r.lsn : x->footer.lsn_highest;
 }
 
+/* The payload of a large value, its size in front. */
+static void emit_share(struct writer *x, const struct mark *m)
+{
+    uint8_t room[10];
+    struct buf *out = &x->block, size = {.data = room, .capacity = sizeof(room), .size_max = sizeof(room)};
+    bytes head = bytes_of(x->capture.bytes.data + m->offset, m->head_size);
+    if (m->blob) {
+        put_varint(out, head.size + m->blob->size);
+        buf_append_bytes(out, head);
+        buf_append(out, m->blob->data, m->blob->size);
+        return;
+    }
+    size_t at = out->size;
+    buf_append_bytes(out, head);
+    type_ops_of((int)m->type)->encode(m->object, out);
+    put_varint(&size, out->size - at);
+    buf_reserve(out, size.size);
+    memmove(out->data + at + size.size, out->data + at, out->size - at);
+    memcpy(out->data + at, room, size.size);
+    out->size += size.size;
+}
+
 static status emit_range(struct writer *x)
 {
     const struct capture *c = &x->capture;
@@ -304,8 +348,8 @@ static status emit_range(struct writer *x)
         const struct mark *m = &c->marks[next];
         if (m->offset > taken)
             buf_append(&x->block, c->bytes.data + taken, m->offset - taken);
-        buf_append(&x->block, m->blob->data, m->blob->size);
-        taken = m->offset;
+        emit_share(x, m);
+        taken = m->offset + m->head_size;
         if (x->block.size >= SNAPSHOT_BLOCK_TARGET && taken < c->bytes.size) {
             range.entries = m->entries - entries;
             entries = m->entries;
@@ -373,8 +417,12 @@ static status emit_tail(struct writer *x, bool all)
 
 static void capture_drop(struct capture *c)
 {
-    for (size_t i = 0; i < c->mark_count; i++)
-        blob_unref(c->marks[i].blob);
+    for (size_t i = 0; i < c->mark_count; i++) {
+        if (c->marks[i].blob)
+            blob_unref(c->marks[i].blob);
+        else
+            type_ops_of((int)c->marks[i].type)->free(c->marks[i].object);
+    }
     c->mark_count = 0;
     buf_reset(&c->bytes);
     buf_reset(&c->scratch);

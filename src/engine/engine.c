@@ -440,6 +440,7 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     out->snapshot_last_s = e->snapshot_last_s;
     out->snapshot_last_duration_ms = e->snapshot_last_ms;
     out->snapshot_last_bytes = e->snapshot_last_bytes;
+    out->snapshot_hold_bytes_max = e->snapshot_hold_bytes_max;
     os_mutex_unlock(&e->snapshot_lock);
     uint64_t total = atomic_load(&e->snapshot_total_keys);
     out->snapshot_progress = total ? (double)atomic_load(&e->snapshot_done_keys) / (double)total : 0;

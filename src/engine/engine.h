@@ -50,7 +50,7 @@ struct txn;
 struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
     uint64_t expired_keys, hits, misses, changes_since_snapshot;
-    uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes;
+    uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     bool snapshot_running, snapshot_last_failed;
     double snapshot_progress;
     uint64_t recovery_ms, recovered_keys, recovered_records;

@@ -65,7 +65,7 @@ struct engine {
     struct os_cond snapshot_done;
     bool snapshot_running, snapshot_failed, snapshot_cancel;
     uint64_t snapshot_number, snapshot_generation;
-    uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes;
+    uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
     uint8_t identity[IDENTITY_SIZE]; /* holdfast.id; memory only: written with the first snapshot */

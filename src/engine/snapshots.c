@@ -100,6 +100,7 @@ static void *snapshot_thread(void *context)
         e->snapshot_last_s = OS.wall_ms() / 1000;
         e->snapshot_last_ms = took_ms;
         e->snapshot_last_bytes = w.bytes;
+        e->snapshot_hold_bytes_max = w.hold_bytes_max;
         e->log_at_snapshot = logged;
         atomic_store(&e->changes_at_snapshot, changes_before);
     }
