@@ -220,3 +220,17 @@ void cmd_bitfield_ro(struct call *c)
 {
     run_bitfield(c, false);
 }
+
+/* Only GETs: it reads. What is none counts as a change. */
+const char *bitfield_key_use(const bytes *argv, size_t argc)
+{
+    for (size_t i = 2; i < argc;) {
+        if (bytes_is_word(argv[i], "GET") && argc - i > 2)
+            i += 3;
+        else if (bytes_is_word(argv[i], "OVERFLOW") && argc - i > 1)
+            i += 2;
+        else
+            return "RW access update";
+    }
+    return "RO access";
+}

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/number.h"
+#include "cmd/acl.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
@@ -295,12 +296,13 @@ static bool take_kill_filter(struct call *c, bytes name, bytes value, struct kil
         return true;
     }
     if (bytes_is_word(name, "USER")) {
-        if (!bytes_equal(value, BYTES("default"))) {
+        const struct acl_user *u = acl_find(value);
+        if (!u)
             reply_errorf(c->reply, "ERR No such user '" WORD_FORMAT "'", WORD_WHOLE(value));
-            return false;
-        }
-        w->filter.user = "default";
-        return true;
+        acl_user_unref(u);
+        w->filter.user = value;
+        w->filter.has_user = u != NULL;
+        return u != NULL;
     }
     bool yes = bytes_is_word(value, "YES");
     if (!bytes_is_word(name, "SKIPME") || (!yes && !bytes_is_word(value, "NO"))) {

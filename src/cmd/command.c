@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 #include "base/number.h"
+#include "cmd/acl.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
@@ -31,6 +32,9 @@ const struct host *host;
 
 static struct command client_rows[] = {
 #include "cmd/client.def"
+    END_OF_ROWS};
+static struct command acl_rows[] = {
+#include "cmd/acl.def"
     END_OF_ROWS};
 static struct command config_rows[] = {
 #include "cmd/config.def"
@@ -164,6 +168,9 @@ static const char *full_name_new(const char *parent, const char *name)
 
 static void complete_row(struct command *row, const char *parent)
 {
+    static uint16_t next_id;
+    hf_assert(next_id < COMMAND_IDS_MAX);
+    row->id = next_id++;
     row->full_name = full_name_new(parent, row->name);
     row->stats = mem_zalloc(sizeof(*row->stats));
 }
@@ -192,6 +199,7 @@ void command_table_init(void)
         for (struct command *sub = (struct command *)rows[i].subcommands; sub && sub->name; sub++)
             complete_row(sub, rows[i].name);
     }
+    acl_init();
 }
 
 size_t command_count(void)
@@ -231,6 +239,16 @@ const struct command *command_find_sub(const struct command *container, bytes na
             return sub;
     }
     return NULL;
+}
+
+const struct command *command_find_full(bytes name)
+{
+    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
+    if (!bar)
+        return command_find(name);
+    size_t parent_size = (size_t)(bar - name.data);
+    const struct command *container = command_find(bytes_of(name.data, parent_size));
+    return container ? command_find_sub(container, bytes_of(bar + 1, name.size - parent_size - 1)) : NULL;
 }
 
 bool command_arity_fits(const struct command *row, size_t argc)
@@ -355,6 +373,36 @@ static size_t positions_of(const struct command *row, const bytes *argv, size_t 
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
 {
     return positions_of(row, argv, argc, row->keys.behind && !strchr(row->keys.behind, ' '), positions);
+}
+
+size_t command_locked_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions)
+{
+    return positions_of(row, argv, argc, false, positions);
+}
+
+bytes command_key_use(const struct command *row, const bytes *argv, size_t argc, size_t n)
+{
+    if (row->key_use_of)
+        return bytes_str(row->key_use_of(argv, argc));
+    if (!row->key_use)
+        return row->flags & CMD_WRITE ? BYTES("RW access update") : BYTES("RO access");
+    const char *text = row->key_use, *next;
+    for (; n > 0 && (next = strchr(text, ';')); n--)
+        text = next + 1;
+    return bytes_of(text, strcspn(text, ";"));
+}
+
+unsigned key_use_rights(bytes use)
+{
+    static const struct { const char *word; unsigned right; } rights[] = {
+        {"access", KEY_READ}, {"update", KEY_WRITE}, {"insert", KEY_WRITE}, {"delete", KEY_WRITE}};
+    unsigned result = 0;
+    char text[64];
+    hf_assert(use.size < sizeof(text));
+    snprintf(text, sizeof(text), "%.*s", (int)use.size, (const char *)use.data);
+    for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++)
+        result |= strstr(text, rights[i].word) ? rights[i].right : 0;
+    return result;
 }
 
 /* The database that COPY's DB option or MOVE's word names; db when there is none. */

@@ -87,6 +87,11 @@ struct key_range {
     bool half;          /* the first half of all words behind it (STREAMS key [key ...] id [id ...]); else one key each */
 };
 
+/* Words that name channels, for the rights of users; first 0: none. Patterns are not matched, they must be allowed literally. */
+struct channel_range { int first; bool to_end, patterns; };
+
+#define COMMAND_IDS_MAX 1024
+
 struct command {
     const char *name;               /* upper case: "SET"; a subcommand: "GET" of CONFIG */
     command_handler *handler;       /* NULL for a container with subcommands */
@@ -95,10 +100,13 @@ struct command {
     struct key_range keys;
     const char *group, *since, *cost, *usage, *summary;
     const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
+    const char *(*key_use_of)(const bytes *argv, size_t argc); /* where that depends on the words (SET ... GET); NULL */
+    struct channel_range channels;
     const char *tips;               /* command tips, space-separated; NULL: none */
     const struct command *subcommands; /* ends with name NULL */
     const char *full_name;          /* lower case "config|get"; filled at start */
     struct command_stats *stats;    /* calls, usec, ...; filled at start */
+    uint16_t id;                    /* below COMMAND_IDS_MAX, subcommands too; filled at start */
 };
 
 #define KEY_AT(n) {(n), (n), 1, 0}
@@ -108,6 +116,10 @@ struct command {
 #define KEYS_BETWEEN(a, b) {(a), (b), 1, 0}
 #define KEYS_COUNTED_AT(n) {0, 0, 0, (n)}                     /* LMPOP numkeys key [key ...]: n is 1 */
 #define KEY_AND_KEYS_COUNTED_AT(key, n) {(key), (key), 1, (n)} /* ZUNIONSTORE destination numkeys key [key ...]: 1, 2 */
+
+#define CHANNEL_AT(n) {(n), false, false}
+#define CHANNELS_FROM(n) {(n), true, false}
+#define PATTERNS_FROM(n) {(n), true, true}
 
 #define KEYS_HALF_BEHIND(word, from) {0, 0, 0, 0, (word), (from), true}    /* XREAD ... STREAMS key [key ...] id [id ...] */
 #define KEY_AND_KEY_BEHIND(words, from) {1, 1, 1, 0, (words), (from), false} /* SORT key ... STORE destination */
@@ -128,12 +140,20 @@ const struct command *command_find(bytes name); /* top-level row, NULL: unknown 
  * for an unknown command or subcommand or a wrong arity. */
 const struct command *command_resolve(const bytes *argv, size_t argc, struct reply *r);
 const struct command *command_find_sub(const struct command *container, bytes name); /* NULL: none */
+const struct command *command_find_full(bytes name); /* "get" or "config|get"; NULL: unknown */
 bool command_arity_fits(const struct command *row, size_t argc);
 size_t command_count(void);
 const struct command *command_at(size_t index);
 void command_stats_reset(void); /* those of all rows */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
+/* The same, but of a word given twice every key behind it: what is locked, and what a user needs rights for. */
+size_t command_locked_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
+/* How the n-th of these keys is used, as COMMAND GETKEYSANDFLAGS says it: "RW access update". */
+bytes command_key_use(const struct command *row, const bytes *argv, size_t argc, size_t n);
+/* What these words say about a user's rights. */
+enum key_right { KEY_READ = 1, KEY_WRITE = 2 };
+unsigned key_use_rights(bytes use);
 
 /* Locates the keys of the words, those of another database too: what exec locks and
  * hands to the handler. Room for argc keys; returns how many. COPY: key 1 is in the

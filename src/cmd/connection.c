@@ -1,5 +1,6 @@
 /* connection.c -- commands about the connection itself; CLIENT is in client.c. */
 #include "base/number.h"
+#include "cmd/acl.h"
 #include "cmd/args.h"
 #include "cmd/client.h"
 #include "cmd/handlers.h"
@@ -46,24 +47,29 @@ void cmd_reset(struct call *c)
 
 /* ---- AUTH and HELLO ---- */
 
-/* Replies the error itself. The only user is "default", for whom any password is
- * right while none is set. */
+/* Replies the error itself. */
 static bool authenticate(struct call *c, bytes user, bytes password)
 {
-    bool is_default = bytes_equal(user, BYTES("default"));
-    if (!(is_default && !host->password_required()) && !host->password_matches(user, password)) {
-        reply_error_line(c->reply, "WRONGPASS invalid username-password pair or user is disabled.");
-        return false;
-    }
-    c->session->authenticated = true;
-    return true;
+    if (acl_session_login(c->session, user, password, c->argv))
+        return true;
+    reply_error_line(c->reply, "WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
+}
+
+/* Any password would do for the default user: whoever gives one alone expects more. */
+static bool default_needs_none(void)
+{
+    const struct acl_user *u = acl_find(BYTES("default"));
+    bool none = u && u->nopass;
+    acl_user_unref(u);
+    return none;
 }
 
 void cmd_auth(struct call *c)
 {
     if (c->argc > 3)
         reply_status(c->reply, HF_ERR_SYNTAX);
-    else if (c->argc == 2 && !host->password_required())
+    else if (c->argc == 2 && default_needs_none())
         reply_errorf(c->reply,
                      "ERR AUTH <password> called without any password configured for the default user. "
                      "Are you sure your configuration is correct?");
@@ -140,7 +146,7 @@ void cmd_hello(struct call *c)
         return;
     if (h.has_auth && !authenticate(c, h.user, h.password))
         return;
-    if (!c->session->authenticated) {
+    if (!c->session->authenticated && !acl_is_open()) {
         reply_error_line(c->reply,
                          "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
                          "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "

@@ -12,6 +12,7 @@
 #include "cmd/exec_private.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "cmd/slowlog.h"
@@ -112,7 +113,7 @@ bool exec_would_wait(struct session *s, const struct parsed_command *p, bool wri
     const struct command *row = p->command;
     if (row && row->subcommands)
         row = p->argc > 1 ? command_find_sub(row, p->argv[1]) : NULL;
-    if (!row || !command_arity_fits(row, p->argc) || (!s->authenticated && !(row->flags & CMD_NO_AUTH)))
+    if (!row || !command_arity_fits(row, p->argc) || !acl_would_admit(s, row, p->argv, p->argc))
         return false;
     uint32_t flags = row->flags;
     for (size_t i = 0; row->handler == cmd_exec && s->in_multi && i < s->queue_count; i++)
@@ -296,12 +297,10 @@ static bool disk_takes(const struct engine *e, const bytes *argv, size_t argc)
 }
 
 /* What refuses a command before it is run or queued. */
-static bool refused(struct exec *x, struct session *s, const struct command *row)
+static bool refused(struct exec *x, struct session *s, const struct command *row, const struct parsed_command *p)
 {
-    if (HF_UNLIKELY(!s->authenticated) && !(row->flags & CMD_NO_AUTH)) {
-        reply_error_line(&s->reply, "NOAUTH Authentication required.");
+    if (!acl_admits(s, row, p->argv, p->argc))
         return true;
-    }
     if (HF_UNLIKELY(s->listens) && s->reply.version == 2 && !(row->flags & CMD_SUBSCRIBED)) {
         reply_errorf(&s->reply,
                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -533,7 +532,10 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         return EXEC_DONE;
     }
     s->last_command = row->full_name;
-    if (refused(x, s, row)) {
+    size_t reply_start = s->reply.out->size;
+    if (refused(x, s, row, p)) {
+        if (row->handler == cmd_exec)
+            multi_refuse_exec(s, reply_start);
         exec_gate_give_up(x, node);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);

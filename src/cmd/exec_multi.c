@@ -6,6 +6,7 @@
 #include "cmd/exec_private.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/handlers.h"
 
 #include <stdio.h>
@@ -148,23 +149,40 @@ static void observe_watched(struct txn *t, struct session *s)
     }
 }
 
+/* The text of the error reply that begins here. */
+static bytes error_text(const struct buf *out, size_t start)
+{
+    const uint8_t *error = out->data + start;
+    const uint8_t *end = out->size > start && *error == '-' ? memchr(error, '\r', out->size - start) : NULL;
+    return end ? bytes_of(error + 1, (size_t)(end - error - 1)) : BYTES("");
+}
+
 /* Strict: nothing of the transaction stays (exec_run_locked sees the error); the reply is why. */
 static void refuse_all(struct session *s, size_t reply_start, size_t error_start, size_t n)
 {
-    struct buf *out = s->reply.out;
-    const uint8_t *error = out->data + error_start;
-    const uint8_t *end = *error == '-' ? memchr(error, '\r', out->size - error_start) : NULL;
+    bytes error = error_text(s->reply.out, error_start);
     char text[512];
     snprintf(text, sizeof(text), "EXECABORT Transaction undone because of command %zu, '%s': %.*s", n + 1,
-             s->queue[n].command->full_name, end ? (int)(end - error - 1) : 0, (const char *)error + 1);
-    out->size = reply_start;
+             s->queue[n].command->full_name, (int)error.size, (const char *)error.data);
+    s->reply.out->size = reply_start;
+    reply_error_line(&s->reply, text);
+}
+
+void multi_refuse_exec(struct session *s, size_t reply_start)
+{
+    bytes error = error_text(s->reply.out, reply_start);
+    char text[512];
+    snprintf(text, sizeof(text), "EXECABORT Transaction discarded because of: %.*s", (int)error.size, (const char *)error.data);
+    multi_end(s);
+    session_unwatch(s);
+    s->reply.out->size = reply_start;
     reply_error_line(&s->reply, text);
 }
 
 static void run_queue(struct exec *x, struct session *s)
 {
     size_t reply_start = s->reply.out->size;
-    uint64_t errors = s->reply.errors;
+    uint64_t errors = s->reply.errors, pass = atomic_load_explicit(&acl_version, memory_order_relaxed);
     reply_array(&s->reply, s->queue_count);
     for (size_t i = 0; i < s->queue_count; i++) {
         struct queued_command *q = &s->queue[i];
@@ -177,7 +195,8 @@ static void run_queue(struct exec *x, struct session *s)
             c.keys = keys;
         }
         size_t before = s->reply.out->size;
-        exec_call_handler(x, &c);
+        if (HF_LIKELY(s->acl_pass == pass) || acl_admits_queued(s, q->command, q->argv, q->argc))
+            exec_call_handler(x, &c);
         if (os_bug(BUG_STRIPE_LOCK))
             os_bug_pause();
         if (HF_UNLIKELY(s->script && s->script->restart))

@@ -53,6 +53,7 @@ status exec_log_refusal(const struct engine *e);
 /* exec_multi.c */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void multi_end(struct session *s); /* forgets the queue */
+void multi_refuse_exec(struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
 enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);
 
 bool exec_owns_gate(const struct exec *x);

@@ -2,6 +2,7 @@
 #include "cmd/exec_script.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/exec_private.h"
 #include "os/ticks.h"
 
@@ -54,11 +55,11 @@ void script_begin(struct script *s, struct call *call)
 {
     const struct session *caller = call->session;
     *s = (struct script){.call = call};
-    s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .no_touch = caller->no_touch,
+    s->session = (struct session){.id = caller->id, .db = caller->db, .authenticated = true, .user = caller->user,
+                                  .acl_pass = caller->acl_pass, .acl_seen = caller->acl_seen, .no_touch = caller->no_touch,
                                   .strict = session_is_strict(caller), .in_script = true,
                                   .durability = caller->durability, .connection = caller->connection,
                                   .worker = caller->worker};
-    memcpy(s->session.user, caller->user, sizeof(caller->user));
 }
 
 static const struct command *resolve(const bytes *argv, size_t argc, struct reply *r)
@@ -80,10 +81,12 @@ static const struct command *resolve(const bytes *argv, size_t argc, struct repl
     return NULL;
 }
 
-static bool refused(const struct script *s, const struct command *row, struct reply *r)
+static bool refused(struct script *s, const struct command *row, const bytes *argv, size_t argc, struct reply *r)
 {
     if (row->flags & CMD_NO_SCRIPT)
         reply_errorf(r, "ERR This Redis command is not allowed from script");
+    else if (HF_UNLIKELY(!s->session.acl_pass) && !acl_admits_in_script(&s->session, row, argv, argc, r))
+        return true;
     else if (s->read_only && row->flags & CMD_WRITE)
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
@@ -139,7 +142,7 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     struct call *outer = s->call;
     s->session.reply = *r;
     const struct command *row = resolve(argv, argc, r);
-    if (!row || refused(s, row, r))
+    if (!row || refused(s, row, argv, argc, r))
         return SCRIPT_DONE;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
                      .argv = argv, .argc = argc, .exec = outer->exec};

@@ -6,6 +6,7 @@
 
 #define COMMAND(word, function, ...) command_handler function;
 #define CONTAINER(word, ...)
+#include "cmd/acl.def"
 #include "cmd/bitmap.def"
 #include "cmd/client.def"
 #include "cmd/cluster.def"
@@ -36,5 +37,9 @@
 #include "cmd/zset.def"
 #undef COMMAND
 #undef CONTAINER
+
+/* How a key is used where that depends on the words (command.h). */
+const char *set_key_use(const bytes *argv, size_t argc);
+const char *bitfield_key_use(const bytes *argv, size_t argc);
 
 #endif

@@ -15,7 +15,9 @@ struct txn;
 
 struct kill_filter { /* unset: NULL or 0 */
     uint64_t id;
-    const char *address, *local_address, *user;
+    const char *address, *local_address;
+    bytes user;
+    bool has_user;
     int type;          /* 0 any, 1 normal, 2 master, 3 replica, 4 pubsub */
     uint64_t max_age_s;
     bool skip_me;
@@ -28,8 +30,6 @@ struct host {
     /* all or nothing; on refusal error is the whole text after "ERR ", as Redis words it */
     bool (*config_set)(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
     status (*config_rewrite)(char *error, size_t error_size);
-    bool (*password_matches)(bytes user, bytes password); /* constant time */
-    bool (*password_required)(void);
     /* connections (net) */
     void (*client_info)(const struct session *s, struct buf *out); /* one line of CLIENT LIST, own worker only */
     /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */
@@ -39,6 +39,7 @@ struct host {
     void (*post)(unsigned worker, struct message *m);
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
+    void (*users_changed)(void); /* every worker ends those of its connections that acl_session_keeps does not; never waits */
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
     void (*log_line)(int level, const char *line); /* 0 debug 1 verbose 2 notice 3 warning */
     /* life (server) */

@@ -5,6 +5,7 @@
 #include "base/glob.h"
 #include "base/memory.h"
 #include "cmd/args.h"
+#include "cmd/category.h"
 #include "cmd/handlers.h"
 
 #include <stdio.h>
@@ -75,35 +76,12 @@ static void reply_flags(struct reply *r, const struct command *row)
     reply_word_set(r, &w, "");
 }
 
-/* ACL categories follow from the group and the flags, in the order in which Redis lists them. */
-static const struct {
-    const char *category, *group;
-    uint32_t flags;
-} category_rows[] = {
-    {"keyspace", "generic", 0},     {"read", NULL, CMD_READ},
-    {"write", NULL, CMD_WRITE},     {"set", "set", 0},
-    {"sortedset", "sorted-set", 0}, {"list", "list", 0},
-    {"hash", "hash", 0},            {"string", "string", 0},
-    {"bitmap", "bitmap", 0},        {"hyperloglog", "hyperloglog", 0},
-    {"geo", "geo", 0},              {"stream", "stream", 0},
-    {"pubsub", NULL, CMD_PUBSUB},   {"admin", NULL, CMD_ADMIN},
-    {"fast", NULL, CMD_FAST},       {"slow", NULL, 0},
-    {"blocking", NULL, CMD_BLOCKING}, {"dangerous", NULL, CMD_ADMIN | CMD_DANGEROUS},
-    {"connection", "connection", 0}, {"transaction", "transactions", 0},
-    {"scripting", "scripting", 0},
-};
-
 static void categories_of(const struct command *row, struct words *w)
 {
-    uint32_t flags = flags_of(row);
-    for (size_t i = 0; i < sizeof(category_rows) / sizeof(category_rows[0]); i++) {
-        const char *group = category_rows[i].group;
-        uint32_t any = category_rows[i].flags;
-        bool is_in = group ? row->handler && strcmp(row->group, group) == 0
-                   : any   ? (flags & any) != 0
-                           : !(flags & CMD_FAST);
-        if (is_in)
-            words_add(w, bytes_str(category_rows[i].category));
+    uint32_t set = command_categories(row);
+    for (size_t i = 0; i < category_count(); i++) {
+        if (set >> i & 1)
+            words_add(w, bytes_str(category_name(i)));
     }
 }
 
@@ -254,17 +232,6 @@ static void reply_docs(struct reply *r, const struct command *row)
         reply_docs(r, &row->subcommands[i]);
 }
 
-/* "get" or "config|get". */
-static const struct command *find_full(bytes name)
-{
-    const uint8_t *bar = name.size ? memchr(name.data, '|', name.size) : NULL;
-    if (!bar)
-        return command_find(name);
-    size_t parent_size = (size_t)(bar - name.data);
-    const struct command *container = command_find(bytes_of(name.data, parent_size));
-    return container ? command_find_sub(container, bytes_of(bar + 1, name.size - parent_size - 1)) : NULL;
-}
-
 /* ---- COMMAND and its subcommands ---- */
 
 static void reply_all_commands(struct call *c)
@@ -292,7 +259,7 @@ void cmd_command_info(struct call *c)
     }
     reply_array(c->reply, c->argc - 2);
     for (size_t i = 2; i < c->argc; i++) {
-        const struct command *row = find_full(c->argv[i]);
+        const struct command *row = command_find_full(c->argv[i]);
         if (row)
             reply_command(c->reply, row);
         else
@@ -310,10 +277,10 @@ void cmd_command_docs(struct call *c)
     }
     size_t known = 0;
     for (size_t i = 2; i < c->argc; i++)
-        known += find_full(c->argv[i]) != NULL;
+        known += command_find_full(c->argv[i]) != NULL;
     reply_map(c->reply, known);
     for (size_t i = 2; i < c->argc; i++) {
-        const struct command *row = find_full(c->argv[i]);
+        const struct command *row = command_find_full(c->argv[i]);
         if (row)
             reply_docs(c->reply, row);
     }
@@ -341,8 +308,6 @@ static bool take_list_filter(struct call *c, struct list_filter *filter)
 
 static bool is_listed(const struct list_filter *filter, const struct command *row)
 {
-    struct words categories = {.count = 0};
-    char text[32];
     switch (filter->kind) {
     case LIST_ALL:
         return true;
@@ -351,12 +316,7 @@ static bool is_listed(const struct list_filter *filter, const struct command *ro
     case LIST_PATTERN:
         return glob_match(filter->word, bytes_str(row->full_name), true);
     case LIST_CATEGORY:
-        categories_of(row, &categories);
-        for (size_t i = 0; i < categories.count; i++) {
-            snprintf(text, sizeof(text), WORD_FORMAT, WORD(categories.words[i]));
-            if (bytes_is_word(filter->word, text))
-                return true;
-        }
+        return category_find(filter->word) >= 0 && command_categories(row) >> category_find(filter->word) & 1;
     }
     return false;
 }
@@ -420,18 +380,16 @@ static const struct command *find_described(struct call *c, uint32_t *positions,
 static void reply_described(struct call *c, bool with_flags)
 {
     uint32_t *positions = mem_alloc(c->argc * sizeof(*positions));
-    struct words uses = {.count = 0};
     size_t count;
     const struct command *row = find_described(c, positions, &count);
     if (row) {
-        key_uses_of(row, &uses);
         reply_array(c->reply, count);
         for (size_t i = 0; i < count; i++) {
             if (with_flags)
                 reply_array(c->reply, 2);
             reply_bulk(c->reply, c->argv[2 + positions[i]]);
             if (with_flags)
-                reply_key_use(c->reply, uses.words[i < uses.count ? i : uses.count - 1]);
+                reply_key_use(c->reply, command_key_use(row, c->argv + 2, c->argc - 2, i));
         }
     }
     mem_free(positions);

@@ -2,6 +2,7 @@
 #include "cmd/session.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/exec_script.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
@@ -14,17 +15,11 @@ static void forget_queue(struct session *s)
     s->in_multi = s->multi_aborted = s->multi_strict = false;
 }
 
-static bool born_authenticated(void)
-{
-    return !host || !host->password_required || !host->password_required();
-}
-
 void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, struct buf *out)
 {
     *s = (struct session){.id = id, .reply = {.ops = ops, .out = out, .version = 2}};
     arena_init(&s->queue_arena);
-    memcpy(s->user, "default", sizeof("default"));
-    s->authenticated = born_authenticated();
+    acl_session_init(s);
 }
 
 /* The id, the durability chosen for the connection and the way to it stay. */
@@ -39,7 +34,7 @@ void session_reset(struct session *s)
     s->reply_mode = REPLY_ON;
     s->no_touch = s->no_evict = s->strict = false;
     s->name[0] = 0;
-    s->authenticated = born_authenticated();
+    acl_session_init(s);
 }
 
 void session_leave(struct session *s)
@@ -52,5 +47,6 @@ void session_release(struct session *s)
     session_unwatch(s);
     forget_queue(s);
     script_locks_free(s);
+    acl_session_release(s);
     arena_release(&s->queue_arena);
 }

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+struct acl_user;
 struct dict;
 struct script_locks;
 struct waiter; /* engine/wait.h */
@@ -22,6 +23,9 @@ struct session {
     uint64_t id;
     uint32_t db;
     bool authenticated;
+    const struct acl_user *user; /* a count of it (acl.h); NULL: before there are users, nothing is refused */
+    uint64_t acl_pass;        /* the version of the users under which nothing is refused to it; 0: look */
+    uint64_t acl_seen;        /* the version that `user` is from */
     bool close_after_reply;   /* QUIT, protocol error, CLIENT KILL of oneself */
     bool no_touch, no_evict;
     enum { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP } reply_mode; /* CLIENT REPLY */
@@ -40,7 +44,6 @@ struct session {
     /* names shown by CLIENT LIST: "" when unset */
     char name[128], lib_name[64], lib_version[64];
     const char *last_command; /* full name, lower case; static */
-    char user[16];            /* "default" */
     bool in_script;           /* what a script's commands see: no connection's own */
     void *connection;         /* the net layer's own */
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */

@@ -97,6 +97,8 @@ static bool is_secret(const struct command *row, const bytes *argv, size_t argc,
     static const char *const settings[] = {"requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"};
     if (row->handler == cmd_auth)
         return i > 0;
+    if (row->handler == cmd_acl_setuser)
+        return i > 1;
     if (row->handler == cmd_hello)
         return i > 1 && (bytes_is_word(argv[i - 1], "AUTH") || (i > 2 && bytes_is_word(argv[i - 2], "AUTH")));
     if (row->handler != cmd_config_set || i < 3 || i % 2 == 0 || argc < 4)

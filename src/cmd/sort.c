@@ -9,6 +9,7 @@
  */
 #include "base/memory.h"
 #include "base/number.h"
+#include "cmd/acl_user.h"
 #include "cmd/args.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
@@ -89,6 +90,16 @@ static bool take_limit(struct sort *s, size_t at)
     return arg_int(s->c, at, &s->offset) && arg_int(s->c, at + 1, &s->limit);
 }
 
+/* Of keys that depend on the elements nobody knows before which they are. */
+static bool may_look_up(const struct sort *s, const char *option)
+{
+    const struct call *c = s->c;
+    if (HF_LIKELY(c->session->acl_pass != 0) || !c->session->user || acl_user_reads_all(c->session->user, c->command, c->argv, c->argc))
+        return true;
+    reply_errorf(c->reply, "ERR %s option of SORT denied due to insufficient ACL permissions.", option);
+    return false;
+}
+
 /* One option; 0: the error was replied, else how many words it takes. */
 static size_t take_option(struct sort *s, size_t at)
 {
@@ -113,11 +124,11 @@ static size_t take_option(struct sort *s, size_t at)
         s->by = parse_pattern(s->c->argv[at + 1]);
         s->by_pattern = s->by.has_star;
         s->unsorted |= !s->by.has_star; /* one constant pattern is enough, as in Redis */
-        return 2;
+        return s->by.has_star && !may_look_up(s, "BY") ? 0 : 2;
     }
     if (bytes_is_word(word, "GET") && left >= 1) {
         s->gets[s->get_count++] = parse_pattern(s->c->argv[at + 1]);
-        return 2;
+        return may_look_up(s, "GET") ? 2 : 0;
     }
     reply_status(s->c->reply, HF_ERR_SYNTAX);
     return 0;

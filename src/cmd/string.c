@@ -357,3 +357,13 @@ void cmd_incrbyfloat(struct call *c)
     event(c, 0, EVENT_STRING, "incrbyfloat");
     reply_bulk(c->reply, result);
 }
+
+/* With GET it reads, too. */
+const char *set_key_use(const bytes *argv, size_t argc)
+{
+    for (size_t i = 3; i < argc; i++) {
+        if (bytes_is_word(argv[i], "GET"))
+            return "RW access update";
+    }
+    return "OW update";
+}

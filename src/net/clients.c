@@ -2,6 +2,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/pubsub.h"
 #include "engine/wait.h"
 #include "os/os.h"
@@ -39,7 +40,7 @@ void registry_remove(struct worker *w, struct conn *c)
 static bool texts_differ(const struct client_record *r, const struct session *s)
 {
     return strcmp(r->name, s->name) != 0 || strcmp(r->lib_name, s->lib_name) != 0 ||
-           strcmp(r->lib_version, s->lib_version) != 0 || strcmp(r->user, s->user) != 0;
+           strcmp(r->lib_version, s->lib_version) != 0 || r->user != s->user;
 }
 
 void client_record_refresh(struct conn *c)
@@ -76,8 +77,12 @@ void client_record_refresh(struct conn *c)
     memcpy(r->name, s->name, sizeof(r->name));
     memcpy(r->lib_name, s->lib_name, sizeof(r->lib_name));
     memcpy(r->lib_version, s->lib_version, sizeof(r->lib_version));
-    memcpy(r->user, s->user, sizeof(r->user));
+    const struct acl_user *old = r->user;
+    r->user = s->user;
+    if (s->user)
+        acl_user_ref(s->user);
     spin_unlock(lock);
+    acl_user_unref(old);
 }
 
 static bool listens(const struct client_record *r)
@@ -124,7 +129,7 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
                GET(shards), multi,
                (unsigned long long)query, (unsigned long long)query_free, (unsigned long long)multi_memory,
                (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, total,
-               output ? "rw" : "r", command ? command : "NULL", r->user, GET(resp), r->lib_name, r->lib_version);
+               output ? "rw" : "r", command ? command : "NULL", r->user ? (const char *)r->user->name.data : "default", GET(resp), r->lib_name, r->lib_version);
 }
 
 void net_client_info(const struct session *s, struct buf *out)
@@ -183,7 +188,9 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
 static bool matches(const struct client_record *r, const struct kill_filter *f, uint64_t now_us)
 {
     if ((f->id && r->id != f->id) || (f->address && strcmp(r->address, f->address) != 0) ||
-        (f->local_address && strcmp(r->local, f->local_address) != 0) || (f->user && strcmp(r->user, f->user) != 0))
+        (f->local_address && strcmp(r->local, f->local_address) != 0))
+        return false;
+    if (f->has_user && !bytes_equal(r->user ? r->user->name : BYTES("default"), f->user))
         return false;
     if (!is_of_type(r, f->type) || (f->max_age_s && (now_us - r->created_us) / 1000000 < f->max_age_s))
         return false;
@@ -242,6 +249,15 @@ bool net_client_unblock(uint64_t id, bool error)
         }
     }
     return done;
+}
+
+void net_users_changed(void)
+{
+    struct net *n = net_running();
+    for (unsigned i = 0; n && i < n->worker_count; i++) {
+        atomic_store(&n->workers[i]->users_changed, true);
+        wakefd_signal(n->workers[i]->inbox.wakefd);
+    }
 }
 
 size_t net_client_count(void)

@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+struct acl_user;
 struct conn;
 struct waiter;
 struct worker;
@@ -24,7 +25,8 @@ struct client_record {
     int fd;
     uint64_t created_us;
     char address[PEER_TEXT_MAX], local[PEER_TEXT_MAX];
-    char name[128], lib_name[64], lib_version[64], user[16]; /* guarded by the registry's lock */
+    char name[128], lib_name[64], lib_version[64]; /* guarded by the registry's lock */
+    const struct acl_user *user;      /* a count of it; guarded by the registry's lock */
     _Atomic uint64_t active_us;
     _Atomic uint32_t db;
     _Atomic int32_t multi;            /* queued commands; -1: not in MULTI */
@@ -56,6 +58,7 @@ void net_client_info(const struct session *s, struct buf *out); /* a line with i
 void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type);
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
+void net_users_changed(void);
 bool net_client_unblock(uint64_t id, bool error); /* false: it does not wait */
 void net_post(unsigned worker, struct message *m);
 void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */

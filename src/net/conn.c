@@ -1,6 +1,8 @@
 /* conn.c -- a connection's life, its reads and its sends. */
 #include "net/worker.h"
 
+#include "cmd/acl.h"
+
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "engine/wait.h"
@@ -54,7 +56,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     struct peer peer;
     socket_prepare(fd, is_unix, atomic_load(&limits->tcp_keepalive_s), &peer);
     stat_add(&w->stats.received, 1);
-    bool open_to_all = !host || !host->password_required || !host->password_required();
+    bool open_to_all = acl_is_open();
     if (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode)) {
         turn_away(w, fd, protected_text, sizeof(protected_text) - 1);
         mem_free(c);
@@ -125,6 +127,7 @@ bool conn_bury(struct conn *c)
     if ((c->wake_due && !withdrawn) || c->session.waiter)
         return false;
     session_release(&c->session);
+    acl_user_unref(c->record.user);
     resp_parser_release(&c->parser);
     buf_release(&c->input);
     buf_release(&c->output);

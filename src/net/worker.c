@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/acl.h"
 #include "cmd/pubsub.h"
 #include "engine/engine.h"
 #include "os/os.h"
@@ -202,6 +203,18 @@ static void exhume(struct conn *c)
     list_append(&c->worker->graveyard, &c->graveyard);
 }
 
+/* A user was changed or deleted: some of its connections may have to go. One that ends by itself still gets its answer. */
+static void take_user_changes(struct worker *w)
+{
+    if (HF_LIKELY(!atomic_load_explicit(&w->users_changed, memory_order_relaxed)) || !atomic_exchange(&w->users_changed, false))
+        return;
+    for (size_t i = w->registry.count; i-- > 0;) {
+        struct conn *c = w->registry.items[i];
+        if (!c->closing && !acl_session_keeps(&c->session))
+            conn_close(c);
+    }
+}
+
 static void take_inbox(struct worker *w)
 {
     struct inbox_node *node = inbox_take(&w->inbox);
@@ -213,6 +226,7 @@ static void take_inbox(struct worker *w)
             mem_free(a);
         } else if (node->kind == INBOX_MESSAGE) {
             struct post *p = LIST_OF(node, struct post, node);
+            take_user_changes(w); /* who may hear no more hears nothing that was sent after that */
             pubsub_deliver(w->number, p->message, conn_pushed);
             message_release(p->message);
             mem_free(p);
@@ -473,6 +487,7 @@ void worker_step(struct worker *w, int timeout_ms)
         w->accept_again_us = 0;
         listen_start(w);
     }
+    take_user_changes(w);
     take_inbox(w);
     take_unblocks(w);
     take_kills(w);

@@ -38,7 +38,7 @@ struct worker {
     int epoll;
     struct inbox inbox;
     _Atomic bool wants_wake; /* set before a sleep with gated replies or a shut gate (net_wake_workers) */
-    _Atomic bool kill_asked, unblock_asked;
+    _Atomic bool kill_asked, unblock_asked, users_changed;
     bool draining, drained;
 
     uint64_t now_us;         /* monotonic, of this step */

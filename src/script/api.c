@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/number.h"
+#include "cmd/acl_user.h"
 #include "cmd/args.h"
 #include "os/os.h"
 
@@ -204,15 +205,29 @@ static int api_debug(lua_State *lua)
     return 0;
 }
 
+/* May the user whose script this is run these words? */
 static int api_acl_check_cmd(lua_State *lua)
 {
-    if (lua_gettop(lua) == 0)
+    struct run *run = state_run(lua);
+    int argc = lua_gettop(lua);
+    if (argc == 0)
         return raise_error(lua, "Please specify at least one argument for this redis.acl_check_cmd() call");
-    size_t size = 0;
-    const char *name = word_of(lua, 1, &size);
-    if (!name || !command_find(bytes_of(name, size)))
+    bytes *argv = lua_newuserdata(lua, (size_t)argc * sizeof(*argv));
+    for (int i = 0; i < argc; i++) {
+        size_t size = 0;
+        const char *text = word_of(lua, i + 1, &size);
+        if (!text)
+            return raise_error(lua, "redis.acl_check_cmd() command arguments must be strings or integers");
+        argv[i] = bytes_of(text, size);
+    }
+    const struct command *row = command_find(argv[0]);
+    if (row && row->subcommands && argc > 1)
+        row = command_find_sub(row, argv[1]);
+    if (!row)
         return raise_error(lua, "Invalid command passed to redis.acl_check_cmd()");
-    lua_pushboolean(lua, 1);
+    const struct acl_user *user = run ? run->script.session.user : NULL;
+    size_t at;
+    lua_pushboolean(lua, !user || acl_user_check(user, row, argv, (size_t)argc, &at) == ACL_ALLOWED);
     return 1;
 }
 

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "os/os.h"
 #include "server/config_private.h"
+#include "server/users.h"
 #include "server/words.h"
 
 #include <ctype.h>
@@ -29,8 +30,7 @@ static void append_setting(struct buf *out, enum setting id)
     buf_append_u8(out, '\n');
 }
 
-/* The setting that a line sets, or -1. */
-static int line_setting(bytes line)
+static bytes first_word(bytes line)
 {
     size_t start = 0;
     while (start < line.size && isspace(line.data[start]))
@@ -38,7 +38,14 @@ static int line_setting(bytes line)
     size_t end = start;
     while (end < line.size && !isspace(line.data[end]))
         end++;
-    return end == start ? -1 : config_find(bytes_of(line.data + start, end - start));
+    return bytes_of(line.data + start, end - start);
+}
+
+/* The setting that a line sets, or -1. */
+static int line_setting(bytes line)
+{
+    bytes word = first_word(line);
+    return word.size ? config_find(word) : -1;
 }
 
 static bool differs_from_default(enum setting id)
@@ -46,9 +53,20 @@ static bool differs_from_default(enum setting id)
     return config_source(id) != SOURCE_DEFAULT && !(setting_rows[id].flags & ALIAS) && id != SETTING_APPENDFSYNC;
 }
 
+static void add_users(struct buf *out, bool announced)
+{
+    struct buf users;
+    buf_init(&users, SIZE_MAX);
+    users_write(&users);
+    if (users.size && !announced)
+        buf_printf(out, "%s\n", ADDED);
+    buf_append_bytes(out, buf_view(&users));
+    buf_release(&users);
+}
+
 static void rewrite_lines(bytes old, struct buf *out)
 {
-    bool written[SETTING_COUNT] = {false}, announced = false;
+    bool written[SETTING_COUNT] = {false}, announced = false, users_written = false;
     for (size_t at = 0; at < old.size;) {
         const uint8_t *start = old.data + at, *end = memchr(start, '\n', old.size - at);
         size_t length = end ? (size_t)(end - start) : old.size - at;
@@ -58,7 +76,11 @@ static void rewrite_lines(bytes old, struct buf *out)
             id = SETTING_DURABILITY;
         if (line.size == sizeof(ADDED) - 1 && memcmp(line.data, ADDED, line.size) == 0)
             announced = true;
-        if (id < 0) {
+        if (bytes_is_word(first_word(line), "user")) {
+            if (!users_written)
+                users_write(out);
+            users_written = true;
+        } else if (id < 0) {
             buf_append_bytes(out, line);
             buf_append_u8(out, '\n');
         } else if (!written[id]) {
@@ -75,6 +97,8 @@ static void rewrite_lines(bytes old, struct buf *out)
         announced = true;
         append_setting(out, (enum setting)id);
     }
+    if (!users_written)
+        add_users(out, announced);
 }
 
 status config_rewrite(char *error, size_t error_size)

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "os/os.h"
 #include "server/config_private.h"
+#include "server/users.h"
 #include "server/words.h"
 
 #include <ctype.h>
@@ -16,7 +17,6 @@ extern char **environ;
 
 /* Directives of Redis that would be dangerous to pass over in silence. */
 static const struct { const char *name, *reason; } refused[] = {
-    {"user", "there are no ACL users yet, only the default user's requirepass"},
     {"rename-command", "commands cannot be renamed"},
     {"loadmodule", "there are no modules"},
 };
@@ -40,6 +40,8 @@ static bool assign(const char *place, const char *name, char *const *words, size
                    char *error)
 {
     int id = config_find(bytes_str(name));
+    if (id < 0 && bytes_is_word(bytes_str(name), "user"))
+        return users_note(place, words, count, error, CONFIG_ERROR_SIZE);
     if (id < 0)
         return unknown(place, name, error);
     char reason[CONFIG_ERROR_SIZE / 2];

@@ -4,6 +4,7 @@
  * apply() is the one place where a LIVE setting becomes an effect; it runs at start for
  * every setting and after each CONFIG SET for the changed one.
  */
+#include "cmd/acl.h"
 #include "cmd/command.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
@@ -78,6 +79,8 @@ static void apply(enum setting id)
     case SETTING_SLOWLOG_SLOWER: slowlog_set_threshold(number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
+    case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 1); break;
+    case SETTING_ACLLOG_LEN: acl_log_set_length((uint64_t)number); break;
     case SETTING_MAXMEMORY:
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
@@ -95,39 +98,24 @@ void host_apply_events(void)
     apply_notify();
 }
 
+/* CONFIG SET: requirepass is a rule of the default user, which may have others by now. */
+static void changed(enum setting id)
+{
+    char password[CONFIG_TEXT_MAX];
+    apply(id);
+    if (id != SETTING_REQUIREPASS)
+        return;
+    size_t size = config_copy(id, password);
+    acl_set_default_password(bytes_of(password, size));
+    explicit_bzero(password, sizeof(password));
+}
+
 void host_apply_settings(void)
 {
     net_limits_init(&server.limits);
     for (int id = 0; id < SETTING_COUNT; id++)
         apply((enum setting)id);
-    config_on_change(apply);
-}
-
-/* -- password: always 512 bytes of work, whatever is given -- */
-
-#define PASSWORD_MAX 512
-
-static bool password_matches(bytes user, bytes password)
-{
-    char text[CONFIG_TEXT_MAX];
-    uint8_t given[PASSWORD_MAX] = {0}, wanted[PASSWORD_MAX] = {0};
-    size_t wanted_size = config_copy(SETTING_REQUIREPASS, text);
-    memcpy(wanted, text, wanted_size <= PASSWORD_MAX ? wanted_size : PASSWORD_MAX);
-    if (password.size)
-        memcpy(given, password.data, password.size <= PASSWORD_MAX ? password.size : PASSWORD_MAX);
-    volatile uint8_t different = password.size != wanted_size;
-    for (size_t i = 0; i < PASSWORD_MAX; i++)
-        different = (uint8_t)(different | (given[i] ^ wanted[i]));
-    explicit_bzero(text, sizeof(text));
-    explicit_bzero(wanted, sizeof(wanted));
-    bool known_user = user.size == 0 || bytes_equal(user, BYTES("default"));
-    /* Without a password the default user is "nopass": any will do, as in Redis. */
-    return known_user && (wanted_size == 0 || !different);
-}
-
-static bool password_required(void)
-{
-    return config_number(SETTING_REQUIREPASS) != 0;
+    config_on_change(changed);
 }
 
 /* -- life -- */
@@ -179,8 +167,6 @@ void host_bind(void)
         .config_get = config_get_matching,
         .config_set = config_set_all,
         .config_rewrite = config_rewrite,
-        .password_matches = password_matches,
-        .password_required = password_required,
         .client_info = net_client_info,
         .client_list = net_client_list,
         .client_kill = net_client_kill,
@@ -188,6 +174,7 @@ void host_bind(void)
         .log_line = log_line,
         .client_unblock = net_client_unblock,
         .client_count = net_client_count,
+        .users_changed = net_users_changed,
         .client_pause = net_client_pause,
         .info = info_write,
         .reset_stats = reset_stats,

@@ -3,6 +3,7 @@
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/start.h"
+#include "server/users.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +28,14 @@ int main(int argc, char **argv)
         return config_help(), EXIT_SUCCESS;
     if (run == CONFIG_RUN_VERSION)
         return puts("holdfast " HF_VERSION), EXIT_SUCCESS;
-    if (!start_is_safe(error, sizeof(error)))
+    command_table_init();
+    if (!users_start(error, sizeof(error)) || !start_is_safe(error, sizeof(error)))
         return refuse(error);
     if (run == CONFIG_RUN_CHECK)
         return puts("the configuration is good"), EXIT_SUCCESS;
 
     if (!start_process(error, sizeof(error)))
         return refuse(error);
-    command_table_init();
     host_bind();
     host_apply_settings();
     if (!start_engine(error, sizeof(error)))

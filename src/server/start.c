@@ -6,6 +6,7 @@
  */
 #include "server/start.h"
 
+#include "cmd/acl.h"
 #include "cmd/command.h"
 #include "os/os.h"
 #include "script/libraries.h"
@@ -37,7 +38,7 @@ bool start_is_safe(char *error, size_t size)
 {
     struct words binds;
     bool safe = true;
-    if (config_number(SETTING_PORT) == 0 || config_number(SETTING_REQUIREPASS) != 0 ||
+    if (config_number(SETTING_PORT) == 0 || !acl_is_open() ||
         config_number(SETTING_PROTECTED_MODE) == 0)
         return true;
     if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 
-#define WORDS_MAX 64
+#define WORDS_MAX 512
 
 struct words {
     char *items[WORDS_MAX];

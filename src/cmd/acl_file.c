@@ -1,0 +1,141 @@
+/* acl_file.c -- users as lines of a file: "user NAME rule rule ...".
+ *
+ * A file is taken whole or not at all. It is written beside and renamed, so a crash leaves the old one.
+ */
+#include "base/memory.h"
+#include "cmd/acl.h"
+#include "os/os.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#define FILE_SIZE_MAX (64u << 20)
+
+static char file_path[4096];
+
+void acl_file_set(const char *path)
+{
+    snprintf(file_path, sizeof(file_path), "%s", path);
+}
+
+const char *acl_file_path(void) { return file_path; }
+
+static bool is_name(bytes name)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        if (isspace(name.data[i]) || name.data[i] == 0)
+            return false;
+    }
+    return true;
+}
+
+bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, struct buf *error)
+{
+    struct arena arena;
+    bytes bad;
+    struct acl_user *u = is_name(name) ? acl_set_add(set, name) : NULL;
+    if (!u) {
+        buf_printf(error, is_name(name) ? "Duplicate user '%.*s' found" : "the username '%.*s' holds a space or NUL", (int)name.size,
+                   (const char *)name.data);
+        return false;
+    }
+    arena_init(&arena);
+    bytes *rules = arena_alloc(&arena, (count + 1) * sizeof(*rules));
+    bool good = acl_join_selectors(&arena, words, count, rules, &count, &bad);
+    if (!good)
+        buf_printf(error, "Unmatched parenthesis in selector definition");
+    for (size_t i = 0; good && i < count; i++) {
+        enum acl_error e = acl_user_apply(u, rules[i], acl_gives_all_channels());
+        good = e == ACL_OK;
+        if (!good)
+            buf_printf(error, "Error in applying operation '%.*s': %s", (int)rules[i].size, (const char *)rules[i].data,
+                       acl_error_text(e));
+    }
+    arena_release(&arena);
+    return good;
+}
+
+/* Words of a line; returns how many. */
+static size_t split(bytes line, bytes *words)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < line.size;) {
+        size_t begin = at;
+        while (at < line.size && !isspace(line.data[at]))
+            at++;
+        if (at > begin)
+            words[count++] = bytes_of(line.data + begin, at - begin);
+        at += at == begin;
+    }
+    return count;
+}
+
+static bool read_line(struct acl_set *set, size_t number, bytes line, struct buf *error)
+{
+    struct arena arena;
+    arena_init(&arena);
+    bytes *words = arena_alloc(&arena, (line.size / 2 + 2) * sizeof(*words));
+    size_t count = split(line, words), before = error->size;
+    bool good = true;
+    if (count && !(words[0].data[0] == '#')) {
+        buf_printf(error, "%s:%zu: ", file_path, number);
+        good = count > 1 && bytes_equal(words[0], BYTES("user"));
+        if (!good)
+            buf_printf(error, "should start with user keyword followed by the username");
+        else
+            good = acl_file_add(set, words[1], words + 2, count - 2, error);
+    }
+    if (good)
+        error->size = before;
+    else
+        buf_printf(error, ". ");
+    arena_release(&arena);
+    return good;
+}
+
+static bool read_all(struct acl_set *set, bytes text, struct buf *error)
+{
+    bool good = true;
+    size_t number = 1;
+    for (size_t at = 0; at < text.size; number++) {
+        const uint8_t *start = text.data + at, *end = memchr(start, '\n', text.size - at);
+        size_t size = end ? (size_t)(end - start) : text.size - at;
+        good &= read_line(set, number, bytes_of(start, size), error);
+        at += size + 1;
+    }
+    return good;
+}
+
+bool acl_file_load(struct buf *error)
+{
+    struct acl_set set = {0};
+    void *data = NULL;
+    size_t size = 0;
+    int result = os_read_file(file_path, FILE_SIZE_MAX, &data, &size);
+    if (result < 0) {
+        buf_printf(error, "Error loading ACLs, opening file '%s': %s", file_path, strerror(-result));
+        return false;
+    }
+    bool good = read_all(&set, bytes_of(data, size), error);
+    if (good)
+        acl_set_publish(&set, false);
+    else
+        buf_printf(error, "WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
+    acl_set_release(&set);
+    mem_free(data);
+    return good;
+}
+
+int acl_file_save(void)
+{
+    char dir[sizeof(file_path)] = ".";
+    const char *slash = strrchr(file_path, '/');
+    struct buf text;
+    if (slash)
+        snprintf(dir, sizeof(dir), "%.*s", slash > file_path ? (int)(slash - file_path) : 1, file_path);
+    buf_init(&text, SIZE_MAX);
+    acl_describe_all(&text);
+    int result = os_publish_file(dir, slash ? slash + 1 : file_path, text.data, text.size);
+    buf_release(&text);
+    return result;
+}

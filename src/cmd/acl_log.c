@@ -1,0 +1,169 @@
+/* acl_log.c -- what was refused lately, for ACL LOG: a list, the newest first; the same refusal again within a minute is counted. */
+#include "base/memory.h"
+#include "cmd/acl.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "os/os.h"
+#include "os/thread.h"
+
+#define SAME_MS 60000u
+#define LOOK_BACK 10u /* entries that may be the same refusal */
+#define OBJECT_MAX 1024u
+#define LINE_MAX_SIZE 4096u
+
+struct refusal {
+    struct refusal *next;
+    uint64_t id, count, created_ms, updated_ms;
+    enum acl_verdict why;
+    enum acl_context where;
+    struct buf object, user, client;
+};
+
+static struct spin lock;
+static struct refusal *newest;
+static uint64_t length, length_max = 128, next_id;
+
+static void refusal_free(struct refusal *r)
+{
+    while (r) {
+        struct refusal *next = r->next;
+        buf_release(&r->object);
+        buf_release(&r->user);
+        buf_release(&r->client);
+        mem_free(r);
+        r = next;
+    }
+}
+
+/* Takes off what is too much; the caller frees it outside of the lock. */
+static struct refusal *cut_locked(uint64_t keep)
+{
+    struct refusal **at = &newest;
+    for (uint64_t i = 0; i < keep && *at; i++)
+        at = &(*at)->next;
+    struct refusal *rest = *at;
+    *at = NULL;
+    length = length < keep ? length : keep;
+    return rest;
+}
+
+void acl_log_set_length(uint64_t entries)
+{
+    spin_lock(&lock);
+    length_max = entries;
+    struct refusal *rest = cut_locked(entries);
+    spin_unlock(&lock);
+    refusal_free(rest);
+}
+
+/* Unlinks an entry that says the same. */
+static struct refusal *take_same_locked(const struct refusal *fresh)
+{
+    struct refusal **at = &newest;
+    for (unsigned i = 0; i < LOOK_BACK && *at; i++, at = &(*at)->next) {
+        struct refusal *r = *at;
+        if (r->why != fresh->why || r->where != fresh->where || fresh->created_ms - r->updated_ms > SAME_MS ||
+            !bytes_equal(buf_view(&r->object), buf_view(&fresh->object)) || !bytes_equal(buf_view(&r->user), buf_view(&fresh->user)))
+            continue;
+        *at = r->next;
+        length--;
+        r->next = NULL;
+        return r;
+    }
+    return NULL;
+}
+
+static void copy_text(struct buf *out, bytes text)
+{
+    buf_init(out, SIZE_MAX);
+    buf_append(out, text.data, text.size < OBJECT_MAX ? text.size : OBJECT_MAX);
+}
+
+void acl_log_note(const struct session *s, enum acl_verdict why, enum acl_context where, bytes object, bytes user)
+{
+    struct refusal *fresh = mem_zalloc(sizeof(*fresh));
+    fresh->created_ms = fresh->updated_ms = OS.wall_ms();
+    fresh->count = 1;
+    fresh->why = why;
+    fresh->where = where;
+    copy_text(&fresh->object, object);
+    copy_text(&fresh->user, user);
+    buf_init(&fresh->client, LINE_MAX_SIZE);
+    if (s->connection && host && host->client_info) {
+        host->client_info(s, &fresh->client);
+        if (fresh->client.size) /* without the end of the line */
+            fresh->client.size--;
+    }
+    spin_lock(&lock);
+    struct refusal *same = take_same_locked(fresh);
+    fresh->id = same ? same->id : next_id++;
+    if (same) {
+        fresh->count = same->count + 1;
+        fresh->created_ms = same->created_ms;
+    }
+    fresh->next = newest;
+    newest = fresh;
+    length++;
+    struct refusal *rest = cut_locked(length_max);
+    spin_unlock(&lock);
+    refusal_free(same);
+    refusal_free(rest);
+}
+
+/* ---- ACL LOG ---- */
+
+static void reply_refusal(struct reply *r, const struct refusal *e, uint64_t now_ms)
+{
+    static const char *const reasons[] = {
+        [ACL_DENIED_COMMAND] = "command", [ACL_DENIED_KEY] = "key", [ACL_DENIED_AUTH] = "auth", [ACL_DENIED_CHANNEL] = "channel"};
+    static const char *const contexts[] = {[ACL_TOPLEVEL] = "toplevel", [ACL_MULTI] = "multi", [ACL_SCRIPT] = "lua"};
+    reply_map(r, 10);
+    reply_text(r, "count");
+    reply_int(r, (int64_t)e->count);
+    reply_text(r, "reason");
+    reply_text(r, reasons[e->why]);
+    reply_text(r, "context");
+    reply_text(r, contexts[e->where]);
+    reply_text(r, "object");
+    reply_bulk(r, buf_view(&e->object));
+    reply_text(r, "username");
+    reply_bulk(r, buf_view(&e->user));
+    reply_text(r, "age-seconds");
+    r->ops->dbl(r, (double)(now_ms > e->updated_ms ? now_ms - e->updated_ms : 0) / 1000);
+    reply_text(r, "client-info");
+    reply_bulk(r, buf_view(&e->client));
+    reply_text(r, "entry-id");
+    reply_int(r, (int64_t)e->id);
+    reply_text(r, "timestamp-created");
+    reply_int(r, (int64_t)e->created_ms);
+    reply_text(r, "timestamp-last-updated");
+    reply_int(r, (int64_t)e->updated_ms);
+}
+
+void cmd_acl_log(struct call *c)
+{
+    int64_t count = 10;
+    if (c->argc > 3) {
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try ACL HELP.",
+                     WORD_WHOLE(c->argv[1]));
+        return;
+    }
+    if (c->argc == 3 && bytes_is_word(c->argv[2], "RESET")) {
+        spin_lock(&lock);
+        struct refusal *rest = cut_locked(0);
+        spin_unlock(&lock);
+        refusal_free(rest);
+        reply_ok(c->reply);
+        return;
+    }
+    if (c->argc == 3 && !arg_int(c, 2, &count))
+        return;
+    uint64_t now_ms = OS.wall_ms();
+    spin_lock(&lock);
+    uint64_t shown = count < 0 ? 0 : (uint64_t)count > length ? length : (uint64_t)count;
+    const struct refusal *e = newest;
+    reply_array(c->reply, shown);
+    for (uint64_t i = 0; i < shown; i++, e = e->next)
+        reply_refusal(c->reply, e, now_ms);
+    spin_unlock(&lock);
+}
