@@ -38,6 +38,18 @@ int category_find(bytes name)
     return -1;
 }
 
+/* "+connection -read" */
+static uint32_t corrected(uint32_t set, const char *text)
+{
+    for (size_t size; *text; text += size + (text[size] == ' ')) {
+        size = strcspn(text, " ");
+        int number = category_find(bytes_of(text + 1, size - 1));
+        hf_assert(number >= 0);
+        set = *text == '+' ? set | UINT32_C(1) << number : set & ~(UINT32_C(1) << number);
+    }
+    return set;
+}
+
 /* A container says nothing about its subcommands. */
 uint32_t command_categories(const struct command *row)
 {
@@ -50,5 +62,5 @@ uint32_t command_categories(const struct command *row)
                            : !(flags & CMD_FAST);
         set |= (uint32_t)is_in << i;
     }
-    return set;
+    return row->categories ? corrected(set, row->categories) : set;
 }

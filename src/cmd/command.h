@@ -102,6 +102,7 @@ struct command {
     const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
     const char *(*key_use_of)(const bytes *argv, size_t argc); /* where that depends on the words (SET ... GET); NULL */
     struct channel_range channels;
+    const char *categories; /* "+connection -read": where group and flags do not say it all; NULL */
     const char *tips;               /* command tips, space-separated; NULL: none */
     const struct command *subcommands; /* ends with name NULL */
     const char *full_name;          /* lower case "config|get"; filled at start */
