@@ -216,8 +216,10 @@ status effect_next(bytes *in, struct effect *out)
         break;
     case EFFECT_PUT:
     case EFFECT_APPEND:
-    case EFFECT_DB_MAP:
         ok = take_bytes(&rest, &e.a);
+        break;
+    case EFFECT_DB_MAP:
+        ok = db_id == 0 && e.key.size == 0 && take_bytes(&rest, &e.a);
         break;
     case EFFECT_RANGE:
         ok = take_varint(&rest, &e.number) && take_bytes(&rest, &e.a);
