@@ -58,7 +58,7 @@ struct engine {
     _Atomic uint64_t maxmemory;
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
-    void (*on_event)(const struct event *event, uint64_t lsn);
+    void (*_Atomic on_event)(const struct event *event, uint64_t lsn);
 
     /* snapshots */
     struct os_mutex snapshot_lock;
