@@ -280,7 +280,9 @@ static enum acl_error apply_word(struct arena *a, struct acl_selector *s, bytes 
     buf_init(&rule, SIZE_MAX);
     buf_printf(&rule, "%s|", row->full_name);
     buf_append_bytes(&rule, word);
-    list_add(a, &s->words, word, row->id);
+    struct acl_item *known = list_find(&s->words, word);
+    if (!known || known->tag != row->id)
+        list_add(a, &s->words, word, row->id);
     note_rule(a, s, true, buf_view(&rule));
     buf_release(&rule);
     return ACL_OK;
@@ -392,7 +394,7 @@ static enum acl_error apply_to_selector(struct arena *a, struct acl_selector *s,
     return ACL_OK;
 }
 
-/* "(rule rule ...)" */
+/* "(rule rule ...)". A word that ends with ')' inside of it could not be read back: whoever joins words ends the selector there. */
 static enum acl_error add_selector(struct acl_user *u, bytes rule, bool all_channels)
 {
     struct acl_selector *s = arena_alloc(&u->arena, sizeof(*s)), **last = &u->first.next;
@@ -401,6 +403,8 @@ static enum acl_error add_selector(struct acl_user *u, bytes rule, bool all_chan
         size_t begin = at;
         while (at < end && !isspace(rule.data[at]))
             at++;
+        if (at > begin && rule.data[at - 1] == ')')
+            return ACL_BAD_SYNTAX;
         enum acl_error error = at > begin ? apply_to_selector(&u->arena, s, bytes_of(rule.data + begin, at - begin)) : ACL_OK;
         if (error != ACL_OK)
             return error;
@@ -417,7 +421,7 @@ static enum acl_error add_selector(struct acl_user *u, bytes rule, bool all_chan
 static void reset_user(struct acl_user *u, bool all_channels)
 {
     u->on = u->nopass = false;
-    u->payload = ACL_PAYLOAD_DEFAULT;
+    u->payload = ACL_PAYLOAD_SANITIZE;
     u->passwords.count = 0;
     selector_init(&u->first, all_channels);
 }
