@@ -74,6 +74,7 @@ static const struct option {
     {"--protocol", "WORD", OPTION_WORD, 0, 0, 0, read_protocol, "resp (default) or memcached, its text form"},
     {"--password", "TEXT", OPTION_TEXT, AT(password), 0, 0, NULL, "AUTH with it first (resp)"},
     {"--op", "WORD", OPTION_WORD, 0, 0, 0, read_operation, "get (default), set, ping, mixed or mixed:0.9 (share of gets, 0.5)"},
+    {"--command", "LINE", OPTION_TEXT, AT(command), 0, 0, NULL, "instead of --op; %k: a key, %v: a value; ';' between commands that count as one"},
     {"--seconds", "S", OPTION_REAL, AT(seconds), 0.001, 1e7, NULL, "length of the run (10, unless --ops is given)"},
     {"--ops", "N", OPTION_COUNT, AT(operations), 1, 1e15, NULL, "operations of the run; with --seconds: whichever ends first"},
     {"--connections", "N", OPTION_COUNT, AT(connections), 1, 50000, NULL, "50"},
@@ -163,6 +164,10 @@ static void check_options(struct load_options *o)
         refuse("--key-size", "memcached takes keys up to 250 bytes");
     if (o->protocol == PROTOCOL_MEMCACHED && o->password)
         refuse("--password", "the text form of memcached has none");
+    if (o->command && (o->protocol == PROTOCOL_MEMCACHED || !*o->command))
+        refuse("--command", "it takes a line of commands of RESP");
+    if (o->command)
+        o->operation = OPERATION_COMMAND;
     if (!o->port)
         o->port = o->protocol == PROTOCOL_RESP ? 6379 : 11211;
     if (o->seconds == 0 && o->operations == 0)
@@ -300,7 +305,7 @@ static double latency_us(const struct result *r, size_t i)
     return (double)histogram_percentile(&r->latency, percentiles[i].share) / 1000;
 }
 
-static const char *const operation_names[] = {"get", "set", "mixed", "ping"};
+static const char *const operation_names[] = {"get", "set", "mixed", "ping", "command"};
 static const char *const protocol_names[] = {"resp", "memcached"};
 
 static double per(double amount, double count)

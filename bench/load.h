@@ -20,11 +20,11 @@
 #define LOAD_TEXT_MAX 200u
 
 enum load_protocol { PROTOCOL_RESP, PROTOCOL_MEMCACHED };
-enum load_operation { OPERATION_GET, OPERATION_SET, OPERATION_MIXED, OPERATION_PING };
+enum load_operation { OPERATION_GET, OPERATION_SET, OPERATION_MIXED, OPERATION_PING, OPERATION_COMMAND };
 enum load_order { ORDER_UNIFORM, ORDER_ZIPF, ORDER_SEQUENTIAL };
 
 struct load_options {
-    const char *host, *password;
+    const char *host, *password, *command;
     uint64_t port, threads, connections, pipeline;
     uint64_t keys, key_size, value_size, operations, seed;
     double rate, seconds, get_share, skew; /* rate 0: closed loop; operations 0 and seconds 0: no limit */
@@ -36,15 +36,20 @@ struct load_options {
 
 /* ---- load_protocol.c ---- */
 
-/* One request of a kind; the key's last `digits` (0: it has no key) end at `digits_end`. */
+#define LOAD_PLACES_MAX 8u
+
+/* One request of a kind: one command, or several that count as one operation. The last `digits` (0: it has no key) of
+ * each of its keys end at a place; all get the same number. */
 struct request {
     uint8_t *data;
-    size_t size, digits_end;
-    unsigned digits;
+    size_t size, places[LOAD_PLACES_MAX];
+    unsigned place_count, digits, replies;
 };
 
 /* Makes what o->operation needs; values of o->value_size bytes. */
 struct request request_new(const struct load_options *o, enum load_operation operation);
+/* What o->command says. */
+struct request request_of_commands(const struct load_options *o);
 /* Writes the key's number over its digits. at: where a copy of the request begins. */
 void request_set_key(const struct request *r, uint8_t *at, uint64_t number);
 
@@ -59,6 +64,8 @@ struct reply_reader {
     uint8_t hit[24];           /* the expected head of a hit (RESP) */
     size_t hit_size, value_size;
     size_t skip;               /* bytes of a value still to pass */
+    unsigned replies;          /* of one request (RESP) */
+    uint64_t partial, owed;    /* replies of a request so far; elements of arrays that are still to be passed over */
     bool hit_open;             /* memcached: the END of a hit is still to come */
     uint8_t line[LOAD_TEXT_MAX]; /* the start of a line that was cut; what is too long for it is dropped */
     size_t line_size;
@@ -66,7 +73,7 @@ struct reply_reader {
 };
 
 void reader_init(struct reply_reader *r, const struct load_options *o);
-/* How many replies ended in these bytes; -1: this is not the protocol, counts->first_error says where. */
+/* How many requests were answered in these bytes; -1: this is not the protocol, counts->first_error says where. */
 int64_t reader_feed(struct reply_reader *r, const uint8_t *data, size_t size, struct reply_counts *counts);
 
 /* ---- load_run.c ---- */
@@ -95,7 +102,7 @@ struct load_thread {
     uint64_t next_key, key_step; /* ORDER_SEQUENTIAL */
     uint64_t limit;              /* operations of this thread */
     uint64_t start_ns, stop_ns;  /* stop_ns UINT64_MAX: by count only */
-    struct request get, set, ping;
+    struct request get, set, ping, command;
 
     /* results, for whoever joined the thread */
     uint64_t sent, done, unfinished, end_ns, cpu_ns;

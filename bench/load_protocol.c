@@ -69,21 +69,77 @@ static size_t put_memcached(struct buf *out, const struct load_options *o, enum 
     return digits_end;
 }
 
+/* The words of one command between `text` and `end`, and of a request that holds several. %k is a key, %v a value. */
+static void put_command(struct buf *out, const struct load_options *o, const char *text, const char *end, struct request *r)
+{
+    unsigned words = 0;
+    for (const char *at = text; at < end; at++)
+        words += *at != ' ' && (at == text || at[-1] == ' ');
+    buf_printf(out, "*%u\r\n", words);
+    while (text < end) {
+        struct buf word;
+        size_t length = strcspn(text, " ;"), key_end = 0;
+        buf_init(&word, SIZE_MAX);
+        for (size_t i = 0; i < length; i++) {
+            if (text[i] == '%' && text[i + 1] == 'k') {
+                put_key(&word, o);
+                key_end = word.size;
+                i++;
+            } else if (text[i] == '%' && text[i + 1] == 'v') {
+                put_value(&word, o);
+                i++;
+            } else {
+                buf_append_u8(&word, (uint8_t)text[i]);
+            }
+        }
+        if (length) {
+            buf_printf(out, "$%zu\r\n", word.size);
+            if (key_end && r->place_count < LOAD_PLACES_MAX)
+                r->places[r->place_count++] = out->size + key_end;
+            buf_append_bytes(out, buf_view(&word));
+            buf_append_bytes(out, BYTES("\r\n"));
+        }
+        buf_release(&word);
+        text += length + 1;
+    }
+    r->replies++;
+}
+
+static unsigned key_digits(const struct load_options *o)
+{
+    unsigned digits = 1;
+    for (uint64_t most = o->keys - 1; most > 9; most /= 10)
+        digits++;
+    return digits;
+}
+
+struct request request_of_commands(const struct load_options *o)
+{
+    struct request r = {.digits = key_digits(o)};
+    struct buf out;
+    buf_init(&out, SIZE_MAX);
+    for (const char *at = o->command ? o->command : ""; *at;) {
+        size_t size = strcspn(at, ";");
+        put_command(&out, o, at, at + size, &r);
+        at += size + (at[size] == ';');
+    }
+    r.digits = r.place_count ? r.digits : 0;
+    r.data = out.data;
+    r.size = out.size;
+    return r;
+}
+
 struct request request_new(const struct load_options *o, enum load_operation operation)
 {
     struct buf out;
     buf_init(&out, SIZE_MAX);
     size_t digits_end = o->protocol == PROTOCOL_RESP ? put_resp(&out, o, operation) : put_memcached(&out, o, operation);
-    unsigned digits = 1;
-    for (uint64_t most = o->keys - 1; most > 9; most /= 10)
-        digits++;
-    return (struct request){.data = out.data, .size = out.size, .digits_end = digits_end, .digits = digits_end ? digits : 0};
+    return (struct request){.data = out.data, .size = out.size, .places = {digits_end}, .place_count = digits_end != 0,
+                            .digits = digits_end ? key_digits(o) : 0, .replies = 1};
 }
 
-void request_set_key(const struct request *r, uint8_t *at, uint64_t number)
+static void set_digits(uint8_t *digit, unsigned left, uint64_t number)
 {
-    uint8_t *digit = at + r->digits_end;
-    unsigned left = r->digits;
     for (; left > 1; left -= 2, number /= 100) {
         digit -= 2;
         memcpy(digit, &pairs[number % 100 * 2], 2);
@@ -92,11 +148,19 @@ void request_set_key(const struct request *r, uint8_t *at, uint64_t number)
         digit[-1] = (uint8_t)('0' + number % 10);
 }
 
+void request_set_key(const struct request *r, uint8_t *at, uint64_t number)
+{
+    for (unsigned i = 0; i < r->place_count; i++)
+        set_digits(at + r->places[i], r->digits, number);
+}
+
 /* ---- replies ---- */
 
 void reader_init(struct reply_reader *r, const struct load_options *o)
 {
-    *r = (struct reply_reader){.protocol = o->protocol, .value_size = o->value_size};
+    *r = (struct reply_reader){.protocol = o->protocol, .value_size = o->value_size, .replies = 1};
+    for (const char *at = o->operation == OPERATION_COMMAND ? o->command : ""; *at; at++)
+        r->replies += *at == ';' && at[1];
     r->hit_size = (size_t)snprintf((char *)r->hit, sizeof(r->hit), "$%zu\r\n", (size_t)o->value_size);
     hf_assert(r->hit_size < sizeof(r->hit));
 }
@@ -143,6 +207,12 @@ static int64_t resp_line(struct reply_reader *r, bytes line, struct reply_counts
         }
         r->skip = (size_t)size + 2;
         return 0;
+    case '*':
+        if (!number_parse_int(bytes_of(line.data + 1, line.size - 1), &size) || size < -1 || size > UINT32_MAX)
+            return foreign(c, line);
+        if (size > 0)
+            r->owed += (uint64_t)size - 1; /* its elements end like replies, and count as one */
+        return size <= 0;
     default:
         return foreign(c, line);
     }
@@ -223,6 +293,17 @@ static int64_t slow_line(struct reply_reader *r, const uint8_t *data, size_t siz
     return ended;
 }
 
+/* Replies that ended become requests that are answered. */
+static int64_t answered(struct reply_reader *r, int64_t replies)
+{
+    uint64_t ended = (uint64_t)replies, elements = ended < r->owed ? ended : r->owed;
+    r->owed -= elements;
+    r->partial += ended - elements;
+    uint64_t whole = r->partial / r->replies;
+    r->partial %= r->replies;
+    return (int64_t)whole;
+}
+
 int64_t reader_feed(struct reply_reader *r, const uint8_t *data, size_t size, struct reply_counts *counts)
 {
     const uint8_t *at = data, *end = data + size;
@@ -256,5 +337,5 @@ int64_t reader_feed(struct reply_reader *r, const uint8_t *data, size_t size, st
         replies += ended;
         at += used;
     }
-    return replies;
+    return HF_LIKELY(r->replies == 1 && r->owed == 0) ? replies : answered(r, replies);
 }

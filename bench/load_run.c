@@ -160,6 +160,7 @@ static void conn_make(struct load_thread *t, struct load_conn *c, int fd)
     const struct load_options *o = t->options;
     size_t stride = t->set.size > t->get.size ? t->set.size : t->get.size;
     stride = stride > t->ping.size ? stride : t->ping.size;
+    stride = stride > t->command.size ? stride : t->command.size;
     *c = (struct load_conn){.fd = fd, .out = mem_alloc(o->pipeline * stride)};
     c->intended_ns = mem_alloc(o->pipeline * sizeof(*c->intended_ns));
     reader_init(&c->reader, o);
@@ -177,6 +178,7 @@ bool load_thread_open(struct load_thread *t)
     t->get = request_new(o, OPERATION_GET);
     t->set = request_new(o, OPERATION_SET);
     t->ping = request_new(o, OPERATION_PING);
+    t->command = request_of_commands(o);
     t->conns = mem_zalloc(t->conn_count * sizeof(*t->conns));
     t->epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < t->conn_count; i++)
@@ -213,6 +215,7 @@ void load_thread_close(struct load_thread *t)
     mem_free(t->get.data);
     mem_free(t->set.data);
     mem_free(t->ping.data);
+    mem_free(t->command.data);
     close(t->epoll);
 }
 
@@ -224,6 +227,7 @@ static const struct request *next_request(struct load_thread *t)
     case OPERATION_GET: return &t->get;
     case OPERATION_SET: return &t->set;
     case OPERATION_PING: return &t->ping;
+    case OPERATION_COMMAND: return &t->command;
     default: return random_share(t) < t->options->get_share ? &t->get : &t->set;
     }
 }

@@ -48,6 +48,22 @@ def every_operation_is_sent_once():
         assert report["latency_us"]["p50"] <= report["latency_us"]["p99.9"] <= report["latency_us"]["max"], report
 
 
+def a_line_of_commands_is_one_operation():
+    with Server("holdfast") as server:
+        client = server.client()
+        words = ["--ops", 20000, "--connections", 5, "--threads", 2, "--pipeline", 7, "--keys", 1000]
+        report = load(server.port, "--command", "MULTI;INCR all;SET a%k %v;MGET a%k b%k;EXEC", *words)
+        assert report["operations"] == 20000 and report["errors"] == 0, report
+        assert client.call("GET", "all") == b"20000"
+        report = load(server.port, "--command", "MSET x%k %v y%k %v", *words)
+        assert report["operations"] == 20000 and report["errors"] == 0, report
+        names = client.call("KEYS", "x*")
+        assert len(names) > 900 and all(client.call("GET", b"y" + name[1:]) == b"x" * 64 for name in names), len(names)
+        assert "LPUSH" not in str(load(server.port, "--command", "LPUSH list %v;LRANGE list 0 2", "--ops", 100))
+        assert client.call("LLEN", "list") == 100
+        assert load(server.port, "--command", "INCR all x", "--ops", 10, status=1)["errors"] == 10
+
+
 def fill_sets_every_key_and_gets_hit():
     with Server("holdfast") as server:
         client = server.client()
@@ -169,7 +185,7 @@ def memcached_text_in_torn_replies():
     server.listener.close()
 
 
-CHECKS = [every_operation_is_sent_once, fill_sets_every_key_and_gets_hit, large_values_pass_in_pieces,
+CHECKS = [every_operation_is_sent_once, a_line_of_commands_is_one_operation, fill_sets_every_key_and_gets_hit, large_values_pass_in_pieces,
           zipf_prefers_few_keys, error_replies_are_told, a_stall_shows_in_every_delayed_operation,
           refusals_are_readable, memcached_text_in_torn_replies]
 
