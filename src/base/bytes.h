@@ -34,6 +34,11 @@ static inline bool bytes_equal(bytes a, bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+static inline bool bytes_starts_with(bytes whole, bytes start)
+{
+    return whole.size >= start.size && bytes_equal(bytes_of(whole.data, start.size), start);
+}
+
 /* ASCII case-insensitive equality with a lower- or upper-case C string. */
 bool bytes_is_word(bytes a, const char *word);
 

@@ -171,24 +171,6 @@ void cmd_client_no_touch(struct call *c)
     take_switch(c, &c->session->no_touch);
 }
 
-void cmd_client_getredir(struct call *c)
-{
-    reply_int(c->reply, -1);
-}
-
-void cmd_client_trackinginfo(struct call *c)
-{
-    struct reply *r = c->reply;
-    reply_map(r, 3);
-    reply_text(r, "flags");
-    r->ops->set(r, 1);
-    reply_text(r, "off");
-    reply_text(r, "redirect");
-    reply_int(r, -1);
-    reply_text(r, "prefixes");
-    reply_array(r, 0);
-}
-
 /* ---- all connections ---- */
 
 void cmd_client_info(struct call *c)

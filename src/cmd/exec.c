@@ -15,7 +15,9 @@
 #include "cmd/acl.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
+#include "cmd/monitor.h"
 #include "cmd/slowlog.h"
+#include "cmd/tracking.h"
 #include "os/os.h"
 #include "os/ticks.h"
 
@@ -301,6 +303,10 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
 {
     if (!acl_admits(s, row, p->argv, p->argc))
         return true;
+    if (HF_UNLIKELY(s->monitors) && row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE)) {
+        reply_errorf(&s->reply, "ERR Replica can't interact with the keyspace");
+        return true;
+    }
     if (HF_UNLIKELY(s->listens) && s->reply.version == 2 && !(row->flags & CMD_SUBSCRIBED)) {
         reply_errorf(&s->reply,
                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -335,12 +341,31 @@ static bool has_steps(const struct exec *x, const struct call *c)
     return slab_is_nearly_full(x->engine->store->slab);
 }
 
+#define RUNS_A_SCRIPT(row) (((row)->flags & (CMD_SCRIPT | CMD_NO_SCRIPT)) == (CMD_SCRIPT | CMD_NO_SCRIPT))
+
+/* For MONITOR: a script stands before its commands, a command behind what it has chosen (SELECT). */
+static void show(const struct call *c, bool before)
+{
+    if (before == RUNS_A_SCRIPT(c->command) && !c->session->wait_over && atomic_load_explicit(&monitor_count, memory_order_relaxed))
+        monitor_show(c);
+}
+
+bool exec_note_read(struct exec *x, const struct command *row, const struct call *c)
+{
+    if (!c->txn || !tracking_is_on(x->session) || !(row->flags & CMD_READ) || RUNS_A_SCRIPT(row))
+        return false;
+    tracking_read(c->txn, x->session, c->keys, c->key_count);
+    return true;
+}
+
 void exec_call_handler(struct exec *x, struct call *c)
 {
     struct txn_point point;
     uint64_t errors = c->reply->errors;
     bool steps = has_steps(x, c);
     count_call(x, c->command);
+    if (observed())
+        show(c, true);
     if (HF_UNLIKELY(steps))
         txn_point_set(c->txn, &point);
     c->command->handler(c);
@@ -349,6 +374,11 @@ void exec_call_handler(struct exec *x, struct call *c)
         txn_point_undo(c->txn, &point);
     else if (HF_UNLIKELY(steps))
         txn_point_keep(c->txn, &point);
+    if (observed()) {
+        if (!c->session->in_script)
+            exec_note_read(x, c->command, c);
+        show(c, false);
+    }
     if (HF_UNLIKELY(failed))
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
 }
@@ -479,6 +509,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
         c.keys = keys;
     }
     txn_reset(t, x->wall_ms);
+    t->client = s;
     t->undoing = row->flags & CMD_SCRIPT;
     t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (c.key_count > 32)
@@ -555,7 +586,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     if (HF_UNLIKELY(row->handler == cmd_exec)) {
         count_call(x, row);
-        return multi_exec(x, s, node, lsn);
+        return multi_exec(x, s, p, node, lsn);
     }
     enum exec_result result = EXEC_DONE;
     if (row->flags & CMD_NO_TXN) {
@@ -583,6 +614,13 @@ static void swallow(struct session *s, size_t reply_start)
     s->pushed = false;
 }
 
+/* CLIENT CACHING counts for one command, or one transaction; further CLIENT commands do not end it. */
+static void forget_caching(struct session *s)
+{
+    if (!s->in_multi && s->last_command && strncmp(s->last_command, "client|", 7) != 0)
+        s->tracking->caching = false;
+}
+
 enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     size_t before = s->reply.out->size;
@@ -591,6 +629,8 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
     enum exec_result result = run(x, s, p, node, lsn);
     if (HF_UNLIKELY(mode != REPLY_ON || s->reply_mode != REPLY_ON) && result == EXEC_DONE)
         swallow(s, before);
+    if (HF_UNLIKELY(s->tracking != NULL) && result == EXEC_DONE)
+        forget_caching(s);
     if (s->durability == DURABILITY_NONE)
         *lsn = 0;
     else if (HF_UNLIKELY(*lsn && s->durability == DURABILITY_COMMIT && x->engine->config.durability == DURABILITY_INTERVAL &&

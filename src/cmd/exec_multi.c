@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/handlers.h"
+#include "cmd/monitor.h"
+#include "cmd/observe.h"
 
 #include <stdio.h>
 
@@ -218,6 +220,8 @@ static void exec_body(struct exec *x, struct call *c)
         s->reply.ops->null_array(&s->reply);
     else
         run_queue(x, s);
+    if (observed() && atomic_load_explicit(&monitor_count, memory_order_relaxed))
+        monitor_show(c);
     if (!s->script || !s->script->restart)
         unwatch_locked(s);
 }
@@ -246,10 +250,10 @@ static uint32_t collect(struct exec *x, const struct session *s, struct lock_set
     return flags;
 }
 
-enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn)
+enum exec_result multi_exec(struct exec *x, struct session *s, const struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     struct lock_set locks = {.bound = RECORD_BOUND_MAX};
-    struct call c = {.command = command_find(BYTES("EXEC")), .session = s, .reply = &s->reply, .txn = x->txn, .exec = x};
+    struct call c = {.command = p->command, .session = s, .reply = &s->reply, .txn = x->txn, .argv = p->argv, .argc = p->argc, .exec = x};
     if (!s->in_multi) {
         reply_errorf(&s->reply, "ERR EXEC without MULTI");
         return EXEC_DONE;
@@ -261,6 +265,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node 
         return EXEC_DONE;
     }
     txn_reset(x->txn, x->wall_ms);
+    x->txn->client = s;
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
     x->txn->undoing = flags & CMD_SCRIPT || session_is_strict(s);

@@ -54,11 +54,13 @@ status exec_log_refusal(const struct engine *e);
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void multi_end(struct session *s); /* forgets the queue */
 void multi_refuse_exec(struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
-enum exec_result multi_exec(struct exec *x, struct session *s, struct park_node *node, uint64_t *lsn);
+enum exec_result multi_exec(struct exec *x, struct session *s, const struct parsed_command *p, struct park_node *node, uint64_t *lsn);
 
 bool exec_owns_gate(const struct exec *x);
 void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
+/* For client-side caching: a command of this row has run, c's keys count as read. True: and it was a read. */
+bool exec_note_read(struct exec *x, const struct command *row, const struct call *c);
 /* What has passed since the last look at the clock was this command's. */
 void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks);

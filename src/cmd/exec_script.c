@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/exec_private.h"
+#include "cmd/observe.h"
 #include "os/ticks.h"
 
 /* ---- what the next attempt holds from the start ---- */
@@ -160,6 +161,8 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     const struct session *top = outer->exec->session;
     uint64_t began = ticks_now();
     exec_call_handler(outer->exec, &c);
+    if (observed() && !s->noted) /* as in Redis: what the script declares */
+        s->noted = exec_note_read(outer->exec, row, outer);
     exec_spent(outer->exec, top, row, argv, argc, ticks_now() - began);
     return top->script && top->script->restart ? SCRIPT_RESTART : SCRIPT_DONE;
 }

@@ -20,6 +20,7 @@ struct script {
     struct call *call;      /* of the command that runs the script */
     struct session session; /* what its commands see: a database of their own, the caller's user */
     bool read_only;         /* refuses commands that write */
+    bool noted;             /* for client-side caching: its keys count as read */
     bool allow_oom;         /* commands that grow may run above maxmemory */
 };
 

@@ -37,6 +37,8 @@ struct host {
     size_t (*client_kill)(const struct kill_filter *filter);
     /* A message to a worker's listeners (pubsub.h); takes over one hold. Never waits. */
     void (*post)(unsigned worker, struct message *m);
+    int (*client_worker)(uint64_t id); /* -1: no such client */
+    struct session *(*session_find)(unsigned worker, uint64_t id); /* by that worker only; NULL: none */
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*users_changed)(void); /* every worker ends those of its connections that acl_session_keeps does not; never waits */

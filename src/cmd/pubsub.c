@@ -7,8 +7,8 @@
 
 #include "base/glob.h"
 #include "base/memory.h"
-#include "cmd/host.h"
-#include "data/dict.h"
+#include "cmd/message.h"
+#include "cmd/pointers.h"
 #include "engine/events.h"
 #include "os/thread.h"
 
@@ -35,20 +35,6 @@ static struct routing *routing_of(enum topic_kind kind, bytes name)
     return &(kind == TOPIC_CHANNEL ? channels : shards)[hash % ROUTING_SHARDS];
 }
 
-static void *pointer_of(bytes value)
-{
-    void *pointer;
-    hf_assert(value.size == sizeof(pointer));
-    memcpy(&pointer, value.data, sizeof(pointer));
-    return pointer;
-}
-
-static void *dict_pointer(const struct dict *d, bytes name)
-{
-    bytes value;
-    return dict_get(d, name, &value) ? pointer_of(value) : NULL;
-}
-
 /* The lock is held. */
 static struct topic *topic_find(const struct routing *r, bytes name)
 {
@@ -66,7 +52,7 @@ static void route_add(enum topic_kind kind, bytes name, unsigned worker)
     struct topic *t = topic_find(r, name);
     if (!t) {
         t = mem_zalloc(sizeof(*t));
-        dict_set(&r->topics, name, bytes_of(&t, sizeof(t)));
+        dict_set_pointer(&r->topics, name, t);
         atomic_fetch_add(&topic_counts[kind], 1);
     }
     t->total++;
@@ -132,7 +118,7 @@ bool pubsub_subscribe(struct session *s, enum topic_kind kind, bytes name)
     struct listeners *l = dict_pointer(table, name);
     if (!l) {
         l = mem_zalloc(sizeof(*l));
-        dict_set(table, name, bytes_of(&l, sizeof(l)));
+        dict_set_pointer(table, name, l);
     }
     if (l->count == l->capacity) {
         l->capacity = l->capacity ? l->capacity * 2 : 4;
@@ -203,18 +189,21 @@ size_t pubsub_shown_count(const struct session *s, enum topic_kind kind)
 
 /* -- messages -- */
 
-void message_release(struct message *m)
-{
-    if (atomic_fetch_sub(&m->holders, 1) == 1)
-        mem_free(m);
-}
+struct topic_message {
+    struct message message;
+    enum topic_kind kind; /* CHANNEL or SHARD */
+    bytes channel, payload;
+};
 
-static struct message *message_new(enum topic_kind kind, bytes channel, bytes payload, uint64_t lsn)
+static void deliver(const struct message *message, unsigned worker, message_pushed *pushed);
+
+static struct topic_message *topic_message_new(enum topic_kind kind, bytes channel, bytes payload, uint64_t lsn)
 {
-    struct message *m = mem_alloc(sizeof(*m) + channel.size + payload.size);
+    struct topic_message *m = message_new(sizeof(*m) + channel.size + payload.size, lsn, deliver);
     uint8_t *at = (uint8_t *)(m + 1);
-    *m = (struct message){.holders = 1, .kind = kind, .lsn = lsn, .channel = bytes_of(at, channel.size),
-                          .payload = bytes_of(at + channel.size, payload.size)};
+    m->kind = kind;
+    m->channel = bytes_of(at, channel.size);
+    m->payload = bytes_of(at + channel.size, payload.size);
     if (channel.size)
         memcpy(at, channel.data, channel.size);
     if (payload.size)
@@ -270,21 +259,18 @@ size_t pubsub_publish(enum topic_kind kind, bytes channel, bytes payload, uint64
     spin_lock(&r->lock);
     size_t receivers = find_receivers(r, kind, channel, to);
     if (receivers) {
-        struct message *m = message_new(kind, channel, payload, lsn);
+        struct topic_message *m = topic_message_new(kind, channel, payload, lsn);
         for (unsigned w = 0; w < WORKERS_MAX; w++) {
-            if (!to[w])
-                continue;
-            atomic_fetch_add(&m->holders, 1);
-            host->post(w, m);
+            if (to[w])
+                message_post(&m->message, w);
         }
-        message_release(m);
+        message_release(&m->message);
     }
     spin_unlock(&r->lock);
     return receivers;
 }
 
-static void push_to(const struct listeners *l, const struct message *m, const bytes *pattern,
-                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn))
+static void push_to(const struct listeners *l, const struct topic_message *m, const bytes *pattern, message_pushed *pushed)
 {
     for (size_t i = 0; i < l->count; i++) {
         struct reply *reply = &l->at[i]->reply;
@@ -295,13 +281,14 @@ static void push_to(const struct listeners *l, const struct message *m, const by
             reply_bulk(reply, *pattern);
         reply_bulk(reply, m->channel);
         reply_bulk(reply, m->payload);
-        pushed(l->at[i], begin, m->lsn);
+        pushed(l->at[i], begin, m->message.lsn);
     }
 }
 
-void pubsub_deliver(unsigned worker, const struct message *m,
-                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn))
+/* Has arrived at its worker: into each listener's reply. */
+static void deliver(const struct message *message, unsigned worker, message_pushed *pushed)
 {
+    const struct topic_message *m = (const struct topic_message *)message; /* its first member */
     struct listeners *l = dict_pointer(local_table(worker, m->kind), m->channel);
     if (l)
         push_to(l, m, NULL, pushed);

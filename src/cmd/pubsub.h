@@ -5,7 +5,7 @@
  * message goes to the inbox of each worker that has listeners, once; that worker hands it to them.
  * Messages to one channel are posted under one lock, so all listeners see them in the same order.
  *
- * A message waits for the log as a reply does: until `lsn` is safe.
+ * A message waits for the log as a reply does: until `lsn` is safe (message.h).
  */
 #ifndef HF_CMD_PUBSUB_H
 #define HF_CMD_PUBSUB_H
@@ -13,14 +13,6 @@
 #include "cmd/session.h"
 
 enum topic_kind { TOPIC_CHANNEL, TOPIC_PATTERN, TOPIC_SHARD, TOPIC_KINDS };
-
-struct message { /* counted; immutable once posted */
-    _Atomic uint32_t holders;
-    enum topic_kind kind; /* CHANNEL or SHARD */
-    uint64_t lsn;
-    bytes channel, payload;
-};
-void message_release(struct message *m);
 
 /* By the session's own worker. True: that changed something. */
 bool pubsub_subscribe(struct session *s, enum topic_kind kind, bytes name);
@@ -35,10 +27,6 @@ size_t pubsub_shown_count(const struct session *s, enum topic_kind kind);
 /* How many would get it; publish also posts it. Any thread, under stripe locks too. */
 size_t pubsub_receivers(enum topic_kind kind, bytes channel);
 size_t pubsub_publish(enum topic_kind kind, bytes channel, bytes payload, uint64_t lsn);
-/* A posted message has arrived at its worker: writes it into each listener's reply, then calls pushed. */
-/* pushed: the message stands at the end of its output, from `begin` on. */
-void pubsub_deliver(unsigned worker, const struct message *m,
-                    void (*pushed)(struct session *s, size_t begin, uint64_t lsn));
 
 /* PUBSUB: names with listeners (pattern NULL: all), and how many listeners a name has. */
 void pubsub_walk(enum topic_kind kind, void (*each)(void *context, bytes name), void *context);

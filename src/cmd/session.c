@@ -5,7 +5,9 @@
 #include "cmd/acl.h"
 #include "cmd/exec_script.h"
 #include "cmd/host.h"
+#include "cmd/monitor.h"
 #include "cmd/pubsub.h"
+#include "cmd/tracking.h"
 
 static void forget_queue(struct session *s)
 {
@@ -26,6 +28,8 @@ void session_init(struct session *s, uint64_t id, const struct reply_ops *ops, s
 void session_reset(struct session *s)
 {
     pubsub_leave(s);
+    tracking_stop(s);
+    monitor_leave(s);
     session_unwatch(s);
     forget_queue(s);
     arena_reset(&s->queue_arena);
@@ -40,6 +44,8 @@ void session_reset(struct session *s)
 void session_leave(struct session *s)
 {
     pubsub_leave(s);
+    tracking_leave(s);
+    monitor_leave(s);
 }
 
 void session_release(struct session *s)
@@ -48,5 +54,6 @@ void session_release(struct session *s)
     forget_queue(s);
     script_locks_free(s);
     acl_session_release(s);
+    tracking_release(s);
     arena_release(&s->queue_arena);
 }

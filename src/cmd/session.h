@@ -13,6 +13,7 @@
 
 struct acl_user;
 struct dict;
+struct tracking; /* tracking.h */
 struct script_locks;
 struct waiter; /* engine/wait.h */
 struct watch; /* engine/internal.h: registrations of WATCH */
@@ -49,6 +50,9 @@ struct session {
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
     unsigned worker;          /* the number of its worker */
     size_t listens;           /* how many topics */
+    bool monitors;            /* MONITOR: is shown every command */
+    bool findable;            /* tracking: its worker finds it by its number */
+    struct tracking *tracking; /* client-side caching; NULL: never asked for */
     struct dict *topics;      /* pubsub: what it listens to, by enum topic_kind; NULL: nothing */
     /* waiting for a key (EXEC_WAITING) */
     struct waiter *waiter;    /* NULL: not waiting */

@@ -92,7 +92,7 @@ static void add_word(struct slow *e, bytes word)
 }
 
 /* Passwords, as far as a command has them at a known place. */
-static bool is_secret(const struct command *row, const bytes *argv, size_t argc, size_t i)
+bool slowlog_is_secret(const struct command *row, const bytes *argv, size_t argc, size_t i)
 {
     static const char *const settings[] = {"requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"};
     if (row->handler == cmd_auth)
@@ -127,7 +127,7 @@ void slowlog_note(const struct session *s, const struct command *row, const byte
             add_word(e, bytes_of(more, (size_t)size));
             break;
         }
-        add_word(e, is_secret(row, argv, argc, i) ? BYTES("(redacted)") : argv[i]);
+        add_word(e, slowlog_is_secret(row, argv, argc, i) ? BYTES("(redacted)") : argv[i]);
     }
     spin_lock(&lock);
     e->id = next_id++;

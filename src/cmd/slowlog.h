@@ -24,4 +24,7 @@ static inline void slowlog_look(const struct session *s, const struct command *r
         slowlog_note(s, row, argv, argc, ticks, unix_ms);
 }
 
+/* Is word i a password? */
+bool slowlog_is_secret(const struct command *row, const bytes *argv, size_t argc, size_t i);
+
 #endif

@@ -1,7 +1,7 @@
 /* databases.c -- whole databases: emptied and swapped by changing number -> id, walked
  * stripe by stripe.
  */
-#include "engine/internal.h"
+#include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/wait.h"
 
@@ -30,6 +30,7 @@ static void map_change_end(struct txn *t)
     struct engine *e = t->engine;
     t->map_changed = e->map_pending = true;
     t->changes++;
+    txn_change(t, NULL);
     if (t->noting)
         effect_db_map(&t->record, e->db_next_id, e->db_ids, e->config.databases);
     spin_unlock(&e->map_lock);

@@ -1,4 +1,4 @@
-/* events.c -- keyspace events, collected by a transaction in the order of its changes. */
+/* events.c -- keyspace events and changes, collected by a transaction in their order. */
 #include "engine/events.h"
 
 static void deliver(struct txn *t, struct delivery *d, uint64_t lsn)
@@ -20,4 +20,37 @@ void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const
 {
     atomic_store_explicit(&e->on_event, tell, memory_order_relaxed);
     atomic_store(&e->event_classes, classes);
+}
+
+/* ---- changes ---- */
+
+static void deliver_change(struct txn *t, struct delivery *d, uint64_t lsn)
+{
+    void (*tell)(struct txn *t, struct change *change, uint64_t lsn) = atomic_load(&t->engine->on_change);
+    if (tell)
+        tell(t, (struct change *)d, lsn); /* its first member */
+}
+
+void txn_change_collect(struct txn *t, const struct key *k)
+{
+    if (k && k->db >= DATABASES_MAX) /* no client sees it */
+        return;
+    struct change *change = arena_alloc(&t->arena, sizeof(*change));
+    *change = (struct change){.delivery = {.deliver = deliver_change}, .whole = !k, .by_nobody = t->observing};
+    if (k)
+        change->key = arena_dup(&t->arena, k->name);
+    txn_deliver(t, &change->delivery);
+}
+
+struct change *change_next(const struct change *c)
+{
+    struct delivery *d = c->delivery.next;
+    while (d && d->deliver != deliver_change)
+        d = d->next;
+    return (struct change *)d;
+}
+
+void engine_changes_listen(struct engine *e, void (*tell)(struct txn *t, struct change *change, uint64_t lsn))
+{
+    atomic_store(&e->on_change, tell);
 }

@@ -1,4 +1,4 @@
-/* events.h -- what a transaction tells the rest of the server: keyspace events.
+/* events.h -- what a transaction tells the rest of the server: keyspace events, and changes of keys.
  *
  * A handler calls txn_event for each thing that Redis would notify, with Redis' class and
  * event name, right after the change. Collected in order; delivered when the transaction
@@ -44,5 +44,25 @@ static inline void txn_event(struct txn *t, const struct key *k, enum event_clas
 
 /* Which classes are collected, and who is told of them (before they are switched on). */
 void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const struct event *event, uint64_t lsn));
+
+/* Each change of a key, for those who keep copies of values. Told once it has its place, under the locks. */
+struct change {
+    struct delivery delivery;
+    bool whole;      /* of every key: a database was emptied or swapped */
+    bool by_nobody;  /* its time was over: t->client only looked */
+    bool told;       /* the listener's own */
+    bytes key;
+};
+void txn_change_collect(struct txn *t, const struct key *k); /* NULL: of every key */
+struct change *change_next(const struct change *c);    /* of the same transaction; NULL: the last one */
+
+static inline void txn_change(struct txn *t, const struct key *k)
+{
+    if (HF_UNLIKELY(atomic_load_explicit(&t->engine->on_change, memory_order_relaxed) != NULL))
+        txn_change_collect(t, k);
+}
+
+/* tell NULL: nobody listens any more. */
+void engine_changes_listen(struct engine *e, void (*tell)(struct txn *t, struct change *change, uint64_t lsn));
 
 #endif

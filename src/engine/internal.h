@@ -24,6 +24,7 @@ struct worker_slot {                /* one per worker, a cache line each */
 };
 
 struct event;
+struct change;
 
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
 struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
@@ -34,6 +35,7 @@ struct engine {
     int lock_file;
     struct store *store;
     struct log *log;                /* NULL: memory only */
+    void (*_Atomic on_change)(struct txn *t, struct change *change, uint64_t lsn); /* NULL: nobody caches (events.h) */
     struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
@@ -126,6 +128,8 @@ struct txn {
     bool single;        /* exactly locked[0], kept out of the array path */
     struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
+    void *client;       /* whose commands these are, for whom on_change tells; NULL: the server's own */
+    bool observing;     /* removes what is due: a change by nobody */
     uint64_t changes;
     struct shadow *shadows;
     struct delivery *deliveries, *deliveries_last;

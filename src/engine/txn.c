@@ -57,6 +57,7 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->touched_count = 0;
     t->observed_lsn = 0;
     t->changes = 0;
+    t->client = NULL;
     t->deliveries = t->deliveries_last = NULL;
     t->ready = t->ready_last = NULL;
     t->noting = t->engine->log != NULL;
@@ -151,8 +152,12 @@ static void count(_Atomic uint64_t *counter, uint64_t by)
 /* A collection of which a part may be due. */
 static struct entry *find_parts(struct txn *t, const struct key *k, struct spot *spot)
 {
-    if (t->may_change)
-        return object_expire_parts(t, k, spot);
+    if (t->may_change) {
+        t->observing = true;
+        struct entry *left = object_expire_parts(t, k, spot);
+        t->observing = false;
+        return left;
+    }
     if (object_is_over(t, spot->place.entry))
         spot->place.entry = NULL;
     return spot->place.entry;
@@ -185,7 +190,9 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
             spot->place.entry = NULL;
             return NULL;
         }
+        t->observing = true;
         txn_remove(t, k, spot, true, false);
+        t->observing = false;
         txn_event(t, k, EVENT_EXPIRED, "expired");
         count(&t->slot_stats->expired, 1);
         return NULL;
@@ -231,6 +238,7 @@ void txn_ready(struct txn *t, const struct key *k)
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
 {
     t->changes++;
+    txn_change(t, k);
     if (HF_UNLIKELY(spot->stripe->waiters != NULL))
         txn_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/pubsub.h"
+#include "cmd/tracking.h"
 #include "engine/wait.h"
 #include "os/os.h"
 
@@ -63,10 +64,16 @@ void client_record_refresh(struct conn *c)
     PUT(output, c->output.size - c->sent);
     PUT(output_memory, c->output.capacity);
     PUT(command, command);
-    uint8_t flags = GET(flags) & RECORD_UNIX;
+    uint32_t flags = GET(flags) & RECORD_UNIX;
     flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
-             (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0);
-    PUT(flags, flags);
+             (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0) | (s->monitors ? RECORD_MONITOR : 0) |
+             (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) ? RECORD_DIRTY : 0);
+    if (HF_UNLIKELY(s->tracking != NULL)) {
+        const struct tracking *k = s->tracking;
+        flags |= (k->on ? RECORD_TRACKING : 0) | (k->broken ? RECORD_BROKEN : 0) | (k->bcast ? RECORD_BCAST : 0);
+        PUT(redirect, k->on ? (int64_t)k->redirect : -1);
+    }
+    PUT(flags, (uint16_t)flags);
     /* Only CLIENT, HELLO, AUTH and RESET change the texts. */
     if (command && command[0] != 'c' && command[0] != 'h' && command[0] != 'a' && command[0] != 'r')
         return;
@@ -90,31 +97,31 @@ static bool listens(const struct client_record *r)
     return GET(channels) || GET(patterns) || GET(shards);
 }
 
+static void put_letters(const struct client_record *r, char letters[16])
+{
+    unsigned flags = GET(flags);
+    const struct { bool set; char letter; } all[] = {
+        {flags & RECORD_MONITOR, 'O'},  {listens(r), 'P'},           {GET(multi) >= 0, 'x'},        {flags & RECORD_BLOCKED, 'b'},
+        {flags & RECORD_TRACKING, 't'}, {flags & RECORD_BROKEN, 'R'}, {flags & RECORD_BCAST, 'B'},  {flags & RECORD_DIRTY, 'd'},
+        {flags & RECORD_CLOSING, 'c'},  {flags & RECORD_UNIX, 'U'},  {flags & RECORD_NO_EVICT, 'e'}, {flags & RECORD_NO_TOUCH, 'T'},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i].set)
+            letters[n++] = all[i].letter;
+    }
+    if (n == 0)
+        letters[n++] = 'N';
+    letters[n] = 0;
+}
+
 /* One line in the order of Redis 7.2. Caller holds the registry's lock, or owns the connection. */
 static void put_line(const struct client_record *r, uint64_t now_us, struct buf *out)
 {
     uint64_t active = GET(active_us);
-    unsigned flags = GET(flags);
     int multi = GET(multi);
-    char letters[10];
-    size_t n = 0;
-    if (flags & RECORD_BLOCKED)
-        letters[n++] = 'b';
-    if (multi >= 0)
-        letters[n++] = 'x';
-    if (flags & RECORD_CLOSING)
-        letters[n++] = 'c';
-    if (flags & RECORD_UNIX)
-        letters[n++] = 'U';
-    if (flags & RECORD_NO_EVICT)
-        letters[n++] = 'e';
-    if (flags & RECORD_NO_TOUCH)
-        letters[n++] = 'T';
-    if (listens(r))
-        letters[n++] = 'P';
-    if (n == 0)
-        letters[n++] = 'N';
-    letters[n] = '\0';
+    char letters[16];
+    put_letters(r, letters);
     const char *command = GET(command);
     uint64_t query = GET(query), query_free = GET(query_free), output = GET(output), output_memory = GET(output_memory);
     uint64_t multi_memory = GET(multi_memory);
@@ -122,14 +129,14 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
     buf_printf(out,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=%u psub=%u ssub=%u multi=%d "
                "qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=%llu rbs=%llu rbp=%llu obl=%llu oll=0 omem=0 tot-mem=%llu "
-               "events=%s cmd=%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+               "events=%s cmd=%s user=%s redir=%lld resp=%u lib-name=%s lib-ver=%s\n",
                (unsigned long long)r->id, r->address, r->local, r->fd, r->name,
                (unsigned long long)((now_us - r->created_us) / 1000000),
                (unsigned long long)(now_us > active ? (now_us - active) / 1000000 : 0), letters, GET(db), GET(channels), GET(patterns),
                GET(shards), multi,
                (unsigned long long)query, (unsigned long long)query_free, (unsigned long long)multi_memory,
                (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, total,
-               output ? "rw" : "r", command ? command : "NULL", r->user ? (const char *)r->user->name.data : "default", GET(resp), r->lib_name, r->lib_version);
+               output ? "rw" : "r", command ? command : "NULL", r->user ? (const char *)r->user->name.data : "default", (long long)GET(redirect), GET(resp), r->lib_name, r->lib_version);
 }
 
 void net_client_info(const struct session *s, struct buf *out)
@@ -226,6 +233,32 @@ size_t net_client_kill(const struct kill_filter *f)
         }
     }
     return killed;
+}
+
+int net_client_worker(uint64_t id)
+{
+    struct net *n = net_running();
+    int found = -1;
+    for (unsigned i = 0; n && i < n->worker_count && found < 0; i++) {
+        struct registry *r = &n->workers[i]->registry;
+        spin_lock(&r->lock);
+        for (size_t k = 0; k < r->count && found < 0; k++) {
+            if (r->items[k]->record.id == id)
+                found = (int)i;
+        }
+        spin_unlock(&r->lock);
+    }
+    return found;
+}
+
+struct session *net_session_find(unsigned worker, uint64_t id)
+{
+    const struct registry *r = &net_running()->workers[worker]->registry; /* its owner reads without the lock */
+    for (size_t k = 0; k < r->count; k++) {
+        if (r->items[k]->record.id == id)
+            return &r->items[k]->session;
+    }
+    return NULL;
 }
 
 bool net_client_unblock(uint64_t id, bool error)

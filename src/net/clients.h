@@ -33,16 +33,18 @@ struct client_record {
     _Atomic uint32_t resp;
     _Atomic uint64_t multi_memory, query, query_free, output, output_memory;
     _Atomic(const char *) command;
-    _Atomic uint8_t flags;            /* of enum record_flags */
+    _Atomic uint16_t flags;           /* of enum record_flags */
     _Atomic bool kill;                /* another worker asks for its end */
     struct waiter *waiter;            /* of a command that waits for a key; guarded by the registry's lock */
+    _Atomic int64_t redirect;         /* of invalidations; -1: none are asked for */
     _Atomic uint32_t channels, patterns, shards; /* that it listens to */
     _Atomic uint32_t unblock;         /* of enum unblock: another worker has withdrawn the waiter */
 };
 
 enum unblock { UNBLOCK_NONE, UNBLOCK_TIMEOUT, UNBLOCK_ERROR };
 
-enum record_flags { RECORD_BLOCKED = 1, RECORD_CLOSING = 2, RECORD_UNIX = 4, RECORD_NO_EVICT = 8, RECORD_NO_TOUCH = 16 };
+enum record_flags { RECORD_BLOCKED = 1, RECORD_CLOSING = 2, RECORD_UNIX = 4, RECORD_NO_EVICT = 8, RECORD_NO_TOUCH = 16,
+                    RECORD_TRACKING = 32, RECORD_BROKEN = 64, RECORD_BCAST = 128, RECORD_MONITOR = 256, RECORD_DIRTY = 512 };
 
 struct registry {
     struct spin lock;
@@ -59,6 +61,8 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
 void net_users_changed(void);
+int net_client_worker(uint64_t id);       /* -1: no such client */
+struct session *net_session_find(unsigned worker, uint64_t id);
 bool net_client_unblock(uint64_t id, bool error); /* false: it does not wait */
 void net_post(unsigned worker, struct message *m);
 void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */

@@ -80,6 +80,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     c->record.id = id;
     c->record.fd = fd;
     c->record.created_us = w->now_us;
+    c->record.redirect = -1;
     c->record.flags = is_unix ? RECORD_UNIX : 0;
     memcpy(c->record.address, peer.address, PEER_TEXT_MAX);
     c->session.address = c->record.address;

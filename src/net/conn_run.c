@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/tracking.h"
 #include "durable/log.h"
 #include "engine/engine.h"
 #include "os/os.h"
@@ -165,6 +166,23 @@ static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t
         w->batch[i].argv = w->words.items + first[i];
 }
 
+/* What this connection has been told of stands before the reply, which may show what came after it. Returns where the
+ * reply begins now. */
+static size_t tell_first(struct conn *c, size_t before)
+{
+    struct buf reply;
+    if (!atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire))
+        return before;
+    buf_init(&reply, SIZE_MAX);
+    buf_append(&reply, c->output.data + before, c->output.size - before);
+    c->output.size = before;
+    worker_take_inbox(c->worker);
+    before = c->output.size;
+    buf_append_bytes(&c->output, buf_view(&reply));
+    buf_release(&reply);
+    return before;
+}
+
 /* Runs the chunk; returns how many of its commands are done. */
 static size_t run_chunk(struct conn *c, const struct chunk *k)
 {
@@ -199,8 +217,14 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             conn_wait(c);
             return i;
         }
+        if (HF_UNLIKELY(c->session.tracking != NULL))
+            before = tell_first(c, before);
+        if (HF_UNLIKELY(c->dead)) /* what arrived has ended it */
+            return i + 1;
         if (c->output.size != before && (lsn || c->mark_count))
             conn_mark(c, before, lsn, 1);
+        if (HF_UNLIKELY(tracking_has_own(&c->session)))
+            tracking_tell_own(&c->session, conn_pushed);
         if (HF_UNLIKELY(stop_after(c)))
             return i + 1;
     }

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 #include "cmd/acl.h"
-#include "cmd/pubsub.h"
+#include "cmd/message.h"
 #include "engine/engine.h"
 #include "os/os.h"
 
@@ -215,7 +215,7 @@ static void take_user_changes(struct worker *w)
     }
 }
 
-static void take_inbox(struct worker *w)
+void worker_take_inbox(struct worker *w)
 {
     struct inbox_node *node = inbox_take(&w->inbox);
     while (node) {
@@ -227,7 +227,7 @@ static void take_inbox(struct worker *w)
         } else if (node->kind == INBOX_MESSAGE) {
             struct post *p = LIST_OF(node, struct post, node);
             take_user_changes(w); /* who may hear no more hears nothing that was sent after that */
-            pubsub_deliver(w->number, p->message, conn_pushed);
+            p->message->arrive(p->message, w->number, conn_pushed);
             message_release(p->message);
             mem_free(p);
         } else if (node->kind == INBOX_SERVED) {
@@ -488,7 +488,7 @@ void worker_step(struct worker *w, int timeout_ms)
         listen_start(w);
     }
     take_user_changes(w);
-    take_inbox(w);
+    worker_take_inbox(w);
     take_unblocks(w);
     take_kills(w);
     update_pause(w);

@@ -96,6 +96,7 @@ void *worker_main(void *worker);
 bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 
+void worker_take_inbox(struct worker *w);        /* what has arrived till now */
 struct net *net_running(void); /* NULL: none */
 void net_sum(const struct net *n, struct net_stats *out);
 void net_sample(struct net *n, uint64_t now_us);

@@ -9,6 +9,7 @@
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 #include "cmd/slowlog.h"
+#include "cmd/tracking.h"
 
 #include "net/clients.h"
 #include "os/os.h"
@@ -81,6 +82,7 @@ static void apply(enum setting id)
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 1); break;
     case SETTING_ACLLOG_LEN: acl_log_set_length((uint64_t)number); break;
+    case SETTING_TRACKING_MAX: tracking_set_keys_max((uint64_t)number); break;
     case SETTING_MAXMEMORY:
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
@@ -171,6 +173,8 @@ void host_bind(void)
         .client_list = net_client_list,
         .client_kill = net_client_kill,
         .post = net_post,
+        .client_worker = net_client_worker,
+        .session_find = net_session_find,
         .log_line = log_line,
         .client_unblock = net_client_unblock,
         .client_count = net_client_count,

@@ -6,6 +6,7 @@
  * Redis in their section.
  */
 #include "cmd/command.h"
+#include "cmd/tracking.h"
 #include "net/stats.h"
 #include "os/os.h"
 #include "os/ticks.h"
@@ -27,6 +28,7 @@ struct facts { /* gathered once per INFO */
     struct engine_stats engine;
     struct net_stats net;
     struct log_stats log;
+    struct tracking_totals tracking;
     bool logged;
     uint64_t rss, now_ms;
 };
@@ -65,6 +67,7 @@ static void gather(struct facts *f, struct txn *t)
     f->txn = t;
     engine_stats(server.engine, t, &f->engine);
     net_stats(&f->net);
+    tracking_count(&f->tracking);
     f->logged = engine_logged(server.engine);
     if (f->logged && engine_log(server.engine))
         log_stats(engine_log(server.engine), &f->log);
@@ -122,7 +125,8 @@ static void write_clients(struct buf *out, const struct facts *f)
     LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
     LINE("client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\n");
     UINT("blocked_clients", f->net.waiting_now + f->net.paused_now);
-    LINE("tracking_clients:0\r\npubsub_clients:0\r\nwatching_clients:0\r\n"
+    UINT("tracking_clients", f->tracking.clients);
+    LINE("pubsub_clients:0\r\nwatching_clients:0\r\n"
          "clients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     UINT("lock_waiting_clients", f->net.parked_now);
     UINT("log_waiting_clients", f->net.gated_now);
@@ -241,8 +245,11 @@ static void write_stats(struct buf *out, const struct facts *f)
     LINE("pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
          "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\n"
          "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
-         "current_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n"
-         "tracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
+         "current_active_defrag_time:0\r\n");
+    UINT("tracking_total_keys", f->tracking.keys);
+    UINT("tracking_total_items", f->tracking.items);
+    UINT("tracking_total_prefixes", f->tracking.prefixes);
+    LINE("unexpected_error_replies:0\r\n");
     reply_error_counts(errors, &error_total);
     UINT("total_error_replies", error_total);
     LINE("dump_payload_sanitizations:0\r\ntotal_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n",

@@ -1,0 +1,25 @@
+/* message.h -- what one worker has to say to connections of another.
+ *
+ * A message is posted to the inbox of a worker (host->post), which lets it arrive there: it writes pushes into the
+ * replies of that worker's sessions. It waits for the log as a reply does: until `lsn` is safe.
+ */
+#ifndef HF_CMD_MESSAGE_H
+#define HF_CMD_MESSAGE_H
+
+#include "cmd/session.h"
+
+/* The push stands at the end of the session's output, from `begin` on. */
+typedef void message_pushed(struct session *s, size_t begin, uint64_t lsn);
+
+struct message { /* the first member of what is posted; counted; immutable once posted */
+    _Atomic uint32_t holders;
+    uint64_t lsn;
+    void (*arrive)(const struct message *m, unsigned worker, message_pushed *pushed);
+};
+
+/* One block, with room behind the struct; one hold. */
+void *message_new(size_t size, uint64_t lsn, void (*arrive)(const struct message *m, unsigned worker, message_pushed *pushed));
+void message_post(struct message *m, unsigned worker); /* takes a hold of its own */
+void message_release(struct message *m);
+
+#endif
