@@ -6,7 +6,6 @@
 #include "cmd/handlers.h"
 #include "os/os.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #define PASSWORD_BITS_MAX 4096
@@ -20,15 +19,6 @@ static void reply_too_many(struct call *c)
 void cmd_acl_whoami(struct call *c) { reply_text(c->reply, acl_session_name(c->session)); }
 
 /* ---- changing users ---- */
-
-static bool has_space_or_nul(bytes text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        if (isspace(text.data[i]) || text.data[i] == 0)
-            return true;
-    }
-    return false;
-}
 
 static void set_user(struct call *c, struct arena *arena)
 {
@@ -46,7 +36,11 @@ static void set_user(struct call *c, struct arena *arena)
 void cmd_acl_setuser(struct call *c)
 {
     struct arena arena;
-    if (has_space_or_nul(c->argv[2])) {
+    if (c->argv[2].size > ACL_NAME_MAX) {
+        reply_errorf(c->reply, "ERR Usernames can't be longer than %d bytes", ACL_NAME_MAX);
+        return;
+    }
+    if (!acl_name_fits(c->argv[2])) {
         reply_errorf(c->reply, "ERR Usernames can't contain spaces or null characters");
         return;
     }

@@ -20,23 +20,14 @@ void acl_file_set(const char *path)
 
 const char *acl_file_path(void) { return file_path; }
 
-static bool is_name(bytes name)
-{
-    for (size_t i = 0; i < name.size; i++) {
-        if (isspace(name.data[i]) || name.data[i] == 0)
-            return false;
-    }
-    return true;
-}
-
 bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, struct buf *error)
 {
     struct arena arena;
     bytes bad;
-    struct acl_user *u = is_name(name) ? acl_set_add(set, name) : NULL;
+    struct acl_user *u = acl_name_fits(name) ? acl_set_add(set, name) : NULL;
     if (!u) {
-        buf_printf(error, is_name(name) ? "Duplicate user '%.*s' found" : "the username '%.*s' holds a space or NUL", (int)name.size,
-                   (const char *)name.data);
+        buf_printf(error, acl_name_fits(name) ? "Duplicate user '%.*s' found" : "the username '%.*s' holds a space or is too long",
+                   (int)name.size, (const char *)name.data);
         return false;
     }
     arena_init(&arena);

@@ -312,6 +312,8 @@ static bool has_space(bytes text)
     return false;
 }
 
+bool acl_name_fits(bytes name) { return name.size <= ACL_NAME_MAX && !has_space(name); }
+
 /* "~a", "%R~a", "%RW~a". */
 static enum acl_error apply_key(struct arena *a, struct acl_selector *s, bytes rule)
 {

@@ -47,6 +47,8 @@ enum acl_error {
     ACL_WORD_OF_SUBCOMMAND,
 };
 
+#define ACL_NAME_MAX 255 /* a line of CLIENT LIST has room for it */
+bool acl_name_fits(bytes name); /* no blank, no NUL, not longer */
 #define ACL_HASH_TEXT 64
 void acl_hash(bytes password, char out[ACL_HASH_TEXT + 1]);
 

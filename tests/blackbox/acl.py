@@ -205,6 +205,23 @@ def authentication(server, admin):
     admin.call("ACL", "DELUSER", "ann")
 
 
+def names(server, admin):
+    """The longest name there may be is shown whole, also where a refusal is noted."""
+    longest = "n" * 255
+    refused(admin, ("ACL", "SETUSER", longest + "n"), b"ERR Usernames can't be longer")
+    refused(admin, ("ACL", "SETUSER", "a b"), b"ERR Usernames can't contain spaces")
+    admin.call("ACL", "SETUSER", longest, "on", "nopass", "+client")
+    client = server.client()
+    client.call("AUTH", longest, "")
+    client.call("CLIENT", "SETNAME", "c" * 127)
+    refused(client, ("GET", "x"), b"NOPERM")
+    entry = admin.call("ACL", "LOG", 1)[0]
+    line = dict(zip(entry[::2], entry[1::2]))[b"client-info"]
+    if (" user=%s " % longest).encode() not in line or (" user=%s " % longest).encode() not in admin.call("CLIENT", "LIST"):
+        raise AssertionError("a long name is not shown: %r" % line)
+    admin.call("ACL", "DELUSER", longest)
+
+
 def default_user(server, admin):
     admin.call("CONFIG", "SET", "requirepass", "door")
     fresh = server.client()
@@ -384,6 +401,7 @@ def main():
         admin.call("ACL", "DELUSER", "u")
         every_command_at_every_key(ours, admin)
         authentication(ours, admin)
+        names(ours, admin)
         default_user(ours, admin)
         changes_reach_everybody(ours, admin)
         listeners(ours, admin)
