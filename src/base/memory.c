@@ -37,6 +37,11 @@ void *mem_realloc(void *block, size_t size)
     return moved;
 }
 
+void *mem_try_realloc(void *block, size_t size)
+{
+    return realloc(block, size ? size : 1);
+}
+
 void *mem_try_alloc(size_t size)
 {
     return malloc(size ? size : 1);

@@ -84,7 +84,7 @@ struct engine {
 
 struct touched { struct table *table; uint64_t hash; };
 
-enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_OBJECT, UNDO_MAP };
+enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_OBJECT, UNDO_BYTES, UNDO_MAP };
 
 struct undo {
     struct undo *next;
@@ -98,6 +98,8 @@ struct undo {
     uint64_t deadline_ms;
     enum type type;
     void *object, *share; /* the object of before, and what it held */
+    bytes overwritten;    /* of a large string changed in place: what stood at offset; and its size */
+    uint64_t offset, size;
     uint32_t *ids, next_id;
 };
 

@@ -135,16 +135,16 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
         entry_write(fresh, &image);
         return txn_adopt(t, to, spot, fresh, share && image.encoding > ENC_INT);
     }
-    if (image.encoding == ENC_BLOB) {
-        const struct blob *b = entry_pointer(source);
-        image.encoding = ENC_BYTES;
-        image.value = bytes_of(b->data, b->size);
-    } else {
+    struct blob *blob = NULL; /* shared until one of the two changes */
+    if (image.encoding == ENC_BLOB)
+        blob = blob_ref(entry_pointer(source));
+    else
         object = type_ops_of((int)image.type)->share(entry_pointer(source));
-    }
     status s = txn_put(t, to, spot, &image, object, true);
     if (s != HF_OK && object)
         type_ops_of((int)image.type)->free(object);
+    if (s != HF_OK && blob)
+        blob_unref(blob);
     return s;
 }
 

@@ -124,9 +124,9 @@ static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enu
 }
 
 /* A blob of ours alone that may grow in place: NULL when there is none. */
-static struct blob *own_blob(const struct txn *t, const struct entry *e)
+static struct blob *own_blob(const struct entry *e)
 {
-    if (!e || t->undoing || entry_encoding(e) != ENC_BLOB)
+    if (!e || entry_encoding(e) != ENC_BLOB)
         return NULL;
     struct blob *b = entry_pointer(e);
     return atomic_load_explicit(&b->count, memory_order_acquire) == 1 ? b : NULL;
@@ -136,11 +136,9 @@ static struct blob *blob_grown(struct entry *e, struct blob *b, size_t size)
 {
     if (size > b->capacity) {
         size_t capacity = size + size / 2 > STRING_SIZE_MAX ? STRING_SIZE_MAX : size + size / 2;
-        struct blob *moved = blob_new(b->size, capacity < size ? size : capacity);
+        struct blob *moved = blob_resize(b, capacity < size ? size : capacity);
         if (!moved)
             return NULL;
-        memcpy(moved->data, b->data, b->size);
-        blob_unref(b);
         memcpy((void *)(uintptr_t)entry_inline(e).data, &moved, sizeof(moved));
         b = moved;
     }
@@ -159,6 +157,35 @@ static uint8_t *own_bytes(const struct txn *t, struct entry *e, size_t end)
     return (uint8_t *)(uintptr_t)entry_inline(e).data;
 }
 
+/* Undo of a change in place costs what the change writes, not what the string holds. */
+static void keep_bytes(struct txn *t, const struct key *k, const struct spot *spot, const struct blob *b, uint64_t offset, size_t size)
+{
+    struct undo *u = txn_undo_push(t, UNDO_BYTES, k, spot);
+    size_t inside = offset < b->size ? b->size - offset : 0;
+    u->offset = offset;
+    u->size = b->size;
+    u->overwritten = arena_dup(&t->arena, bytes_of(b->data + (inside ? offset : 0), inside < size ? inside : size));
+}
+
+/* The old value with the new one in it, as an entry of its own. */
+static status write_copy(struct txn *t, const struct key *k, struct spot *spot, bytes old, uint64_t offset, bytes value, size_t total)
+{
+    bool large = total > ENTRY_INLINE_MAX;
+    struct blob *blob = large ? blob_new(total, total) : NULL;
+    uint8_t *joined = large ? (blob ? blob->data : NULL) : arena_alloc(&t->arena, total);
+    if (!joined)
+        return HF_ERR_NO_MEMORY;
+    if (old.size)
+        memcpy(joined, old.data, old.size);
+    if (total > old.size)
+        memset(joined + old.size, 0, total - old.size);
+    memcpy(joined + offset, value.data, value.size);
+    status s = rewrite(t, k, spot, large ? ENC_BLOB : ENC_BYTES, large ? bytes_of(&blob, sizeof(blob)) : bytes_of(joined, total), false);
+    if (s != HF_OK && blob)
+        blob_unref(blob);
+    return s;
+}
+
 /* Writes value at offset, zero-filling a gap; effect: log_append or log_range. */
 static status write_at(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value, size_t *size)
 {
@@ -175,8 +202,10 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
         *size = total;
         return HF_OK;
     }
-    struct blob *blob = own_blob(t, e);
+    struct blob *blob = own_blob(e);
     if (blob) {
+        if (t->undoing)
+            keep_bytes(t, k, spot, blob, offset, value.size);
         blob = blob_grown(e, blob, total);
         if (!blob)
             return HF_ERR_NO_MEMORY;
@@ -186,19 +215,8 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
         *size = total;
         return HF_OK;
     }
-    uint8_t *joined = total <= ENTRY_INLINE_MAX ? arena_alloc(&t->arena, total) : mem_try_alloc(total);
-    if (!joined)
-        return HF_ERR_NO_MEMORY;
-    if (old.size)
-        memcpy(joined, old.data, old.size);
-    if (end > old.size)
-        memset(joined + old.size, 0, end - old.size);
-    memcpy(joined + offset, value.data, value.size);
-    status s = rewrite(t, k, spot, ENC_BYTES, bytes_of(joined, total), false);
-    if (total > ENTRY_INLINE_MAX)
-        mem_free(joined);
     *size = total;
-    return s;
+    return write_copy(t, k, spot, old, offset, value, total);
 }
 
 status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size)

@@ -461,6 +461,14 @@ static void undo_object(const struct undo *u)
     ops->free(u->share);
 }
 
+/* A large string that was changed in place: the bytes of before, and the size. */
+static void undo_bytes(const struct undo *u, struct blob *b)
+{
+    if (u->overwritten.size)
+        memcpy(b->data + u->offset, u->overwritten.data, u->overwritten.size);
+    b->size = u->size;
+}
+
 /* The collection has its deadlines back. */
 static void enrol_again(const struct undo *u, struct table *table, struct entry *e)
 {
@@ -477,6 +485,8 @@ static void undo_value(const struct undo *u)
     if (u->kind == UNDO_DEADLINE) {
         entry_set_deadline(p.entry, u->deadline_ms);
         table_enrol(table, u->key, u->hash, u->deadline_ms);
+    } else if (u->kind == UNDO_BYTES) {
+        undo_bytes(u, entry_pointer(p.entry));
     } else {
         hf_assert(entry_pointer(p.entry) == u->object);
         undo_object(u);

@@ -93,6 +93,15 @@ struct blob *blob_new(size_t size, size_t capacity)
     return b;
 }
 
+struct blob *blob_resize(struct blob *b, size_t capacity)
+{
+    hf_assert(atomic_load_explicit(&b->count, memory_order_relaxed) == 1 && b->size <= capacity);
+    b = mem_try_realloc(b, sizeof(*b) + capacity);
+    if (b)
+        b->capacity = capacity;
+    return b;
+}
+
 struct blob *blob_ref(struct blob *b)
 {
     atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);

@@ -123,6 +123,7 @@ struct blob {
 };
 
 struct blob *blob_new(size_t size, size_t capacity); /* count 1; NULL: no memory */
+struct blob *blob_resize(struct blob *b, size_t capacity); /* not shared; it may move. NULL: no memory, unchanged */
 struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob *b);
 

@@ -45,9 +45,10 @@ def picture(client, databases=(0, 1), encodings=True):
 def random_change(rng):
     k = "k%d" % rng.randrange(8)
     s, l, h, t, z = "s" + k, "l" + k, "h" + k, "t" + k, "z" + k
-    member, big = "m%d" % rng.randrange(20), "x" * rng.choice([1, 30, 100, 3000])
+    member, big = "m%d" % rng.randrange(20), "x" * rng.choice([1, 30, 100, 3000, 40000])
     return rng.choice([
-        ("SET", s, big), ("APPEND", s, member), ("SETRANGE", s, 20, "patch"), ("SETBIT", s, 77, 1), ("INCR", "n" + k), ("DEL", s),
+        ("SET", s, big), ("APPEND", s, member), ("SETRANGE", s, 20, "patch"), ("SETBIT", s, 77, 1), ("SETRANGE", s, rng.choice([3, 16000, 39990, 70000]), big), ("APPEND", s, big),
+        ("SETBIT", s, 400000, 1), ("COPY", s, "scopy", "REPLACE"), ("APPEND", "scopy", member), ("INCR", "n" + k), ("DEL", s),
         ("GETDEL", s), ("SET", s, "v", "PX", 100000), ("EXPIRE", l, 1000), ("PERSIST", l), ("PEXPIRE", h, 500000), ("MSET", s, 1, "s2", big),
         ("RPUSH", l, member, big), ("LPUSH", l, big), ("LPOP", l), ("LREM", l, 0, member), ("LTRIM", l, 1, -2), ("LINSERT", l, "BEFORE", member, big),
         ("RPOPLPUSH", l, "lother"), ("LSET", l, 0, "w"), ("HSET", h, member, big, "f", "v"), ("HDEL", h, member), ("HINCRBY", h, "n", 7),
