@@ -17,7 +17,7 @@ from harness import ROOT, Server
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 NODE_DIRECTORY = os.path.join(ROOT, "build/node")
 INSTALL_SECONDS, RUN_SECONDS = 180, 60
-PYTHON_PROGRAMS = ("redis_py", "rq_jobs", "celery_jobs")
+PYTHON_PROGRAMS = ("redis_py", "rq_jobs", "celery_jobs", "redis_cli")
 NODE_PROGRAMS = ("ioredis", "node_redis", "bullmq", "sessions", "limits_and_locks", "socket_io")
 
 
