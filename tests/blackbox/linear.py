@@ -67,6 +67,17 @@ def step(values, command):
     raise AssertionError(name)
 
 
+def follow(values, commands):
+    """The replies of an operation here; None: it has no place here."""
+    return [step(values, command) for command in commands]
+
+
+def use_model(other_keys_of, other_follow):
+    """For histories of other commands (linear_mixed.py)."""
+    global keys_of, follow
+    keys_of, follow = other_keys_of, other_follow
+
+
 def components(history):
     """Splits a history at keys that no operation joins."""
     groups = []
@@ -105,7 +116,7 @@ def search(operations):
             if operation.began > horizon:
                 continue        # another one had ended before this one began
             values = dict(items)
-            if [step(values, command) for command in operation.commands] != operation.replies:
+            if follow(values, operation.commands) != operation.replies:
                 continue
             after = (placed[:i] + (placed[i] + 1,) + placed[i + 1:], tuple(sorted(values.items())))
             if after not in visited:
@@ -212,6 +223,11 @@ def half_read(operation, history):
     return True
 
 
+def show_unexplained(history):
+    for operation in sorted((o for part in components(history) if search(part) is False for o in part), key=lambda o: o.began):
+        print("  ", operation)
+
+
 def overlaps(history):
     """Pairs of operations of different clients that overlap in time: a measure of the test itself."""
     return sum(a.began < b.ended and b.began < a.ended for i, a in enumerate(history) for b in history[:i] if a.client != b.client)
@@ -236,9 +252,7 @@ def main():
             given_up += verdict is None
             if verdict is False:
                 print("linear: no order explains history %d (seed %s):" % (number, arguments.seed))
-                for operation in sorted((o for part in components(history) if search(part) is False for o in part),
-                                        key=lambda o: o.began):
-                    print("  ", operation)
+                show_unexplained(history)
                 return 1
             if verdict and number % 5 == 0:
                 kind = mutate(history, chooser)
