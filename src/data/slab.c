@@ -3,6 +3,9 @@
  * A heap keeps, per class, a list of its pages that have room; it allocates from the
  * first. A page with no block left in use goes back to the slab, which keeps a stack
  * of free pages (and gives the memory of most of them back to the system).
+ *
+ * The range asks for huge pages: entries are met in random order, and each miss of the TLB costs as much as one of the
+ * cache. A huge page of which a part was given back is given up for good, else the kernel would fill it up again.
  */
 #include "data/slab.h"
 
@@ -20,6 +23,8 @@
 #define NO_PAGE UINT32_MAX
 #define LARGE_CLASS 0xffff
 #define FREE_PAGES_KEPT 64 /* with their memory */
+#define HUGE_SHIFT 21
+#define HUGE_SPLITS_MAX 8192 /* each may cost the process a mapping, of which the kernel allows 65,530 */
 
 struct page {
     uint32_t next, previous; /* in the heap's list of pages with room, or next free page */
@@ -46,7 +51,9 @@ struct slab {
     struct page *pages;
     struct spin lock; /* guards what follows */
     uint32_t page_count, page_limit;
-    uint32_t free_page, free_count, resident_free;
+    uint32_t free_page, free_count;
+    uint32_t splits;      /* huge pages given up */
+    uint8_t *split;       /* a bit for each huge page */
     uint32_t *span_free; /* first pages of released spans */
     uint32_t span_free_count, span_free_capacity;
     struct slab_heap *heaps[HEAPS_MAX];
@@ -87,22 +94,30 @@ static unsigned class_for(size_t size)
     return c;
 }
 
+/* Addresses that cost memory when they are written. NULL: refused. */
+static void *map_reserved(size_t size)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
 struct slab *slab_new(void)
 {
     struct slab *s = mem_zalloc(sizeof(*s));
     for (s->reserved = (size_t)8 << SLAB_REF_BITS; s->reserved >= PAGE_SIZE << 12; s->reserved /= 2) {
         size_t pages = s->reserved >> PAGE_SHIFT;
-        s->base = mmap(NULL, s->reserved, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (s->base == MAP_FAILED)
+        s->base = map_reserved(s->reserved);
+        if (!s->base)
             continue;
-        s->pages = mmap(NULL, pages * sizeof(struct page), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (s->pages != MAP_FAILED)
+        s->pages = map_reserved(pages * sizeof(struct page));
+        if (s->pages)
             break;
         munmap(s->base, s->reserved);
     }
-    hf_assert(s->base != MAP_FAILED && s->pages != MAP_FAILED);
+    hf_assert(s->base && s->pages);
+    s->split = map_reserved((s->reserved >> HUGE_SHIFT) / 8 + 1);
+    hf_assert(s->split);
+    (void)madvise(s->base, s->reserved, MADV_HUGEPAGE); /* refused: small pages do, too */
     s->page_limit = (uint32_t)(s->reserved >> PAGE_SHIFT);
     s->page_count = 1; /* reference 0 names no block */
     s->free_page = NO_PAGE;
@@ -113,6 +128,7 @@ void slab_free(struct slab *s)
 {
     for (unsigned i = 0; i < s->heap_count; i++)
         mem_free(s->heaps[i]);
+    munmap(s->split, (s->reserved >> HUGE_SHIFT) / 8 + 1);
     munmap(s->pages, (s->reserved >> PAGE_SHIFT) * sizeof(struct page));
     munmap(s->base, s->reserved);
     mem_free(s->span_free);
@@ -172,13 +188,39 @@ static uint32_t page_take(struct slab *s)
     return number;
 }
 
+/* True if the huge page is still whole, and now no more. */
+static bool split_first(struct slab *s, size_t huge)
+{
+    uint8_t bit = (uint8_t)(1u << huge % 8);
+    spin_lock(&s->lock);
+    bool first = !(s->split[huge / 8] & bit) && s->splits < HUGE_SPLITS_MAX;
+    if (first) {
+        s->split[huge / 8] |= bit;
+        s->splits++;
+    }
+    spin_unlock(&s->lock);
+    return first;
+}
+
+/* The contents are lost, the memory goes back to the system. */
+static void memory_give_back(struct slab *s, uint32_t page, size_t size)
+{
+    uint8_t *at = page_address(s, page);
+    size_t first = (size_t)(at - s->base) >> HUGE_SHIFT, last = (size_t)(at + size - 1 - s->base) >> HUGE_SHIFT;
+    if (split_first(s, first))
+        (void)madvise(s->base + (first << HUGE_SHIFT), (size_t)1 << HUGE_SHIFT, MADV_NOHUGEPAGE);
+    if (last != first && split_first(s, last))
+        (void)madvise(s->base + (last << HUGE_SHIFT), (size_t)1 << HUGE_SHIFT, MADV_NOHUGEPAGE);
+    madvise(at, size, MADV_DONTNEED);
+}
+
 static void page_give_back(struct slab *s, uint32_t number)
 {
     spin_lock(&s->lock);
     bool keep_memory = s->free_count < FREE_PAGES_KEPT;
     spin_unlock(&s->lock);
     if (!keep_memory)
-        madvise(page_address(s, number), PAGE_SIZE, MADV_DONTNEED);
+        memory_give_back(s, number, PAGE_SIZE);
     spin_lock(&s->lock);
     s->pages[number] = (struct page){.next = s->free_page};
     s->free_page = number;
@@ -234,7 +276,7 @@ static void *span_alloc(struct slab_heap *h, size_t size)
 
 static void span_release(struct slab *s, uint32_t first)
 {
-    madvise(page_address(s, first), (size_t)s->pages[first].span_pages << PAGE_SHIFT, MADV_DONTNEED);
+    memory_give_back(s, first, (size_t)s->pages[first].span_pages << PAGE_SHIFT);
     spin_lock(&s->lock);
     if (s->span_free_count == s->span_free_capacity) {
         s->span_free_capacity = s->span_free_capacity ? s->span_free_capacity * 2 : 64;

@@ -365,7 +365,7 @@ void engine_watch_memory(struct engine *e)
 {
     uint64_t limit = atomic_load(&e->maxmemory), used, held;
     slab_stats(e->store->slab, &used, &held);
-    atomic_store(&e->over_memory, limit && used + mem_in_use() > limit);
+    atomic_store(&e->over_memory, limit && used + chunks_memory(e->store->chunks) + mem_in_use() > limit);
 }
 
 void engine_set_maxmemory(struct engine *e, uint64_t limit)
@@ -430,7 +430,7 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);
     slab_stats(e->store->slab, &out->used_memory, &held);
-    out->used_memory += out->index_memory + mem_in_use();
+    out->used_memory += chunks_memory(e->store->chunks) + mem_in_use();
     if (out->used_memory > atomic_load(&e->used_peak))
         atomic_store(&e->used_peak, out->used_memory);
     out->used_memory_peak = atomic_load(&e->used_peak);

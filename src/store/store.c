@@ -32,6 +32,7 @@ struct store *store_new(uint64_t secret)
 {
     struct store *s = mem_zalloc(sizeof(*s));
     s->slab = slab_new();
+    s->chunks = chunks_new();
     s->secret = secret;
     s->stripes = mem_alloc_aligned(64, STRIPE_COUNT * sizeof(struct stripe));
     memset(s->stripes, 0, STRIPE_COUNT * sizeof(struct stripe));
@@ -67,6 +68,7 @@ void store_free(struct store *s)
         mem_free(stripe->others);
     }
     mem_free(s->stripes);
+    chunks_free(s->chunks);
     slab_free(s->slab);
     mem_free(s);
 }
@@ -76,7 +78,7 @@ struct table *stripe_table_make(struct store *store, struct stripe *s, uint32_t 
     struct table *t = stripe_table(s, db_id);
     if (t)
         return t;
-    t = table_new(hash_for_table, store, slab_base(store->slab), db_id, s->number);
+    t = table_new(hash_for_table, store, slab_base(store->slab), store->chunks, db_id, s->number);
     if (!s->table) {
         s->table = t;
     } else {

@@ -8,6 +8,7 @@
 #define HF_STORE_STORE_H
 
 #include "data/slab.h"
+#include "store/chunks.h"
 #include "store/stripe.h"
 
 #define STRIPE_COUNT 1024u
@@ -15,6 +16,7 @@
 
 struct store {
     struct slab *slab;
+    struct chunks *chunks;    /* of the tables' indexes */
     uint64_t secret;          /* keys the hash; kept with the data */
     struct stripe *stripes;   /* STRIPE_COUNT, each a cache line */
 };

@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "os/thread.h"
+#include "store/chunks.h"
 #include "store/wheel.h"
 
 #if defined(__SSE2__)
@@ -71,35 +72,33 @@ static unsigned match_tag(const struct bucket *b, uint8_t tag)
 #endif
 }
 
-static void index_init(struct index *x, uint64_t homes)
+static void index_init(struct index *x, struct chunks *source, uint64_t homes)
 {
     uint32_t tail = homes < 128 ? 2 : 15;
     uint64_t buckets = (homes + tail + CHUNK_BUCKETS - 1) / CHUNK_BUCKETS * CHUNK_BUCKETS;
     hf_assert(buckets < UINT32_MAX);
-    *x = (struct index){.bucket_count = (uint32_t)buckets, .home_count = (uint32_t)homes};
+    *x = (struct index){.source = source, .bucket_count = (uint32_t)buckets, .home_count = (uint32_t)homes};
     x->chunks = mem_zalloc(buckets / CHUNK_BUCKETS * sizeof(*x->chunks));
 }
 
 static void index_ensure(struct index *x, uint32_t number)
 {
     struct bucket **chunk = &x->chunks[number / CHUNK_BUCKETS];
-    if (!*chunk) {
-        *chunk = mem_alloc_aligned(64, CHUNK_BUCKETS * sizeof(struct bucket));
-        memset(*chunk, 0, CHUNK_BUCKETS * sizeof(struct bucket));
-    }
+    if (!*chunk)
+        *chunk = chunks_take(x->source);
 }
 
 static void index_release(struct index *x)
 {
     for (uint32_t i = 0; x->chunks && i < x->bucket_count / CHUNK_BUCKETS; i++)
-        mem_free(x->chunks[i]);
+        chunks_give(x->source, x->chunks[i]);
     mem_free(x->chunks);
     mem_free(x->stash);
     *x = (struct index){0};
 }
 
 struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *context, uint8_t *slab_base,
-                        uint32_t db_id, uint32_t stripe)
+                        struct chunks *chunks, uint32_t db_id, uint32_t stripe)
 {
     static const uint16_t stagger[8] = {320, 329, 338, 348, 358, 368, 378, 389};
     struct table *t = mem_zalloc(sizeof(*t));
@@ -108,7 +107,7 @@ struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *co
     t->base = slab_base;
     t->db_id = db_id;
     t->stagger = stagger[stripe % 8];
-    index_init(&t->now, 14);
+    index_init(&t->now, chunks, 14);
     index_ensure(&t->now, 0);
     return t;
 }
@@ -128,8 +127,9 @@ void table_reserve(struct table *t, uint64_t count)
     uint64_t homes = count * 100 / load_percent / BUCKET_ENTRIES + 1;
     if (t->growing || homes <= t->now.home_count)
         return;
+    struct chunks *source = t->now.source;
     index_release(&t->now);
-    index_init(&t->now, homes);
+    index_init(&t->now, source, homes);
     index_ensure_homes(&t->now);
 }
 
@@ -263,7 +263,7 @@ static uint64_t capacity_of(const struct index *x)
 
 static void growth_begin(struct table *t, uint64_t homes)
 {
-    index_init(&t->next, homes);
+    index_init(&t->next, t->now.source, homes);
     t->growing = true;
     t->frontier = 0;
 }
@@ -351,7 +351,7 @@ static void growth_step(struct table *t, uint64_t tail)
         }
     }
     for (uint32_t chunk = start / CHUNK_BUCKETS; chunk < stop / CHUNK_BUCKETS; chunk++) {
-        mem_free(x->chunks[chunk]);
+        chunks_give(x->source, x->chunks[chunk]);
         x->chunks[chunk] = NULL;
     }
     t->frontier = end;

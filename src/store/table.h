@@ -27,8 +27,11 @@ _Static_assert(sizeof(struct bucket) == 64, "a bucket is a cache line");
 #define BUCKET_ENTRIES 10u
 #define CHUNK_BUCKETS 16u
 
+struct chunks;
+
 struct index {
     struct bucket **chunks;
+    struct chunks *source; /* of chunks: shared by all tables of a store */
     uint32_t home_count;   /* buckets that keys have as home */
     uint32_t bucket_count; /* those and the tail; a multiple of CHUNK_BUCKETS */
     uint32_t stash_count, stash_capacity;
@@ -62,7 +65,7 @@ struct place {
 };
 
 struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *context, uint8_t *slab_base,
-                        uint32_t db_id, uint32_t stripe);
+                        struct chunks *chunks, uint32_t db_id, uint32_t stripe);
 /* Makes room for so many keys at once. Only while empty; for loading in hash order, which would crowd
  * the first buckets of a table that still has to grow. */
 void table_reserve(struct table *t, uint64_t count);

@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "data/slab.h"
+#include "store/chunks.h"
 #include "store/entry_make.h"
 #include "store/table.h"
 
@@ -50,6 +51,7 @@ static uint64_t hash_of(const void *context, bytes key)
 struct model {
     struct slab *slab;
     struct slab_heap *heap;
+    struct chunks *chunks;
     struct table *table;
     unsigned crowded;
     uint32_t keys;
@@ -63,15 +65,18 @@ static struct model *model_new(uint32_t keys, unsigned crowded, uint32_t stripe)
     struct model *m = mem_zalloc(sizeof(*m));
     m->slab = slab_new();
     m->heap = slab_heap_new(m->slab);
+    m->chunks = chunks_new();
     m->crowded = crowded;
     m->keys = keys;
-    m->table = table_new(hash_of, &m->crowded, slab_base(m->slab), 1, stripe);
+    m->table = table_new(hash_of, &m->crowded, slab_base(m->slab), m->chunks, 1, stripe);
     return m;
 }
 
 static void model_free(struct model *m)
 {
     table_free(m->table);
+    assert_int_equal(chunks_memory(m->chunks), 0); /* each chunk came back */
+    chunks_free(m->chunks);
     slab_free(m->slab);
     mem_free(m);
 }
