@@ -33,7 +33,7 @@ enum command_flags {
     CMD_NO_SCRIPT = 1 << 18, /* only for the flag that COMMAND reports */
     CMD_WAITS_FOR_ANY = 1 << 19, /* waiting, it is run at any change of its keys: XREADGROUP (a deleted key is an error) */
     CMD_PUBSUB = 1 << 21,
-    CMD_MAY_REPLICATE = 1 << 22, /* only for the flag that COMMAND reports */
+    CMD_MAY_REPLICATE = 1 << 22, /* "may_replicate": CLIENT PAUSE WRITE holds it, too */
     CMD_SUBSCRIBED = 1 << 23,    /* allowed on a RESP2 connection that listens to channels */
     CMD_SCRIPT = 1 << 24,        /* locks keys that it did not declare, or runs further commands (exec_script.h): undo is kept */
     CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */

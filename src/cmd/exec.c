@@ -26,6 +26,7 @@
 #define RECORD_BOUND_FIXED 8192u /* a float's text, headers, deadlines */
 #define HOUSEKEEPING_PERIOD_US 1000u
 #define QUEUE_BYTES_MAX (UINT64_C(1) << 30)
+#define RUNS_A_SCRIPT(row) (((row)->flags & (CMD_SCRIPT | CMD_NO_SCRIPT)) == (CMD_SCRIPT | CMD_NO_SCRIPT))
 #define SCRIPT_ATTEMPTS 3 /* then it runs alone */
 
 struct exec *exec_new(struct engine *engine, unsigned worker)
@@ -109,6 +110,15 @@ void exec_batch_end(struct exec *x)
 
 void exec_set_paused(struct exec *x, bool paused) { x->paused = paused; }
 
+bool (*exec_script_writes)(const struct command *row, const bytes *argv, size_t argc);
+
+static bool may_write(const struct command *row, const bytes *argv, size_t argc)
+{
+    if (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
+        return true;
+    return RUNS_A_SCRIPT(row) && !(row->flags & CMD_READ) && (!exec_script_writes || exec_script_writes(row, argv, argc));
+}
+
 /* Errors that need no execution are replied in a pause, too. */
 bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only)
 {
@@ -117,10 +127,10 @@ bool exec_would_wait(struct session *s, const struct parsed_command *p, bool wri
         row = p->argc > 1 ? command_find_sub(row, p->argv[1]) : NULL;
     if (!row || !command_arity_fits(row, p->argc) || !acl_would_admit(s, row, p->argv, p->argc))
         return false;
-    uint32_t flags = row->flags;
-    for (size_t i = 0; row->handler == cmd_exec && s->in_multi && i < s->queue_count; i++)
-        flags |= s->queue[i].command->flags;
-    if (writes_only && !(flags & CMD_WRITE))
+    bool writes = may_write(row, p->argv, p->argc);
+    for (size_t i = 0; row->handler == cmd_exec && s->in_multi && i < s->queue_count && !writes; i++)
+        writes = may_write(s->queue[i].command, s->queue[i].argv, s->queue[i].argc);
+    if (writes_only && !writes)
         return false;
     s->last_command = row->full_name;
     return true;
@@ -303,7 +313,7 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
 {
     if (!acl_admits(s, row, p->argv, p->argc))
         return true;
-    if (HF_UNLIKELY(s->monitors) && row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE)) {
+    if (HF_UNLIKELY(s->monitors) && (row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE) || RUNS_A_SCRIPT(row))) {
         reply_errorf(&s->reply, "ERR Replica can't interact with the keyspace");
         return true;
     }
@@ -340,8 +350,6 @@ static bool has_steps(const struct exec *x, const struct call *c)
     }
     return slab_is_nearly_full(x->engine->store->slab);
 }
-
-#define RUNS_A_SCRIPT(row) (((row)->flags & (CMD_SCRIPT | CMD_NO_SCRIPT)) == (CMD_SCRIPT | CMD_NO_SCRIPT))
 
 /* For MONITOR: a script stands before its commands, a command behind what it has chosen (SELECT). */
 static void show(const struct call *c, bool before)

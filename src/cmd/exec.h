@@ -53,6 +53,8 @@ void exec_wait_end(struct session *s); /* frees the waiter */
 void exec_set_paused(struct exec *x, bool paused);
 /* Does this command wait for the end of a pause? False for one that is refused by its words alone. */
 bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only);
+/* May the script or function that these words run write? A row that runs one, inside a batch. Set once, by script/. */
+extern bool (*exec_script_writes)(const struct command *row, const bytes *argv, size_t argc);
 /* Housekeeping slice of this worker: expiry, deferred frees. Returns milliseconds until it wants to run again. */
 unsigned exec_housekeeping(struct exec *x);
 

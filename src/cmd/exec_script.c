@@ -88,7 +88,7 @@ static bool refused(struct script *s, const struct command *row, const bytes *ar
         reply_errorf(r, "ERR This Redis command is not allowed from script");
     else if (HF_UNLIKELY(!s->session.acl_pass) && !acl_admits_in_script(&s->session, row, argv, argc, r))
         return true;
-    else if (s->read_only && row->flags & CMD_WRITE)
+    else if (s->read_only && row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
         return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom ? (uint32_t)CMD_GROWS : 0), r);

@@ -234,6 +234,27 @@ bool script_take_keys(struct call *c, size_t *count)
     return false;
 }
 
+bool script_may_write(const struct command *row, const bytes *argv, size_t argc)
+{
+    struct shebang flags;
+    bytes code, source = argc > 1 ? argv[1] : BYTES("");
+    char error[256], digest[SHA1_TEXT + 1];
+    uint8_t *copy = NULL;
+    if (row->handler == cmd_fcall)
+        return function_may_write(source);
+    if (row->handler == cmd_evalsha) {
+        size_t size = 0;
+        if (source.size == SHA1_TEXT) {
+            lower_digest(source, digest);
+            copy = cache_get(digest, &size);
+        }
+        source = bytes_of(copy, size);
+    }
+    bool writes = !source.size || !shebang_parse(source, &flags, &code, error) || !flags.no_writes;
+    mem_free(copy);
+    return writes;
+}
+
 static void eval_source(struct call *c, const char *digest, bytes source, bool read_only)
 {
     struct shebang flags;

@@ -488,6 +488,13 @@ void cmd_function_kill(struct call *c)
 
 /* ---- FCALL ---- */
 
+bool function_may_write(bytes name)
+{
+    struct library *l;
+    const struct function *f = function_find(name, &l);
+    return !f || !(f->flags & NO_WRITES);
+}
+
 static void call_function(struct call *c, bool read_only)
 {
     size_t keys;
@@ -553,6 +560,7 @@ static void log_error(struct reply *r, bytes line)
 
 void script_load_libraries(struct engine *e)
 {
+    exec_script_writes = script_may_write;
     static const struct reply_ops ops = {.error = log_error};
     struct session session = {0};
     struct reply reply = {.ops = &ops, .version = 2};

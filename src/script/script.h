@@ -91,6 +91,9 @@ void script_push_words(lua_State *lua, const bytes *words, size_t count); /* as 
 bool script_take_keys(struct call *c, size_t *count); /* numkeys in word 2; false: the error was replied */
 void script_cache_stats(uint64_t *count, uint64_t *bytes_held);
 #define SHA1_TEXT 40
+/* For CLIENT PAUSE WRITE; an unknown one might. */
+bool script_may_write(const struct command *row, const bytes *argv, size_t argc);
+bool function_may_write(bytes name);
 void sha1_hex(bytes text, char out[SHA1_TEXT + 1]);
 /* "#!lua name=x flags=a,b" in front of a script. False: *error says why. code: what follows the line. */
 struct shebang { bool present; bytes name; bool no_writes, allow_oom, allow_stale, no_cluster, allow_cross_slot; };
