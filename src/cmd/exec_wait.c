@@ -133,8 +133,11 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
     struct call c = {.command = w->command, .session = &stub, .reply = &stub.reply, .txn = t, .argv = w->argv,
                      .argc = w->argc, .keys = keys, .key_count = w->link_count, .may_wait = true,
                      .woken_by = &keys[link - w->links]};
+    struct delivery *before = t->deliveries_last;
     uint64_t began = ticks_now();
+    t->observing = true; /* the changer did not ask for what its waiters change: it is told of it, too */
     c.command->handler(&c);
+    t->observing = false;
     if (c.waits) {
         hf_assert(w->reply.size == 0);
         atomic_store(&w->state, WAIT_WAITING);
@@ -146,7 +149,7 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
     waiter_unlist_locked(x->engine, w);
     struct served *s = arena_alloc(&t->arena, sizeof(*s));
     *s = (struct served){{NULL, tell_owner}, w};
-    txn_deliver(t, &s->delivery);
+    txn_deliver_behind(t, before, &s->delivery);
     return true;
 }
 

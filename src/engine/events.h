@@ -49,7 +49,7 @@ void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const
 struct change {
     struct delivery delivery;
     bool whole;      /* of every key: a database was emptied or swapped */
-    bool by_nobody;  /* its time was over: t->client only looked */
+    bool by_nobody;  /* its time was over, or somebody else waited for it: not by t->client */
     bool told;       /* the listener's own */
     bytes key;
 };

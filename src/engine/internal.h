@@ -131,7 +131,7 @@ struct txn {
     struct undo *undo, *undo_floor; /* the floor: where the innermost point stands */
     struct arena arena;
     void *client;       /* whose commands these are, for whom on_change tells; NULL: the server's own */
-    bool observing;     /* removes what is due: a change by nobody */
+    bool observing;     /* removes what is due, serves a waiter: a change by nobody, or by somebody else */
     uint64_t changes;
     struct shadow *shadows;
     struct delivery *deliveries, *deliveries_last;

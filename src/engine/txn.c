@@ -153,9 +153,10 @@ static void count(_Atomic uint64_t *counter, uint64_t by)
 static struct entry *find_parts(struct txn *t, const struct key *k, struct spot *spot)
 {
     if (t->may_change) {
+        bool observing = t->observing;
         t->observing = true;
         struct entry *left = object_expire_parts(t, k, spot);
-        t->observing = false;
+        t->observing = observing;
         return left;
     }
     if (object_is_over(t, spot->place.entry))
@@ -190,9 +191,10 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
             spot->place.entry = NULL;
             return NULL;
         }
+        bool observing = t->observing;
         t->observing = true;
         txn_remove(t, k, spot, true, false);
-        t->observing = false;
+        t->observing = observing;
         txn_event(t, k, EVENT_EXPIRED, "expired");
         count(&t->slot_stats->expired, 1);
         return NULL;
@@ -210,6 +212,15 @@ void txn_deliver(struct txn *t, struct delivery *d)
     else
         t->deliveries = d;
     t->deliveries_last = d;
+}
+
+void txn_deliver_behind(struct txn *t, struct delivery *earlier, struct delivery *d)
+{
+    struct delivery **at = earlier ? &earlier->next : &t->deliveries;
+    d->next = *at;
+    *at = d;
+    if (!d->next)
+        t->deliveries_last = d;
 }
 
 static void deliver_all(struct txn *t, uint64_t lsn)

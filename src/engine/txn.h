@@ -40,5 +40,6 @@ struct delivery {
     void (*deliver)(struct txn *t, struct delivery *d, uint64_t lsn);
 };
 void txn_deliver(struct txn *t, struct delivery *d);
+void txn_deliver_behind(struct txn *t, struct delivery *earlier, struct delivery *d); /* NULL: as the first one */
 
 #endif

@@ -63,6 +63,26 @@ def run_script(server, resp):
     return seen
 
 
+def run_served(server):
+    """A waiter's own change is told behind its reply; the one who served it is told, too, NOLOOP or not."""
+    t, w = server.client(resp=3), server.client(resp=3)
+    for client in (t, w):
+        client.call("RPUSH", "to", "a")
+        client.call("CLIENT", "TRACKING", "on", "NOLOOP")
+        client.call("LRANGE", "to", "0", "-1")
+    t.call("CLIENT", "TRACKING", "off")
+    t.call("CLIENT", "TRACKING", "on")
+    t.call("LRANGE", "to", "0", "-1")
+    t.send("BLMOVE", "from", "to", "LEFT", "LEFT", "0")
+    until = time.monotonic() + 60
+    while b"blocked_clients:1" not in server.client().call("INFO", "clients"):
+        assert time.monotonic() < until
+    pushed = [plain(w.wire("RPUSH", "from", "foo")), plain(w.wire("PING", "mark"))]
+    if b"mark" not in pushed:
+        pushed.append(plain(w.read()))
+    return [plain(t.read()), plain(t.read()), pushed]
+
+
 def run_redirected(server):
     """RESP2: invalidations arrive as messages on another connection; then that one goes."""
     listener, t, w = server.client(), server.client(), server.client()
@@ -225,6 +245,7 @@ def main():
         for resp in (3, 2):
             compare(f"pushes, RESP{resp}", run_script(ours, resp), run_script(theirs, resp))
         compare("redirected", run_redirected(ours), run_redirected(theirs))
+        compare("served", run_served(ours), run_served(theirs))
         mine, peer = run_monitor(ours), run_monitor(theirs)
         compare("monitor", mine[0], peer[0])
         compare("monitor, other commands", mine[1:], peer[1:])
