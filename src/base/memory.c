@@ -60,6 +60,14 @@ void mem_free(void *block)
     free(block);
 }
 
+size_t mem_class_size(size_t size)
+{
+    size_t step = 16;
+    while (size > 8 * step)
+        step *= 2;
+    return (size + step - 1) / step * step;
+}
+
 char *mem_strdup(const char *text)
 {
     size_t size = strlen(text) + 1;

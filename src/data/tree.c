@@ -21,8 +21,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#define LEAF_ROOM 1992u /* bytes for items and offsets: the node is about 2 KiB */
-#define ROOM_STEP 16u
+#define LEAF_SIZE_MAX 2048u /* an allocation class, header included */
 #define FANOUT 32u
 #define BIG 0x8000u /* in an offset: the payload is a pointer */
 
@@ -38,6 +37,8 @@ struct leaf {
     uint16_t room, used;
     uint8_t data[];
 };
+#define LEAF_HEADER ((unsigned)offsetof(struct leaf, data))
+#define LEAF_ROOM (LEAF_SIZE_MAX - LEAF_HEADER) /* for items and offsets */
 
 struct child {
     struct tree_node *node;
@@ -125,11 +126,14 @@ static void big_drop(struct big *b)
 
 /* ---- nodes ---- */
 
+/* With at least so much room, and all of it that the allocation has: a leaf grows from class to class. */
 static struct leaf *leaf_new(unsigned room)
 {
-    room = (room + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP + 8; /* with the header a multiple of 16 */
-    struct leaf *l = mem_alloc(sizeof(*l) + room);
-    *l = (struct leaf){.head = {.holders = 1, .memory = sizeof(*l) + room}, .room = (uint16_t)room};
+    size_t size = mem_class_size(LEAF_HEADER + room);
+    struct leaf *l = mem_alloc(size);
+    l->head = (struct tree_node){.holders = 1, .memory = size};
+    l->room = (uint16_t)(size - LEAF_HEADER);
+    l->used = 0;
     return l;
 }
 
@@ -189,7 +193,7 @@ static void own(struct tree_node **slot, bool sequence)
     if (is_alone(n))
         return;
     if (n->level == 0) {
-        *slot = &leaf_copy(leaf_of(n), leaf_of(n)->room - 8u, sequence, true)->head; /* the same room: parents know it */
+        *slot = &leaf_copy(leaf_of(n), leaf_of(n)->room, sequence, true)->head; /* the same room: parents know it */
     } else {
         struct inner *copy = mem_alloc(sizeof(*copy));
         const size_t behind = offsetof(struct tree_node, level); /* holders can change meanwhile, nothing else of a shared node */
@@ -287,8 +291,7 @@ static struct tree_node *leaf_insert(struct tree_node **slot, unsigned i, const 
     if (need > l->room) {
         if (need > LEAF_ROOM)
             return leaf_split(slot, i, item, sequence);
-        unsigned room = need + need / 4 < LEAF_ROOM ? need + need / 4 : LEAF_ROOM;
-        struct leaf *larger = leaf_copy(l, room, sequence, false);
+        struct leaf *larger = leaf_copy(l, need, sequence, false);
         mem_free(l);
         *slot = &larger->head;
         l = larger;
@@ -713,7 +716,7 @@ bool tree_previous(struct tree_cursor *c, struct tree_element *e)
 
 static void check_leaf(const struct leaf *l, bool sequence)
 {
-    uint64_t memory = sizeof(*l) + l->room;
+    uint64_t memory = LEAF_HEADER + l->room;
     hf_assert(leaf_need(l) <= l->room && l->head.elements == l->head.count && l->head.count > 0);
     for (unsigned i = 0; i < l->head.count; i++) {
         hf_assert(item_start(l, i) <= item_start(l, i + 1));

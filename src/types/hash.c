@@ -84,13 +84,13 @@ static void packed_splice(struct hash *h, size_t offset, size_t old_size, size_t
 {
     size_t total = h->size - old_size + size;
     if (total > h->capacity) {
-        h->capacity = (uint32_t)((total + total / 8 + 31) & ~(size_t)31);
+        h->capacity = (uint32_t)mem_class_size(total);
         h->pairs = mem_realloc(h->pairs, h->capacity);
     }
     memmove(h->pairs + offset + size, h->pairs + offset + old_size, h->size - offset - old_size);
     h->size = (uint32_t)total;
     if (total < h->capacity / 4) {
-        h->capacity = (uint32_t)((total + 31) & ~(size_t)31);
+        h->capacity = (uint32_t)mem_class_size(total + 1);
         h->pairs = mem_realloc(h->pairs, h->capacity);
     }
 }

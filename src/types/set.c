@@ -70,7 +70,7 @@ static bool packed_find(const struct packed *p, bytes member, uint64_t *start, u
 
 static void packed_resize(struct packed *p, size_t capacity)
 {
-    p->capacity = (uint32_t)((capacity + 15) & ~(size_t)15);
+    p->capacity = (uint32_t)mem_class_size(capacity);
     p->data = mem_realloc(p->data, p->capacity);
 }
 
@@ -79,7 +79,7 @@ static void packed_append(struct packed *p, bytes member)
 {
     size_t size = p->size + varint_size(member.size) + member.size;
     if (size > p->capacity)
-        packed_resize(p, size + size / 8);
+        packed_resize(p, size);
     uint8_t *at = varint_put(p->data + p->size, member.size);
     if (member.size)
         memcpy(at, member.data, member.size);
