@@ -165,6 +165,9 @@ void cmd_failover(struct call *c)
 /* A holdfast: what keeps kelp on its rock. */
 void cmd_lolwut(struct call *c)
 {
+    int64_t version;
+    if (c->argc > 2 && bytes_is_word(c->argv[1], "VERSION") && !arg_int(c, 2, &version))
+        return;
     reply_verbatim(c, BYTES("    )  (    )\n"
                             "   (    )  (\n"
                             "    )  (    )\n"

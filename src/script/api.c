@@ -106,19 +106,19 @@ static int one_text(lua_State *lua, const char *field)
     return 1;
 }
 
-/* A text without an error code gets ERR; a leading minus is allowed. */
+/* A text of one word has no error code and gets ERR; a leading minus is allowed. */
 static int api_error_reply(lua_State *lua)
 {
     if (lua_gettop(lua) != 1 || lua_type(lua, 1) != LUA_TSTRING)
         return one_text(lua, "err");
     size_t size;
     const char *text = lua_tolstring(lua, 1, &size);
-    bool has_code = size > 0 && text[0] == '-';
+    bool minus = size > 0 && text[0] == '-';
     lua_newtable(lua);
-    if (has_code)
-        lua_pushlstring(lua, text + 1, size - 1);
+    if (strchr(text, ' '))
+        lua_pushlstring(lua, text + minus, size - minus);
     else
-        lua_pushfstring(lua, "ERR %s", text);
+        lua_pushfstring(lua, "ERR %s", text + minus);
     lua_setfield(lua, -2, "err");
     return 1;
 }

@@ -269,6 +269,11 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
     if (!push_script(s, c, digest, source, &flags))
         return;
     cache_put(digest, source);
+    if (read_only && flags.present && !flags.no_writes) {
+        lua_pop(s->lua, 1);
+        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
+        return;
+    }
     struct run run = {.is_eval = true};
     run_begin(s, &run, c, digest);
     run.script.read_only = read_only || flags.no_writes;
@@ -301,8 +306,10 @@ static void evalsha(struct call *c, bool read_only)
         lower_digest(c->argv[1], digest);
         source = cache_get(digest, &size);
     }
+    size_t keys;
     if (!source) {
-        reply_error_line(c->reply, "NOSCRIPT No matching script. Please use EVAL.");
+        if (c->argv[1].size != SHA1_TEXT || script_take_keys(c, &keys)) /* a bad number of keys is told first */
+            reply_error_line(c->reply, "NOSCRIPT No matching script. Please use EVAL.");
         return;
     }
     eval_source(c, digest, bytes_of(source, size), read_only);
