@@ -41,7 +41,8 @@ class Pair:
             resp = 3 if session == 1 else 2
             self.sessions.append([Client(s.port, resp, timeout=20) for s in self.servers])
         for client in self.sessions[0]:
-            client.call("FLUSHALL")
+            for words in (("FLUSHALL",), ("FUNCTION", "FLUSH"), ("SCRIPT", "FLUSH")):
+                client.call(*words)
 
     def close(self):
         for clients in self.sessions:

@@ -13,6 +13,8 @@ import random
 from oracle_generate_bits import BIT_KEYS, BitCommands
 from oracle_generate_geo import GeoCommands
 from oracle_generate_hll import HLL_KEYS, HllCommands
+from oracle_generate_scripts import ScriptCommands
+from oracle_generate_server import ServerCommands
 from oracle_generate_sets import SET_KEYS, SetCommands
 from oracle_generate_sort import SortCommands
 from oracle_generate_streams import StreamCommands
@@ -43,7 +45,8 @@ DATABASES = [b"0", b"1", b"2"]
 BAD_DATABASES = [b"16", b"-1", b"abc", b"", b"99999999999999999999"]
 
 
-class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommands, GeoCommands, StreamCommands):
+class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommands, GeoCommands, StreamCommands,
+                ScriptCommands, ServerCommands):
     def __init__(self, seed, epoch):
         self.random = random.Random("%s/%s" % (seed, epoch))
 
@@ -377,7 +380,11 @@ class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommand
         if words[0].upper() in (b"FLUSHALL", b"FLUSHDB", b"SWAPDB"):
             return [words[0], b"nonsense"]
         if words[0] in (b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP",
-                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SORT", b"SORT_RO"):  # a number would be a time or a count without end
+                        b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"SORT", b"SORT_RO", b"WAIT", b"CLIENT", b"SHUTDOWN", b"ACL",
+                        b"REPLICAOF", b"SLAVEOF", b"FAILOVER", b"BGSAVE", b"LOLWUT", b"FUNCTION", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"):  # a number would be a time or a count without end
+            if words[0] in (b"SHUTDOWN", b"BGSAVE", b"LOLWUT", b"FAILOVER", b"FUNCTION",
+                            b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"):
+                return words[:2] + [b"nonsense"]
             return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [b"nonsense"]
         if words[0] in (b"ZRANK", b"ZREVRANK"): # a further word is WITHSCORE's place since 7.2
             return words[:self.random.randint(1, len(words))]
@@ -386,7 +393,7 @@ class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommand
     GROUPS = [(12, "set"), (12, "string_read"), (14, "string_write"), (10, "arithmetic"), (8, "expire"),
               (7, "time_read"), (14, "keyspace"), (1, "databases"), (16, "hash_write"), (16, "hash_read"), (44, "lists"),
               (30, "sets"), (24, "bits"), (12, "hll"), (44, "zsets"), (40, "streams"), (16, "sort"), (16, "geo"),
-              (6, "transaction"), (2, "connection")]
+              (30, "scripts"), (10, "server"), (6, "transaction"), (2, "connection")]
     WEIGHTS = [weight for weight, _ in GROUPS]
     NAMES = [name for _, name in GROUPS]
 
