@@ -74,6 +74,7 @@ bool exec_batch_begin(struct exec *x)
         return false;
     }
     refresh_clock(x);
+    x->late = atomic_load_explicit(&script_late, memory_order_relaxed);
     return true;
 }
 
@@ -106,6 +107,56 @@ void exec_batch_end(struct exec *x)
         log_sync_now(x->engine->log);
         x->sync_wanted = false;
     }
+}
+
+/* ---- beside a script ---- */
+
+static void wake_waiting(struct exec *x);
+
+struct exec *exec_aside_new(struct exec *main)
+{
+    struct exec *x = exec_new(main->engine, main->worker);
+    x->aside = true;
+    return x;
+}
+
+/* The worker is inside its batch already, or somebody owns the gate: then nothing that takes locks may run. */
+void exec_aside_begin(struct exec *x, const struct exec *main)
+{
+    uint32_t late = atomic_load_explicit(&script_late, memory_order_relaxed);
+    refresh_clock(x);
+    x->alone = atomic_load(&x->engine->gate_owner) != 0;
+    x->paused = main->paused;
+    if (late && !x->late)
+        wake_waiting(x); /* they are refused now */
+    x->late = late;
+}
+
+void exec_aside_end(struct exec *x)
+{
+    flush_counts(x);
+    if (x->engine->log)
+        log_kick(x->engine->log);
+    if (x->sync_wanted)
+        log_sync_now(x->engine->log);
+    x->sync_wanted = false;
+}
+
+void exec_aside_over(struct exec *x)
+{
+    wake_waiting(x);
+    x->late = 0;
+}
+
+/* What would wait for the script's locks, the gate or the Lua state of this thread: it waits, holding nothing. */
+static bool waits_for_script(const struct exec *x, const struct session *s, const struct command *row)
+{
+    if (row->flags & CMD_ALLOW_BUSY)
+        return row->handler == cmd_reset && s->watches;
+    if (s->in_multi && !(row->flags & CMD_NO_QUEUE))
+        return false;
+    return row->handler == cmd_exec || row->flags & (CMD_GATE | CMD_WALKS | CMD_SCRIPT | CMD_ADMIN | CMD_BLOCKING) ||
+           (x->alone && !(row->flags & CMD_NO_TXN));
 }
 
 void exec_set_paused(struct exec *x, bool paused) { x->paused = paused; }
@@ -321,6 +372,10 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
         reply_errorf(&s->reply,
                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
                      row->full_name);
+        return true;
+    }
+    if (HF_UNLIKELY(x->late) && !(row->flags & CMD_ALLOW_BUSY)) {
+        reply_busy(&s->reply, x->late);
         return true;
     }
     return exec_refuses(x, row->flags, &s->reply);
@@ -558,8 +613,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     const struct command *row = p->command;
     if (HF_UNLIKELY(row && row->handler == cmd_exec && p->argc != 1)) {
         /* an EXEC that is refused ends the transaction all the same */
-        multi_end(s);
-        session_unwatch(s);
+        multi_drop(x, s);
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
         return EXEC_DONE;
     }
@@ -574,12 +628,14 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     size_t reply_start = s->reply.out->size;
     if (refused(x, s, row, p)) {
         if (row->handler == cmd_exec)
-            multi_refuse_exec(s, reply_start);
+            multi_refuse_exec(x, s, reply_start);
         exec_gate_give_up(x, node);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
         return EXEC_DONE;
     }
+    if (HF_UNLIKELY(x->aside) && waits_for_script(x, s, row))
+        return wait_for_credit(x, node);
     if (HF_UNLIKELY(s->in_multi) && !(row->flags & CMD_NO_QUEUE)) {
         if (row->flags & CMD_NO_MULTI) {
             reply_errorf(&s->reply, "ERR Command not allowed inside a transaction");
@@ -597,7 +653,9 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         return multi_exec(x, s, p, node, lsn);
     }
     enum exec_result result = EXEC_DONE;
-    if (row->flags & CMD_NO_TXN) {
+    if (HF_UNLIKELY(s->watches != NULL) && (row->handler == cmd_discard || row->handler == cmd_unwatch)) {
+        result = multi_unwatch(x, s, row, node, lsn);
+    } else if (row->flags & CMD_NO_TXN) {
         struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc};
         exec_call_handler(x, &c);
     } else {

@@ -49,6 +49,12 @@ extern void (*exec_on_served)(struct waiter *w);
 bool exec_wait_withdraw(struct exec *x, struct session *s);
 void exec_wait_withdrawn(struct exec *x, struct session *s); /* somebody else's waiter_try_withdraw has said true */
 void exec_wait_end(struct session *s); /* frees the waiter */
+/* A second executor of the same worker, for commands between the steps of a long script that the first one runs (docs/adr/0010).
+ * Begin and end surround each turn; over follows when the script has ended: what waited for that runs again. */
+struct exec *exec_aside_new(struct exec *main);
+void exec_aside_begin(struct exec *x, const struct exec *main);
+void exec_aside_end(struct exec *x);
+void exec_aside_over(struct exec *x);
 /* CLIENT PAUSE, as the network keeps it: while paused nothing expires. */
 void exec_set_paused(struct exec *x, bool paused);
 /* Does this command wait for the end of a pause? False for one that is refused by its words alone. */

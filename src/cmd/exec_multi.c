@@ -45,6 +45,52 @@ void session_unwatch(struct session *s)
     atomic_store(&s->watch_dirty, false);
 }
 
+/* Never waits: watches in a busy stripe stay. */
+static void session_unwatch_free(struct session *s)
+{
+    for (struct watch **at = &s->watches, *w; (w = *at) != NULL;) {
+        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
+        if (!stripe_try_lock(stripe)) {
+            at = &w->sibling;
+            continue;
+        }
+        *at = w->sibling;
+        s->watch_count--;
+        watch_remove_locked(w);
+        stripe_unlock(stripe);
+    }
+    if (!s->watches)
+        atomic_store(&s->watch_dirty, false);
+}
+
+void multi_drop(struct exec *x, struct session *s)
+{
+    multi_end(s);
+    if (x->aside)
+        session_unwatch_free(s);
+    else
+        session_unwatch(s);
+}
+
+static void unwatch_body(struct exec *x, struct call *c)
+{
+    if (c->command->handler == cmd_unwatch || c->session->in_multi) /* DISCARD without MULTI is an error and no more */
+        unwatch_locked(c->session);
+    exec_call_handler(x, c);
+}
+
+enum exec_result multi_unwatch(struct exec *x, struct session *s, const struct command *row, struct park_node *node, uint64_t *lsn)
+{
+    struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = x->txn, .argc = 1, .exec = x};
+    struct lock_set locks = {0};
+    txn_reset(x->txn, x->wall_ms);
+    x->txn->undoing = x->txn->may_change = false;
+    locks.stripes = arena_alloc(&x->txn->arena, (s->watch_count + 1) * sizeof(*locks.stripes));
+    for (const struct watch *w = s->watches; w; w = w->sibling)
+        locks.stripes[locks.stripe_count++] = w->stripe;
+    return exec_run_locked(x, node, &locks, &c, unwatch_body, lsn);
+}
+
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc)
 {
     if (s->queue_count == s->queue_capacity) {
@@ -170,13 +216,12 @@ static void refuse_all(struct session *s, size_t reply_start, size_t error_start
     reply_error_line(&s->reply, text);
 }
 
-void multi_refuse_exec(struct session *s, size_t reply_start)
+void multi_refuse_exec(struct exec *x, struct session *s, size_t reply_start)
 {
     bytes error = error_text(s->reply.out, reply_start);
     char text[512];
     snprintf(text, sizeof(text), "EXECABORT Transaction discarded because of: %.*s", (int)error.size, (const char *)error.data);
-    multi_end(s);
-    session_unwatch(s);
+    multi_drop(x, s);
     s->reply.out->size = reply_start;
     reply_error_line(&s->reply, text);
 }

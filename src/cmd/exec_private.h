@@ -16,6 +16,9 @@ struct exec {
     struct park_node *waiting;      /* for log credit, in no order */
     bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
     bool paused;                    /* CLIENT PAUSE: nothing expires */
+    uint32_t late;                  /* script_late as this batch began */
+    bool aside;                     /* exec_aside: runs between the steps of a script, which holds locks of this thread */
+    bool alone;                     /* aside, and that script owns the gate */
     struct session *session;        /* whose command runs under locks: it keeps what a script has to lock */
     bool undo;                      /* what runs now is to be undone at its end */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
@@ -53,7 +56,10 @@ status exec_log_refusal(const struct engine *e);
 /* exec_multi.c */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void multi_end(struct session *s); /* forgets the queue */
-void multi_refuse_exec(struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
+void multi_drop(struct exec *x, struct session *s); /* the transaction and its watches, outside of any lock */
+void multi_refuse_exec(struct exec *x, struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
+/* DISCARD and UNWATCH of a session that watches: the handler runs with the watched stripes locked. */
+enum exec_result multi_unwatch(struct exec *x, struct session *s, const struct command *row, struct park_node *node, uint64_t *lsn);
 enum exec_result multi_exec(struct exec *x, struct session *s, const struct parsed_command *p, struct park_node *node, uint64_t *lsn);
 
 bool exec_owns_gate(const struct exec *x);

@@ -7,6 +7,18 @@
 #include "cmd/observe.h"
 #include "os/ticks.h"
 
+/* ---- scripts that take long ---- */
+
+_Atomic uint32_t script_late;
+
+void reply_busy(struct reply *r, uint32_t late)
+{
+    const char *text = late >= SCRIPT_LATE_FUNCTION
+               ? "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+               : "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    reply_error_line(r, text);
+}
+
 /* ---- what the next attempt holds from the start ---- */
 
 void script_locks_free(struct session *s)

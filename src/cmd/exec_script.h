@@ -36,4 +36,10 @@ void script_undo(struct script *s);
 
 void script_locks_free(struct session *s);
 
+/* How many scripts of all workers run beyond busy-reply-threshold: those of EVAL, and functions SCRIPT_LATE_FUNCTION each. While it
+ * is not 0, commands without CMD_ALLOW_BUSY are refused. */
+extern _Atomic uint32_t script_late;
+#define SCRIPT_LATE_FUNCTION (1u << 16)
+void reply_busy(struct reply *r, uint32_t late); /* the refusal */
+
 #endif

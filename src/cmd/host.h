@@ -39,6 +39,9 @@ struct host {
     void (*post)(unsigned worker, struct message *m);
     int (*client_worker)(uint64_t id); /* -1: no such client */
     struct session *(*session_find)(unsigned worker, uint64_t id); /* by that worker only; NULL: none */
+    /* From inside a long script: the calling worker serves its other connections for a moment. False: the server stops. */
+    bool (*serve_aside)(unsigned worker);
+    void (*aside_over)(unsigned worker); /* the script has ended */
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*users_changed)(void); /* every worker ends those of its connections that acl_session_keeps does not; never waits */

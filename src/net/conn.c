@@ -113,7 +113,9 @@ void conn_close(struct conn *c)
     list_remove(&c->gated);
     if (c->blocked & BLOCKED_PARKED)
         stat_add(&w->stats.parked_now, (uint64_t)-1);
-    if (c->blocked & BLOCKED_WAITING)
+    if (c->blocked & BLOCKED_WAITING && w->aside_now)
+        c->waits_on = true;
+    else if (c->blocked & BLOCKED_WAITING)
         conn_wait_close(c);
     if (c->blocked & BLOCKED_PAUSED)
         stat_add(&w->stats.paused_now, (uint64_t)-1);
@@ -123,6 +125,10 @@ void conn_close(struct conn *c)
 
 bool conn_bury(struct conn *c)
 {
+    if (HF_UNLIKELY(c->waits_on)) {
+        c->waits_on = false;
+        conn_wait_close(c);
+    }
     bool withdrawn = (c->wake_due || c->resumed) && exec_unpark(c->worker->exec, &c->park);
     c->resumed = false;
     if ((c->wake_due && !withdrawn) || c->session.waiter)

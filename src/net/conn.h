@@ -41,6 +41,7 @@ enum conn_blocked {
     BLOCKED_OUTPUT = 4, /* more than held_max unsent or gated */
     BLOCKED_PAUSED = 8, /* CLIENT PAUSE */
     BLOCKED_WAITING = 16, /* for a key: session.waiter */
+    BLOCKED_SCRIPT = 32, /* its script runs, and others are served meanwhile */
 };
 
 struct conn {
@@ -52,6 +53,7 @@ struct conn {
     bool hung_up;             /* the peer has closed its side: read until 0 */
     bool more;                /* the input may hold a whole command */
     bool closing, dead;
+    bool waits_on;            /* dead, and its waiting is ended at its burial: the stripes may be held by a script of this thread */
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */
     bool resumed;             /* it has arrived, and the command has not run again yet; it may own the gate */
 

@@ -207,6 +207,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         c->resumed = false;
         enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
         if (HF_UNLIKELY(result == EXEC_PARKED)) {
+            if (HF_UNLIKELY(c->dead))
+                return i; /* killed while its script ran */
             c->blocked |= BLOCKED_PARKED;
             stat_add(&w->stats.parks, 1);
             stat_add(&w->stats.parked_now, 1);

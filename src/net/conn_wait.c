@@ -72,6 +72,8 @@ void conn_wait_close(struct conn *c)
     struct worker *w = c->worker;
     stat_add(&w->stats.waiting_now, (uint64_t)-1);
     timer_cancel(&w->timers, &c->timer);
+    if (!c->session.waiter)
+        return; /* the message came between its close and its burial */
     if (atomic_load(&c->record.unblock))
         exec_wait_withdrawn(w->exec, &c->session);
     else if (!exec_wait_withdraw(w->exec, &c->session))

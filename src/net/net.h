@@ -59,6 +59,10 @@ status net_start(const struct net_config *config, struct net **out, char *detail
  * context is not looked at; before net_start and after net_stop it does nothing. */
 void net_wake_workers(void *context);
 
+/* host.h's serve_aside and aside_over: the calling thread is the worker's. */
+bool net_serve_aside(unsigned worker);
+void net_aside_over(unsigned worker);
+
 #ifdef HF_SIM
 void net_forget(void); /* the process of before has crashed; nobody runs in it */
 #endif

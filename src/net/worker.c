@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "cmd/acl.h"
+#include "cmd/exec_script.h"
 #include "cmd/message.h"
 #include "engine/engine.h"
 #include "os/os.h"
@@ -74,6 +75,7 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
         return HF_ERR_IO;
     }
     list_init(&w->ready);
+    list_init(&w->turn);
     list_init(&w->flush);
     list_init(&w->gated);
     list_init(&w->sleeping);
@@ -81,6 +83,7 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
     arena_init(&w->text);
     w->words.text = &w->text;
     w->shared = mem_alloc_aligned(64, READ_SHARED);
+    w->batch = mem_alloc(RUN_CHUNK * sizeof(*w->batch));
     w->exec = exec_new(n->engine, number);
     w->now_us = OS.monotonic_us();
     listen_start(w);
@@ -91,12 +94,14 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
 void worker_free(struct worker *w)
 {
     hf_assert(w->registry.count == 0 && list_empty(&w->graveyard));
+    worker_aside_free(w);
     exec_free(w->exec);
     close(w->epoll);
     close(w->inbox.wakefd);
     resp_words_release(&w->words);
     arena_release(&w->text);
     mem_free(w->shared);
+    mem_free(w->batch);
     mem_free(w->registry.items);
     timers_release(&w->timers);
     mem_free(w);
@@ -224,6 +229,8 @@ void worker_take_inbox(struct worker *w)
             struct arrival *a = LIST_OF(node, struct arrival, node);
             adopt(w, a->fd, a->is_unix);
             mem_free(a);
+        } else if (node->kind == INBOX_MESSAGE && HF_UNLIKELY(w->aside_now)) {
+            aside_keep_message(w, node); /* it may be for the connection whose script runs */
         } else if (node->kind == INBOX_MESSAGE) {
             struct post *p = LIST_OF(node, struct post, node);
             take_user_changes(w); /* who may hear no more hears nothing that was sent after that */
@@ -252,7 +259,7 @@ void worker_take_inbox(struct worker *w)
     }
 }
 
-static void take_kills(struct worker *w)
+void worker_take_kills(struct worker *w)
 {
     if (!atomic_exchange(&w->kill_asked, false))
         return;
@@ -326,13 +333,14 @@ static void run_ready(struct worker *w)
         atomic_store(&w->wants_wake, true); /* from here on its opening wakes us; it may have opened just before */
         if (!exec_batch_begin(w->exec)) {
             w->gate_shut = true;
+            if (atomic_load_explicit(&script_late, memory_order_relaxed))
+                worker_aside_step(w); /* a script runs alone, beyond its time: it can be killed from here, too */
             return;
         }
     }
-    struct link now;
-    list_move(&w->ready, &now);
-    while (!list_empty(&now)) {
-        struct conn *c = LIST_OF(now.next, struct conn, ready);
+    list_move(&w->ready, &w->turn);
+    while (!list_empty(&w->turn)) {
+        struct conn *c = LIST_OF(w->turn.next, struct conn, ready);
         list_remove(&c->ready);
         conn_serve(c);
     }
@@ -350,7 +358,7 @@ bool worker_gives_up(const struct worker *w)
 }
 
 /* True: the log moved since the last look, or has failed for too long. */
-static bool look_at_log(struct worker *w)
+bool worker_look_at_log(struct worker *w)
 {
     uint64_t written = engine_written(w->net->engine), durable = engine_durable(w->net->engine);
     bool moved = written != w->written || durable != w->durable;
@@ -365,7 +373,7 @@ static bool look_at_log(struct worker *w)
     return moved || worker_gives_up(w);
 }
 
-static void flush_all(struct worker *w, bool moved)
+void worker_flush(struct worker *w, bool moved)
 {
     if (moved) {
         for (struct link *at = w->gated.next; at != &w->gated; at = at->next)
@@ -374,6 +382,8 @@ static void flush_all(struct worker *w, bool moved)
     while (!list_empty(&w->flush)) {
         struct conn *c = LIST_OF(w->flush.next, struct conn, flush);
         list_remove(&c->flush);
+        if (HF_UNLIKELY(c->blocked & BLOCKED_SCRIPT))
+            continue; /* a reply is being written there; conn_serve lists it again */
         conn_flush(c);
     }
 }
@@ -467,11 +477,10 @@ static int prepare_wait(struct worker *w, int timeout_ms)
     return wait_ms;
 }
 
-void worker_step(struct worker *w, int timeout_ms)
+int worker_take_events(struct worker *w, int wait_ms)
 {
     struct epoll_event events[EVENTS];
-    current_worker = w;
-    int count = epoll_wait(w->epoll, events, EVENTS, prepare_wait(w, timeout_ms));
+    int count = epoll_wait(w->epoll, events, EVENTS, wait_ms);
     if (atomic_load_explicit(&w->wants_wake, memory_order_relaxed))
         atomic_store_explicit(&w->wants_wake, false, memory_order_relaxed);
     w->now_us = OS.monotonic_us();
@@ -483,6 +492,13 @@ void worker_step(struct worker *w, int timeout_ms)
         case TAG_WAKE: wakefd_drain(w->inbox.wakefd); break;
         }
     }
+    return count;
+}
+
+void worker_step(struct worker *w, int timeout_ms)
+{
+    current_worker = w;
+    int count = worker_take_events(w, prepare_wait(w, timeout_ms));
     if (w->accept_again_us && w->now_us >= w->accept_again_us && !w->draining) {
         w->accept_again_us = 0;
         listen_start(w);
@@ -490,16 +506,16 @@ void worker_step(struct worker *w, int timeout_ms)
     take_user_changes(w);
     worker_take_inbox(w);
     take_unblocks(w);
-    take_kills(w);
+    worker_take_kills(w);
     update_pause(w);
     if (!list_empty(&w->sleeping))
         wake_sleepers(w);
     end_waits(w);
-    bool moved = look_at_log(w);
+    bool moved = worker_look_at_log(w);
     run_ready(w);
     drain(w);
-    moved |= look_at_log(w);
-    flush_all(w, moved);
+    moved |= worker_look_at_log(w);
+    worker_flush(w, moved);
     bury(w);
     tend(w);
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);

@@ -50,17 +50,21 @@ struct worker {
     enum pause_mode pause;
     bool gate_shut, listening;
 
-    struct link ready, flush, gated, sleeping, graveyard;
+    struct link ready, turn, flush, gated, sleeping, graveyard; /* turn: ready ones of the batch that runs */
     struct timers timers;
     struct registry registry;
     size_t tend_at;
     struct conn *serving;
     size_t ghosts;           /* dead connections whose wake-up is on its way */
 
+    /* what a batch works with; swapped for that of `aside` while a long script's batch is interrupted */
     uint8_t *shared;         /* READ_SHARED bytes */
     struct resp_words words;
     struct arena text;
-    struct parsed_command batch[RUN_CHUNK];
+    struct parsed_command *batch; /* RUN_CHUNK */
+
+    struct worker_aside *aside; /* NULL until first needed */
+    bool aside_now;          /* inside worker_aside_step */
 
     _Alignas(64) struct worker_stats stats;
 };
@@ -92,6 +96,17 @@ status worker_new(struct net *n, unsigned number, struct worker **out) HF_CHECK;
 void worker_free(struct worker *w);
 /* One iteration; waits only in epoll_wait, at most timeout_ms (-1: as long as nothing is due). */
 void worker_step(struct worker *w, int timeout_ms);
+/* From inside a script that this worker runs: one step for the other connections, without waiting. False: the server stops. */
+bool worker_aside_step(struct worker *w);
+void worker_aside_over(struct worker *w); /* the script has ended */
+void worker_aside_free(struct worker *w);
+/* The parts of a step that worker_aside.c takes, too. */
+int worker_take_events(struct worker *w, int wait_ms); /* how many there were */
+void aside_keep_message(struct worker *w, struct inbox_node *node); /* delivered when the script has ended */
+void worker_take_inbox(struct worker *w);
+void worker_take_kills(struct worker *w);
+bool worker_look_at_log(struct worker *w);
+void worker_flush(struct worker *w, bool moved);
 void *worker_main(void *worker);
 bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */

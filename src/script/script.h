@@ -22,6 +22,9 @@ struct run {
     bool loading;             /* FUNCTION LOAD: no commands */
     uint64_t started_us;
     bool is_eval;
+    bool aside;               /* others have been served meanwhile */
+    bool late;                /* beyond busy-reply-threshold, and counted as such */
+    uint64_t aside_us;        /* when last */
 };
 
 struct state {

@@ -22,10 +22,13 @@
 #include <stdlib.h>
 
 #define HOOK_INSTRUCTIONS 50000
+#define ASIDE_AFTER_US 5000 /* of a run: from here on the worker's other connections are served between its steps */
+#define ASIDE_PERIOD_US 1000
 
 static struct state states[WORKERS_MAX];
 static _Atomic(struct run *) busy_runs[WORKERS_MAX];
 static _Atomic bool kill_asked[WORKERS_MAX];
+static _Atomic int64_t time_limit_ms = 5000;
 static char proxy_mark;  /* its address marks the metatables of proxies */
 static char state_mark;  /* registry: the struct state */
 
@@ -228,6 +231,35 @@ static void wrap(lua_State *lua, const char *name, lua_CFunction around)
 
 /* ---- time ---- */
 
+void script_set_time_limit(int64_t ms)
+{
+    atomic_store(&time_limit_ms, ms);
+}
+
+static void set_late(struct run *run, bool late)
+{
+    uint32_t one = run->is_eval ? 1 : SCRIPT_LATE_FUNCTION;
+    if (run->late == late)
+        return;
+    run->late = late;
+    atomic_fetch_add(&script_late, late ? one : 0 - one);
+}
+
+/* Loading a library has no command of its own to come back to: it is short by its own limit. False: the server stops. */
+static bool serve_others(struct run *run, unsigned worker)
+{
+    uint64_t now = OS.monotonic_us();
+    int64_t limit_ms = atomic_load_explicit(&time_limit_ms, memory_order_relaxed);
+    if (now - run->started_us < ASIDE_AFTER_US || now - run->aside_us < ASIDE_PERIOD_US || !host || !host->serve_aside)
+        return true;
+    if (limit_ms > 0 && (now - run->started_us) / 1000 >= (uint64_t)limit_ms)
+        set_late(run, true);
+    run->aside = true;
+    bool goes_on = host->serve_aside(worker);
+    run->aside_us = OS.monotonic_us();
+    return goes_on;
+}
+
 static void on_hook(lua_State *lua, lua_Debug *event)
 {
     struct state *s = state_of_lua(lua);
@@ -238,7 +270,8 @@ static void on_hook(lua_State *lua, lua_Debug *event)
     unsigned worker = run->script.call->session->worker;
     if (run->unwinding)
         rethrow(lua);
-    if (atomic_exchange(&kill_asked[worker], false)) {
+    bool goes_on = serve_others(run, worker);
+    if (atomic_exchange(&kill_asked[worker], false) || !goes_on) {
         run->killed = run->unwinding = true;
         rethrow(lua);
     }
@@ -256,6 +289,11 @@ bool run_busy(void)
 void run_kill(struct call *c, bool eval)
 {
     bool any = false;
+    uint32_t late = atomic_load(&script_late);
+    if (late && eval != (late < SCRIPT_LATE_FUNCTION)) { /* the other kind runs */
+        reply_busy(c->reply, late);
+        return;
+    }
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
         const struct run *run = atomic_load(&busy_runs[i]);
         if (!run)
@@ -263,7 +301,6 @@ void run_kill(struct call *c, bool eval)
         any = true;
         atomic_store(&kill_asked[i], true);
     }
-    (void)eval;
     if (any)
         reply_ok(c->reply);
     else
@@ -586,7 +623,11 @@ void run_begin(struct state *state, struct run *run, struct call *c, const char 
 void run_end(struct state *state)
 {
     struct run *run = state->run;
-    atomic_store(&busy_runs[run->script.call->session->worker], NULL);
+    unsigned worker = run->script.call->session->worker;
+    atomic_store(&busy_runs[worker], NULL);
     state->run = NULL;
+    set_late(run, false);
+    if (run->aside)
+        host->aside_over(worker);
     lua_gc(state->lua, LUA_GCSTEP, 10);
 }

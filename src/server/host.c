@@ -13,6 +13,7 @@
 
 #include "net/clients.h"
 #include "os/os.h"
+#include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/server.h"
@@ -78,6 +79,7 @@ static void apply(enum setting id)
     case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SLOWLOG_SLOWER: slowlog_set_threshold(number); break;
+    case SETTING_BUSY_REPLY: script_set_time_limit(number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 1); break;
@@ -172,6 +174,8 @@ void host_bind(void)
         .client_info = net_client_info,
         .client_list = net_client_list,
         .client_kill = net_client_kill,
+        .serve_aside = net_serve_aside,
+        .aside_over = net_aside_over,
         .post = net_post,
         .client_worker = net_client_worker,
         .session_find = net_session_find,

@@ -1,0 +1,144 @@
+"""long_script.py -- a script that takes long holds up nobody but those who need its keys.
+
+Goal:   while a script loops, connections of the same worker are served; beyond busy-reply-threshold commands answer BUSY, as
+        in Redis, on all workers; SCRIPT KILL ends the script from any connection and undoes what it wrote; SHUTDOWN works.
+Method: one worker (nobody else could serve) and two; a script is known to run when another connection sees that it can be
+        killed, never by a sleep.
+"""
+import sys
+import time
+
+import redis
+
+from harness import Server
+
+LOOP = "redis.call('set',KEYS[1],'half') redis.call('incr','undeclared') while true do end"
+PATIENCE = 60
+
+
+def eventually(what, condition):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.01)
+    raise SystemExit("never: " + what)
+
+
+def error_of(call):
+    try:
+        return "no error: %r" % (call(),)
+    except redis.ResponseError as e:
+        return "%s %s" % (type(e).__name__, e)
+
+
+def expect(what, got, wanted):
+    if wanted not in str(got):
+        raise SystemExit("%s: %r, not %r" % (what, got, wanted))
+
+
+class Loop:
+    """A connection whose script runs."""
+
+    def __init__(self, server, *words):
+        self.connection = redis.Connection(host="127.0.0.1", port=server.port, socket_timeout=PATIENCE)
+        self.connection.connect()
+        self.connection.send_command(*words)
+
+    def end(self):
+        try:
+            return self.connection.read_response()
+        except redis.ResponseError as e:
+            return e
+
+
+def runs(client):
+    stats = client.execute_command("FUNCTION", "STATS")
+    return stats[1] is not None
+
+
+def before_threshold(server):
+    """The threshold is far away: ordinary commands run; those that need the script's keys wait."""
+    client = redis.Redis(port=server.port, socket_timeout=PATIENCE)
+    client.config_set("busy-reply-threshold", 0)
+    client.set("k", "whole")
+    client.set("other", "1")
+    watcher = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    watcher.execute_command("WATCH", "k")
+    listener = redis.Redis(port=server.port, socket_timeout=PATIENCE).pubsub()
+    listener.subscribe("news")
+    listener.get_message(timeout=PATIENCE)
+    blocked = Loop(server, "BLPOP", "k2", "0")
+    loop = Loop(server, "EVAL", LOOP, "1", "k")
+    eventually("the script runs", lambda: runs(client))
+    for i in range(50):
+        expect("INCR beside a script", client.incr("other"), str(i + 2))
+    expect("new connection", redis.Redis(port=server.port, socket_timeout=PATIENCE).ping(), "True")
+    client.publish("news", "hello")
+    waiting = Loop(server, "GET", "k")
+    everything = Loop(server, "DBSIZE")
+    unwatch = Loop(server, "UNWATCH")
+    leaver = Loop(server, "GET", "k")
+    leaver.connection.disconnect()
+    blocked.connection.disconnect()
+    watcher.close()
+    expect("still served", client.incr("other"), "52")
+    expect("UNWATCH without watches", unwatch.end(), "OK")
+    expect("SCRIPT KILL", client.execute_command("SCRIPT", "KILL"), "OK")
+    expect("the script's own reply", loop.end(), "Script killed by user with SCRIPT KILL")
+    expect("what it wrote is undone", waiting.end(), "whole")
+    everything.end()
+    expect("an undeclared key, too", client.exists("undeclared"), "0")
+    expect("a message sent meanwhile", listener.get_message(timeout=PATIENCE), "hello")
+    expect("nothing to kill", error_of(lambda: client.execute_command("SCRIPT", "KILL")), "No scripts in execution")
+    listener.close()
+
+
+def beyond_threshold(server):
+    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    client.config_set("lua-time-limit", 10)
+    expect("one setting, two names", client.config_get("busy-reply-threshold"), "'10'")
+    second = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    second.execute_command("MULTI")
+    second.execute_command("INCR", "x")
+    loop = Loop(server, "EVAL", LOOP, "1", "k")
+    eventually("BUSY", lambda: "BUSY" in error_of(lambda: client.execute_command("PING")))
+    expect("GET", error_of(lambda: client.get("elsewhere")), "You can only call SCRIPT KILL or SHUTDOWN NOSAVE")
+    expect("a queued command", error_of(lambda: second.execute_command("INCR", "x")), "Redis is busy")
+    expect("EXEC", error_of(lambda: second.execute_command("EXEC")), "Transaction discarded because of: BUSY")
+    expect("MULTI is allowed", client.execute_command("MULTI"), "OK")
+    expect("DISCARD is allowed", client.execute_command("DISCARD"), "OK")
+    expect("WATCH is allowed", client.execute_command("WATCH", "free"), "True")
+    expect("FUNCTION KILL", error_of(lambda: client.execute_command("FUNCTION", "KILL")), "You can only call SCRIPT KILL")
+    expect("FUNCTION STATS", client.execute_command("FUNCTION", "STATS")[1] is not None, "True")
+    expect("SCRIPT KILL", client.execute_command("SCRIPT", "KILL"), "OK")
+    expect("killed", loop.end(), "Script killed")
+    eventually("PING again", lambda: "no error" in error_of(lambda: client.execute_command("PING")))
+    expect("undone", client.get("k"), "whole")
+    client.config_set("lua-time-limit", 5000)
+
+
+def stops(server):
+    """A server that is told to stop ends the script."""
+    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    Loop(server, "EVAL", "while true do end", "0")
+    eventually("the script runs", lambda: runs(client))
+    try:
+        client.execute_command("SHUTDOWN", "NOSAVE")
+    except redis.ConnectionError:
+        pass
+    server.process.wait(PATIENCE)
+
+
+def main():
+    for workers in (1, 2):
+        server = Server("holdfast", workers=workers)
+        server.start()
+        before_threshold(server)
+        beyond_threshold(server)
+        stops(server)
+        print("ok: %d worker(s)" % workers, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
