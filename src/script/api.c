@@ -311,7 +311,13 @@ void api_for_loading(lua_State *lua, bool loading)
     if (loading) {
         lua_getglobal(lua, "redis");
         lua_setfield(lua, LUA_REGISTRYINDEX, "full_api");
+        lua_getglobal(lua, "math");
+        lua_setfield(lua, LUA_REGISTRYINDEX, "math");
+        lua_pushnil(lua);
+    } else {
+        lua_getfield(lua, LUA_REGISTRYINDEX, "math");
     }
+    lua_setglobal(lua, "math"); /* what is random may not shape a library */
     lua_getfield(lua, LUA_REGISTRYINDEX, loading ? "loading_api" : "full_api");
     lua_pushvalue(lua, -1);
     lua_setglobal(lua, "redis");

@@ -12,6 +12,7 @@
 #include "cmd/exec_private.h"
 #include "cmd/handlers.h"
 #include "engine/system.h"
+#include "os/os.h"
 #include "script/function_private.h"
 
 #include <ctype.h>
@@ -192,8 +193,9 @@ int script_register_function(lua_State *lua)
     } else if (!lua_isfunction(lua, 2)) {
         return luaL_error(lua, "second argument to redis.register_function must be a function");
     }
-    const char *name = lua_tostring(lua, 1);
-    if (!name_is_plain(name)) {
+    size_t size;
+    const char *name = lua_tolstring(lua, 1, &size);
+    if (strlen(name) != size || !name_is_plain(name)) {
         mem_free(description);
         return luaL_error(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
     }
@@ -302,7 +304,7 @@ struct library *library_make(struct state *s, struct call *c, bytes source)
     l->source = mem_alloc(source.size);
     memcpy(l->source, source.data, source.size);
     l->source_size = source.size;
-    struct run run = {.loading = true, .script = {.call = c}};
+    struct run run = {.loading = true, .script = {.call = c}, .started_us = OS.monotonic_us()};
     if (strlen(l->name) != flags.name.size || !name_is_plain(l->name)) {
         reply_errorf(c->reply, "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
     } else if (!state_compile_only(s->lua, code)) {
@@ -386,7 +388,12 @@ void cmd_function_delete(struct call *c)
 
 void cmd_function_flush(struct call *c)
 {
-    if (c->argc > 3 || (c->argc == 3 && !bytes_is_word(c->argv[2], "ASYNC") && !bytes_is_word(c->argv[2], "SYNC"))) {
+    if (c->argc > 3) {
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try FUNCTION HELP.",
+                     (int)(c->argv[1].size < 128 ? c->argv[1].size : 128), (const char *)c->argv[1].data);
+        return;
+    }
+    if (c->argc == 3 && !bytes_is_word(c->argv[2], "ASYNC") && !bytes_is_word(c->argv[2], "SYNC")) {
         reply_errorf(c->reply, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
         return;
     }

@@ -22,6 +22,7 @@ struct run {
     bool loading;             /* FUNCTION LOAD: no commands */
     uint64_t started_us;
     bool is_eval;
+    bool is_shown;            /* to FUNCTION STATS */
     bool aside;               /* others have been served meanwhile */
     bool late;                /* beyond busy-reply-threshold, and counted as such */
     uint64_t aside_us;        /* when last */
@@ -54,6 +55,11 @@ void run_call(struct state *state, struct run *run, int arguments);
 /* Sets up and ends a run around run_call. */
 void run_begin(struct state *state, struct run *run, struct call *c, const char *name);
 void run_end(struct state *state);
+/* busy.c */
+void run_time_begin(struct run *run);
+void run_time_end(struct run *run);
+void run_hook(lua_State *lua, lua_Debug *event);
+int run_rethrow(lua_State *lua); /* the error that nobody may catch */
 /* A script that says SCRIPT KILL or FUNCTION KILL stops at its next moment; words the reply. */
 void run_kill(struct call *c, bool eval);
 bool run_busy(void); /* any worker's script beyond its time */

@@ -8,7 +8,7 @@
  * a kill), they pass the error on, whatever the script wants to do about it.
  *
  * Memory: the allocator counts and refuses above SCRIPT_MEMORY_MAX, which Lua words as "not enough
- * memory". Time: a hook every HOOK_INSTRUCTIONS looks at the clock and at kills.
+ * memory". Time: a hook every HOOK_INSTRUCTIONS (busy.c).
  */
 #include "script/guards.h"
 #include "script/script.h"
@@ -22,13 +22,8 @@
 #include <stdlib.h>
 
 #define HOOK_INSTRUCTIONS 50000
-#define ASIDE_AFTER_US 5000 /* of a run: from here on the worker's other connections are served between its steps */
-#define ASIDE_PERIOD_US 1000
 
 static struct state states[WORKERS_MAX];
-static _Atomic(struct run *) busy_runs[WORKERS_MAX];
-static _Atomic bool kill_asked[WORKERS_MAX];
-static _Atomic int64_t time_limit_ms = 5000;
 static char proxy_mark;  /* its address marks the metatables of proxies */
 static char state_mark;  /* registry: the struct state */
 
@@ -196,7 +191,7 @@ static int unwrapping(lua_State *lua)
 
 /* ---- errors that nobody may catch ---- */
 
-static int rethrow(lua_State *lua)
+int run_rethrow(lua_State *lua)
 {
     lua_pushliteral(lua, "the script is being unwound");
     return lua_error(lua);
@@ -209,7 +204,7 @@ static int catching(lua_State *lua)
     lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
     const struct run *run = state_run(lua);
     if (run && run->unwinding)
-        return rethrow(lua);
+        return run_rethrow(lua);
     /* scripts of old expect the text of an error, not the table that carries it */
     if (!lua_toboolean(lua, 1) && lua_istable(lua, 2)) {
         lua_pushliteral(lua, "err");
@@ -227,106 +222,6 @@ static void wrap(lua_State *lua, const char *name, lua_CFunction around)
     lua_getfield(lua, -1, name);
     lua_pushcclosure(lua, around, 1);
     lua_setfield(lua, -2, name);
-}
-
-/* ---- time ---- */
-
-void script_set_time_limit(int64_t ms)
-{
-    atomic_store(&time_limit_ms, ms);
-}
-
-static void set_late(struct run *run, bool late)
-{
-    uint32_t one = run->is_eval ? 1 : SCRIPT_LATE_FUNCTION;
-    if (run->late == late)
-        return;
-    run->late = late;
-    atomic_fetch_add(&script_late, late ? one : 0 - one);
-}
-
-/* Loading a library has no command of its own to come back to: it is short by its own limit. False: the server stops. */
-static bool serve_others(struct run *run, unsigned worker)
-{
-    uint64_t now = OS.monotonic_us();
-    int64_t limit_ms = atomic_load_explicit(&time_limit_ms, memory_order_relaxed);
-    if (now - run->started_us < ASIDE_AFTER_US || now - run->aside_us < ASIDE_PERIOD_US || !host || !host->serve_aside)
-        return true;
-    if (limit_ms > 0 && (now - run->started_us) / 1000 >= (uint64_t)limit_ms)
-        set_late(run, true);
-    run->aside = true;
-    bool goes_on = host->serve_aside(worker);
-    run->aside_us = OS.monotonic_us();
-    return goes_on;
-}
-
-static void on_hook(lua_State *lua, lua_Debug *event)
-{
-    struct state *s = state_of_lua(lua);
-    struct run *run = s->run;
-    (void)event;
-    if (!run)
-        return;
-    unsigned worker = run->script.call->session->worker;
-    if (run->unwinding)
-        rethrow(lua);
-    bool goes_on = serve_others(run, worker);
-    if (atomic_exchange(&kill_asked[worker], false) || !goes_on) {
-        run->killed = run->unwinding = true;
-        rethrow(lua);
-    }
-}
-
-bool run_busy(void)
-{
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        if (atomic_load(&busy_runs[i]))
-            return true;
-    }
-    return false;
-}
-
-void run_kill(struct call *c, bool eval)
-{
-    bool any = false;
-    uint32_t late = atomic_load(&script_late);
-    if (late && eval != (late < SCRIPT_LATE_FUNCTION)) { /* the other kind runs */
-        reply_busy(c->reply, late);
-        return;
-    }
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        const struct run *run = atomic_load(&busy_runs[i]);
-        if (!run)
-            continue;
-        any = true;
-        atomic_store(&kill_asked[i], true);
-    }
-    if (any)
-        reply_ok(c->reply);
-    else
-        reply_error_line(c->reply, "NOTBUSY No scripts in execution right now.");
-}
-
-void run_describe(struct call *c)
-{
-    struct reply *r = c->reply;
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        const struct run *run = atomic_load(&busy_runs[i]);
-        if (!run)
-            continue;
-        reply_map(r, 2);
-        reply_text(r, "name");
-        reply_text(r, run->name);
-        reply_text(r, "duration_ms");
-        reply_int(r, (int64_t)((OS.monotonic_us() - run->started_us) / 1000));
-        return;
-    }
-    reply_null(r);
-}
-
-void script_nested(struct call *c)
-{
-    reply_error_line(c->reply, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.");
 }
 
 /* ---- compiling ---- */
@@ -526,7 +421,7 @@ struct state *state_of(const struct call *c)
     int failed = lua_cpcall(s->lua, setup, NULL);
     hf_assert(!failed);
     lua_settop(s->lua, 0);
-    lua_sethook(s->lua, on_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    lua_sethook(s->lua, run_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     return s;
 }
 
@@ -616,18 +511,13 @@ void run_begin(struct state *state, struct run *run, struct call *c, const char 
     run->resp = 2;
     run->started_us = OS.monotonic_us();
     state->run = run;
-    atomic_store(&kill_asked[c->session->worker], false);
-    atomic_store(&busy_runs[c->session->worker], run);
+    run_time_begin(run);
 }
 
 void run_end(struct state *state)
 {
     struct run *run = state->run;
-    unsigned worker = run->script.call->session->worker;
-    atomic_store(&busy_runs[worker], NULL);
     state->run = NULL;
-    set_late(run, false);
-    if (run->aside)
-        host->aside_over(worker);
+    run_time_end(run);
     lua_gc(state->lua, LUA_GCSTEP, 10);
 }
