@@ -325,7 +325,8 @@ void cmd_client_unblock(struct call *c)
     if (c->argc == 4 && !error && !bytes_is_word(c->argv[3], "TIMEOUT"))
         reply_errorf(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
     else if (c->argc > 4)
-        reply_syntax(c);
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try CLIENT HELP.",
+                     WORD(c->argv[1]));
     else if (arg_int(c, 2, &id))
         reply_int(c->reply, host->client_unblock((uint64_t)id, error));
 }
