@@ -1,4 +1,4 @@
-"""types.py -- bytes per element and server CPU per operation of every type, beside redis-server.
+"""value_types.py -- bytes per element and server CPU per operation of every type, beside redis-server.
 
 Method: each row fills a fresh server without a log over one pipelined connection, one element a command (that is
         the write path), and then reads at random places. Bytes per element are the growth of used_memory and of the resident set;
