@@ -202,7 +202,7 @@ static size_t list_category(struct call *c, unsigned number, bool reply_names)
         count += listed;
         if (listed && reply_names)
             reply_text(c->reply, row->full_name);
-        for (const struct command *sub = row->subcommands; sub && sub->name; sub++) {
+        for (const struct command *sub = command_subs(row); sub && sub->name; sub++) {
             listed = command_categories(sub) >> number & 1;
             count += listed;
             if (listed && reply_names)

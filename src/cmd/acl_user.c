@@ -202,7 +202,7 @@ static void set_command(struct acl_selector *s, const struct command *row, bool 
 {
     set_bit(s, row, allow);
     forget_words(s, row);
-    for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+    for (const struct command *sub = command_subs(row); sub && sub->name; sub++)
         set_command(s, sub, allow);
     s->all_commands &= allow;
 }
@@ -246,7 +246,7 @@ static enum acl_error apply_category(struct arena *a, struct acl_selector *s, bo
         const struct command *row = command_at(i);
         if (command_categories(row) >> number & 1)
             set_command(s, row, allow);
-        for (const struct command *sub = row->subcommands; sub && sub->name; sub++) {
+        for (const struct command *sub = command_subs(row); sub && sub->name; sub++) {
             if (command_categories(sub) >> number & 1)
                 set_command(s, sub, allow);
         }
@@ -268,7 +268,7 @@ static enum acl_error apply_word(struct arena *a, struct acl_selector *s, bytes 
         return ACL_UNKNOWN;
     if (strchr(row->full_name, '|'))
         return ACL_WORD_OF_SUBCOMMAND;
-    if (row->subcommands && row != command_find(BYTES("DEBUG"))) /* no container in Redis: scripts allow words that are none here */
+    if (command_subs(row))
         return ACL_UNKNOWN;
     if (!word.size)
         return ACL_BAD_SYNTAX;

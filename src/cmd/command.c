@@ -175,6 +175,17 @@ static void complete_row(struct command *row, const char *parent)
     row->stats = mem_zalloc(sizeof(*row->stats));
 }
 
+static void complete_sub(struct command *sub, const struct command *container)
+{
+    if (!(container->flags & CMD_WORDS)) {
+        complete_row(sub, container->name);
+        return;
+    }
+    sub->id = container->id;
+    sub->full_name = container->full_name;
+    sub->stats = container->stats;
+}
+
 static void place_name(const struct command *row)
 {
     bytes name = bytes_str(row->name);
@@ -197,7 +208,7 @@ void command_table_init(void)
         complete_row(&rows[i], NULL);
         place_name(&rows[i]);
         for (struct command *sub = (struct command *)rows[i].subcommands; sub && sub->name; sub++)
-            complete_row(sub, rows[i].name);
+            complete_sub(sub, &rows[i]);
     }
     acl_init();
 }
@@ -227,7 +238,7 @@ void command_stats_reset(void)
 {
     for (size_t i = 0; i < command_count(); i++) {
         stats_zero(command_at(i)->stats);
-        for (const struct command *sub = command_at(i)->subcommands; sub && sub->name; sub++)
+        for (const struct command *sub = command_subs(command_at(i)); sub && sub->name; sub++)
             stats_zero(sub->stats);
     }
 }
@@ -282,6 +293,11 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     }
     if (HF_UNLIKELY(row->subcommands != NULL) && argc > 1) {
         const struct command *sub = command_find_sub(row, argv[1]);
+        if (row->flags & CMD_WORDS && (!sub || !command_arity_fits(sub, argc))) {
+            reply_errorf(r, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try %s HELP.",
+                         WORD(argv[1]), row->name);
+            return NULL;
+        }
         if (!sub) {
             reply_errorf(r, "ERR unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]),
                          row->name);

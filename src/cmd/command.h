@@ -38,6 +38,8 @@ enum command_flags {
     CMD_SCRIPT = 1 << 24,        /* locks keys that it did not declare, or runs further commands (exec_script.h): undo is kept */
     CMD_ALLOW_BUSY = 1 << 25,    /* runs while a script is beyond its time */
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
+    CMD_PROTECTED = 1 << 28, /* a container that a setting must allow: host.debug_allowed */
+    CMD_WORDS = 1 << 27,     /* a container whose subcommands are words only to COMMAND, ACL and statistics: DEBUG */
     CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
                               * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };
@@ -143,6 +145,11 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
 const struct command *command_find_sub(const struct command *container, bytes name); /* NULL: none */
 const struct command *command_find_full(bytes name); /* "get" or "config|get"; NULL: unknown */
 bool command_arity_fits(const struct command *row, size_t argc);
+/* The subcommands that have a name of their own ("config|get"); NULL: none. A loop over them ends with name NULL. */
+static inline const struct command *command_subs(const struct command *row)
+{
+    return row->flags & CMD_WORDS ? NULL : row->subcommands;
+}
 size_t command_count(void);
 const struct command *command_at(size_t index);
 void command_stats_reset(void); /* those of all rows */

@@ -608,6 +608,18 @@ static void count_rejected(const struct parsed_command *p)
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
 }
 
+/* DEBUG, where the settings do not allow it. */
+static bool is_protected(struct session *s, const struct command *row)
+{
+    if (HF_LIKELY(!(row->flags & CMD_PROTECTED)) || host->debug_allowed(s->is_local))
+        return false;
+    reply_errorf(&s->reply,
+                 "ERR %s command not allowed. If the enable-%s-command option is set to \"local\", you can run it from a "
+                 "local connection, otherwise you need to set this option in the configuration file, and then restart the "
+                 "server.", row->name, row->full_name);
+    return true;
+}
+
 static enum exec_result run(struct exec *x, struct session *s, struct parsed_command *p, struct park_node *node, uint64_t *lsn)
 {
     const struct command *row = p->command;
@@ -619,7 +631,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     if (HF_UNLIKELY(!row || row->subcommands || !command_arity_fits(row, p->argc)))
         row = command_resolve(p->argv, p->argc, &s->reply);
-    if (HF_UNLIKELY(!row)) {
+    if (HF_UNLIKELY(!row || is_protected(s, p->command))) {
         count_rejected(p);
         abort_multi(s);
         return EXEC_DONE;
@@ -766,7 +778,7 @@ unsigned exec_housekeeping(struct exec *x)
     if (!exec_batch_begin(x))
         return 1;
     uint64_t next = UINT64_MAX;
-    if (!x->paused)
+    if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expires_only_when_seen, memory_order_relaxed)))
         next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
     bool more = x->worker == 0 && databases_free_slice(e, e->heaps[x->worker]);
     if (x->worker == 0 && atomic_load_explicit(&e->maxmemory, memory_order_relaxed))

@@ -47,6 +47,7 @@ struct host {
     void (*users_changed)(void); /* every worker ends those of its connections that acl_session_keeps does not; never waits */
     void (*client_pause)(uint64_t until_ms, bool writes_only); /* until: OS.monotonic_us() / 1000; 0: unpause */
     void (*log_line)(int level, const char *line); /* 0 debug 1 verbose 2 notice 3 warning */
+    bool (*debug_allowed)(bool is_local); /* enable-debug-command */
     /* life (server) */
     void (*info)(struct txn *t, const bytes *sections, size_t count, struct buf *out); /* t: the caller's; count 0: default */
     void (*reset_stats)(void);

@@ -61,7 +61,7 @@ static const struct {
 /* A container says nothing about its subcommands. */
 static uint32_t flags_of(const struct command *row)
 {
-    return row->handler ? row->flags : 0;
+    return row->handler || row->flags & CMD_WORDS ? row->flags : 0;
 }
 
 static void reply_flags(struct reply *r, const struct command *row)
@@ -180,7 +180,7 @@ static void reply_key_spec(struct reply *r, const struct command *row, const str
 static size_t sub_count(const struct command *row)
 {
     size_t count = 0;
-    while (row->subcommands && row->subcommands[count].name)
+    while (command_subs(row) && command_subs(row)[count].name)
         count++;
     return count;
 }
@@ -219,12 +219,12 @@ static void reply_named_text(struct reply *r, const char *name, const char *valu
 static void reply_docs(struct reply *r, const struct command *row)
 {
     reply_text(r, row->full_name);
-    reply_map(r, row->subcommands ? 5 : 4);
+    reply_map(r, command_subs(row) ? 5 : 4);
     reply_named_text(r, "summary", row->summary);
     reply_named_text(r, "since", row->since);
     reply_named_text(r, "group", row->group);
     reply_named_text(r, "complexity", row->cost);
-    if (!row->subcommands)
+    if (!command_subs(row))
         return;
     reply_text(r, "subcommands");
     reply_map(r, sub_count(row));
@@ -360,7 +360,7 @@ static const struct command *find_described(struct call *c, uint32_t *positions,
     const bytes *argv = c->argv + 2;
     size_t argc = c->argc - 2;
     const struct command *row = command_find(argv[0]);
-    if (row && row->subcommands)
+    if (row && command_subs(row))
         row = command_find_sub(row, argv[1]);
     if (!row)
         reply_errorf(c->reply, "ERR Invalid command specified");

@@ -10,8 +10,7 @@
 #define HF_VERSION "0.1.0"
 #endif
 
-#define INFO_MAX          (16u << 20)
-#define SLEEP_SECONDS_MAX 86400
+#define INFO_MAX (16u << 20)
 
 static void reply_verbatim(struct call *c, bytes text)
 {
@@ -177,18 +176,4 @@ void cmd_lolwut(struct call *c)
                             " /_/ / | | \\ \\_\\\n"
                             "~~~ rock ~~~~~~~~\n"
                             "holdfast " HF_VERSION "\n"));
-}
-
-void cmd_debug_sleep(struct call *c)
-{
-    long double seconds;
-    if (!number_parse_float(c->argv[2], &seconds)) {
-        reply_status(c->reply, HF_ERR_NOT_FLOAT);
-        return;
-    }
-    if (seconds > SLEEP_SECONDS_MAX)
-        seconds = SLEEP_SECONDS_MAX;
-    if (seconds > 0)
-        c->session->sleep_until_us = OS.monotonic_us() + (uint64_t)(seconds * 1000000);
-    reply_ok(c->reply);
 }

@@ -57,6 +57,7 @@ struct engine {
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
     _Atomic bool over_memory;
+    _Atomic bool expires_only_when_seen; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     _Atomic uint64_t maxmemory;
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */

@@ -84,6 +84,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     c->record.flags = is_unix ? RECORD_UNIX : 0;
     memcpy(c->record.address, peer.address, PEER_TEXT_MAX);
     c->session.address = c->record.address;
+    c->session.is_local = peer.loopback;
     memcpy(c->record.local, peer.local, PEER_TEXT_MAX);
     client_record_refresh(c);
     registry_add(w, c);

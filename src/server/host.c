@@ -122,6 +122,13 @@ void host_apply_settings(void)
     config_on_change(changed);
 }
 
+static bool debug_allowed(bool is_local)
+{
+    enum { NO, YES, LOCAL }; /* the words of the setting */
+    int64_t allowed = config_number(SETTING_ENABLE_DEBUG);
+    return allowed == YES || (allowed == LOCAL && is_local);
+}
+
 /* -- life -- */
 
 static void reset_stats(void)
@@ -180,6 +187,7 @@ void host_bind(void)
         .client_worker = net_client_worker,
         .session_find = net_session_find,
         .log_line = log_line,
+        .debug_allowed = debug_allowed,
         .client_unblock = net_client_unblock,
         .client_count = net_client_count,
         .users_changed = net_users_changed,

@@ -309,7 +309,7 @@ static void write_commandstats(struct buf *out, const struct facts *f)
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
         command_line(out, row);
-        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+        for (const struct command *sub = command_subs(row); sub && sub->name; sub++)
             command_line(out, sub);
     }
 }

@@ -1,0 +1,216 @@
+/* debug.c -- DEBUG: what test suites of clients and of the server ask for. Rows: debug.def. Digests: debug_digest.c. */
+#include "base/glob.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "engine/engine.h"
+#include "engine/keys.h"
+#include "engine/objects.h"
+#include "engine/strings.h"
+#include "engine/values.h"
+#include "os/os.h"
+#include "rdb/rdb.h"
+
+#include <stdio.h>
+
+#define SLEEP_SECONDS_MAX 86400
+#define MATCH_LENGTH_MAX (1 << 20)
+#define DUMP_FRAME 11 /* the byte of the form, and the footer */
+
+void cmd_debug_sleep(struct call *c)
+{
+    long double seconds;
+    if (!number_parse_float(c->argv[2], &seconds)) {
+        reply_status(c->reply, HF_ERR_NOT_FLOAT);
+        return;
+    }
+    if (seconds > SLEEP_SECONDS_MAX)
+        seconds = SLEEP_SECONDS_MAX;
+    if (seconds > 0)
+        c->session->sleep_until_us = OS.monotonic_us() + (uint64_t)(seconds * 1000000);
+    reply_ok(c->reply);
+}
+
+/* Bytes of the value as DUMP writes it, without the frame around it. */
+static bool dumped_size(struct call *c, const struct key_info *info, size_t *size)
+{
+    struct buf payload;
+    struct text text;
+    const void *object;
+    bool is_string = info->type == TYPE_STRING;
+    if (arg_refused(c, is_string ? string_get(c->txn, call_key(c, 0), &text)
+                                 : object_view(c->txn, call_key(c, 0), (enum type)info->type, &object)))
+        return false;
+    buf_init(&payload, SIZE_MAX);
+    if (is_string)
+        rdb_dump_string(&payload, text.view);
+    else
+        rdb_dump_object(&payload, (enum type)info->type, object);
+    *size = payload.size - DUMP_FRAME;
+    buf_release(&payload);
+    return true;
+}
+
+void cmd_debug_object(struct call *c)
+{
+    struct key_info info;
+    char line[256];
+    size_t size;
+    key_info(c->txn, call_key(c, 0), &info);
+    if (!info.found) {
+        reply_status(c->reply, HF_ERR_NO_SUCH_KEY);
+        return;
+    }
+    if (!dumped_size(c, &info, &size))
+        return;
+    uint64_t used_s = txn_now_ms(c->txn) / 1000 - info.idle_seconds;
+    snprintf(line, sizeof(line), "Value at:0x%llx refcount:1 encoding:%s serializedlength:%zu lru:%llu lru_seconds_idle:%u",
+             (unsigned long long)call_key(c, 0)->hash, info.encoding, size, (unsigned long long)(used_s & 0xffffff),
+             info.idle_seconds);
+    reply_simple(c->reply, line);
+}
+
+/* ---- values built anew ---- */
+
+static void reply_rebuilt(struct call *c)
+{
+    if (!arg_refused(c, values_rebuild(c->txn)))
+        reply_ok(c->reply);
+}
+
+void cmd_debug_reload(struct call *c)
+{
+    bool saves = true;
+    for (size_t i = 2; i < c->argc; i++) {
+        bool known = bytes_is_word(c->argv[i], "MERGE") || bytes_is_word(c->argv[i], "NOFLUSH");
+        if (bytes_is_word(c->argv[i], "NOSAVE")) {
+            saves = false;
+        } else if (!known) {
+            reply_errorf(c->reply, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+            return;
+        }
+    }
+    if (!saves || !arg_refused(c, host->snapshot_wait()))
+        reply_rebuilt(c);
+}
+
+/* The reply waits for the disk like that of any reader of all keys. */
+void cmd_debug_loadaof(struct call *c)
+{
+    reply_rebuilt(c);
+}
+
+/* ---- switches ---- */
+
+void cmd_debug_set_active_expire(struct call *c)
+{
+    int64_t on;
+    if (!arg_int(c, 2, &on))
+        return;
+    engine_set_active_expiry(txn_engine(c->txn), on != 0);
+    reply_ok(c->reply);
+}
+
+/* A number, with a unit of bytes if it likes. */
+void cmd_debug_packed_threshold(struct call *c)
+{
+    bytes word = c->argv[2];
+    size_t digits = 0;
+    while (digits < word.size && word.data[digits] >= '0' && word.data[digits] <= '9')
+        digits++;
+    bytes unit = bytes_of(word.data + digits, word.size - digits);
+    bool known = unit.size == 0 || bytes_is_word(unit, "b") || bytes_is_word(unit, "k") || bytes_is_word(unit, "kb") ||
+                 bytes_is_word(unit, "m") || bytes_is_word(unit, "mb") || bytes_is_word(unit, "g") || bytes_is_word(unit, "gb");
+    if (digits > 0 && known)
+        reply_ok(c->reply);
+    else
+        reply_errorf(c->reply, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+}
+
+/* ---- small things ---- */
+
+void cmd_debug_stringmatch(struct call *c)
+{
+    int64_t length;
+    if (!arg_int(c, 2, &length))
+        return;
+    if (length < 0 || length > MATCH_LENGTH_MAX) {
+        reply_status(c->reply, HF_ERR_NOT_INTEGER);
+        return;
+    }
+    uint8_t *text = mem_alloc((size_t)length + 1);
+    memset(text, 'a', (size_t)length);
+    reply_int(c->reply, glob_match(c->argv[3], bytes_of(text, (size_t)length), false));
+    mem_free(text);
+}
+
+void cmd_debug_error(struct call *c)
+{
+    c->reply->ops->error(c->reply, c->argv[2]);
+    c->reply->errors++;
+}
+
+void cmd_debug_log(struct call *c)
+{
+    char line[512];
+    snprintf(line, sizeof(line), "DEBUG LOG: " WORD_FORMAT, WORD(c->argv[2]));
+    host->log_line(3, line);
+    reply_ok(c->reply);
+}
+
+static void protocol_aggregate(struct reply *r)
+{
+    for (int i = 0; i < 3; i++)
+        reply_int(r, i);
+}
+
+static void protocol_map(struct reply *r)
+{
+    reply_map(r, 3);
+    for (int i = 0; i < 3; i++) {
+        reply_int(r, i);
+        r->ops->boolean(r, i == 1);
+    }
+}
+
+static void protocol_push(struct call *c)
+{
+    c->reply->ops->push(c->reply, 2);
+    reply_text(c->reply, "server-cpu-usage");
+    reply_int(c->reply, 42);
+}
+
+void cmd_debug_protocol(struct call *c)
+{
+    struct reply *r = c->reply;
+    bytes type = c->argv[2];
+    if (bytes_is_word(type, "string")) {
+        reply_text(r, "Hello World");
+    } else if (bytes_is_word(type, "integer")) {
+        reply_int(r, 12345);
+    } else if (bytes_is_word(type, "double")) {
+        r->ops->dbl(r, 3.141);
+    } else if (bytes_is_word(type, "null")) {
+        reply_null(r);
+    } else if (bytes_is_word(type, "array")) {
+        reply_array(r, 3);
+        protocol_aggregate(r);
+    } else if (bytes_is_word(type, "set")) {
+        reply_set(r, 3);
+        protocol_aggregate(r);
+    } else if (bytes_is_word(type, "map")) {
+        protocol_map(r);
+    } else if (bytes_is_word(type, "push")) {
+        protocol_push(c);
+    } else if (bytes_is_word(type, "true") || bytes_is_word(type, "false")) {
+        r->ops->boolean(r, bytes_is_word(type, "true"));
+    } else if (bytes_is_word(type, "verbatim")) {
+        r->ops->verbatim(r, "txt", BYTES("This is a verbatim\nstring"));
+    } else if (bytes_is_word(type, "bignum")) {
+        r->ops->big_number(r, BYTES("1234567999999999999999999999999999999"));
+    } else {
+        reply_errorf(r, "ERR Wrong protocol type name. Please use one of the following: "
+                        "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false");
+    }
+}

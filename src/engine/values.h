@@ -1,0 +1,26 @@
+/* values.h -- walks over all values of whole databases, for DEBUG: digests, and values built anew.
+ *
+ * Both lock stripes one after the other by themselves: call without locks, or with the gate held.
+ */
+#ifndef HF_ENGINE_VALUES_H
+#define HF_ENGINE_VALUES_H
+
+#include "engine/txn.h"
+#include "store/entry.h"
+
+struct value_view { /* ends with the call that it is given to */
+    bytes key, text;     /* text: of a string */
+    enum type type;
+    const void *object;  /* of all others */
+    uint64_t deadline_ms;
+};
+
+/* Every key that is not due. */
+void values_walk(struct txn *t, uint32_t db, void (*each)(void *context, const struct value_view *v), void *context);
+/* The gate is held: each collection is put in place of itself, decoded from its encoded form. HF_ERR_CORRUPT: one could not
+ * be read back; it stays as it was. */
+status values_rebuild(struct txn *t) HF_CHECK;
+/* False: keys that are due stay until somebody looks at them. */
+void engine_set_active_expiry(struct engine *e, bool on);
+
+#endif

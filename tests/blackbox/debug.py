@@ -1,0 +1,120 @@
+"""debug.py -- DEBUG: who may use it, and that its digests are those of redis-server.
+
+Goal:   two servers hold the same data exactly when DEBUG DIGEST says so, whichever of them is Redis; what is reloaded is what was.
+Method: one script of commands to redis-server and to holdfast, replies and digests compared; then a reload, compared once more.
+Usage:  debug.py [--seed S]
+"""
+import argparse
+import random
+import sys
+
+from harness import Server, ReplyError, plain
+
+ALLOWED = ["--enable-debug-command", "yes"]
+
+
+def expect(found, wanted, what):
+    if found != wanted:
+        raise AssertionError("%s: %r, not %r" % (what, found, wanted))
+
+
+def refused(client, *words):
+    try:
+        client.call(*words)
+    except ReplyError as error:
+        return str(error)
+    return ""
+
+
+def fill(rng):
+    """Commands that make values of every type, small and large, some with a deadline far away."""
+    word = lambda: ("%x" % rng.getrandbits(rng.choice([8, 32, 400]))).encode()
+    for n in range(120):
+        yield ("SET", "s%d" % n, word())
+        yield ("RPUSH", "l%d" % (n % 9), word(), word())
+        yield ("SADD", "u%d" % (n % 7), word(), word())
+        yield ("SADD", "i%d" % (n % 3), rng.randrange(10000))
+        yield ("ZADD", "z%d" % (n % 5), repr(rng.uniform(-1e6, 1e6)), word(), rng.randrange(9), word())
+        yield ("HSET", "h%d" % (n % 5), word(), word())
+        yield ("XADD", "x%d" % (n % 3), "%d-%d" % (n + 1, n), word(), word())
+    for n in range(0, 120, 7):
+        yield ("PEXPIREAT", "s%d" % n, 4102444800000)
+    yield ("PEXPIREAT", "l1", 4102444800000)
+    yield ("SELECT", 3)
+    yield ("SET", "s1", "another")
+    yield ("SELECT", 0)
+
+
+def check_allowed():
+    for extra, allowed in ((["--enable-debug-command", "no"], False), (ALLOWED, True), (["--enable-debug-command", "local"], True)):
+        replies = []
+        for kind in ("redis", "holdfast"):
+            with Server(kind, extra=extra) as server:
+                client = server.client()
+                text = refused(client, "DEBUG", "SET-ACTIVE-EXPIRE", "1")
+                expect(text == "", allowed, "DEBUG on %s with %r" % (kind, extra))
+                client.call("MULTI")
+                queued = refused(client, "DEBUG", "SET-ACTIVE-EXPIRE", "1")
+                replies.append((text, queued, refused(client, "EXEC"), refused(client, "CONFIG", "SET", "enable-debug-command", "yes")[:30]))
+        expect(replies[1], replies[0], "replies with %r" % extra)
+
+
+def check_words(redis, holdfast):
+    types = "string integer double bignum null array set map push verbatim true false nonsense".split()
+    lines = [("DEBUG", "PROTOCOL", t) for t in types]
+    lines += [("DEBUG", "NOSUCH"), ("DEBUG", "SLEEP"), ("DEBUG", "ERROR", "WORD of mine"), ("DEBUG", "OBJECT", "absent"),
+              ("DEBUG", "RELOAD", "NONSENSE"), ("DEBUG", "LOG", "a line"), ("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "100b"),
+              ("COMMAND", "GETKEYS", "DEBUG", "DIGEST-VALUE", "a"), ("DEBUG",)]
+    for line in lines:
+        if line[2:] != ("push",):
+            expect(plain(holdfast.wire(*line)), plain(redis.wire(*line)), " ".join(line))
+
+
+def check_expiry(client):
+    client.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    client.call("SET", "due", 1, "PX", 1)
+    deadline = int(client.call("TIME")[0]) + 2
+    while int(client.call("TIME")[0]) < deadline:
+        expect(client.call("DBSIZE"), 1, "keys while nothing looks")
+    client.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    for _ in range(100000):
+        if client.call("DBSIZE") == 0:
+            return
+    raise AssertionError("the key stays")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    arguments = parser.parse_args()
+    try:
+        check_allowed()
+        with Server("redis", extra=ALLOWED) as peer, Server("holdfast", durability="interval", extra=ALLOWED) as server:
+            redis, holdfast = peer.client(), server.client()
+            check_words(redis, holdfast)
+            check_expiry(holdfast)
+            keys = ["s1", "s7", "l1", "l2", "u0", "i0", "z0", "h0", "x0", "absent"]
+            for line in fill(random.Random(arguments.seed)):
+                expect(plain(holdfast.wire(*line)), plain(redis.wire(*line)), repr(line))
+            digest = redis.call("DEBUG", "DIGEST")
+            expect(holdfast.call("DEBUG", "DIGEST"), digest, "digest")
+            expect(holdfast.call("DEBUG", "DIGEST-VALUE", *keys), redis.call("DEBUG", "DIGEST-VALUE", *keys), "digests of values")
+            for words in (("RELOAD",), ("LOADAOF",), ("RELOAD", "NOSAVE", "NOFLUSH", "MERGE")):
+                expect(plain(holdfast.wire("DEBUG", *words)), plain(holdfast.wire("DEBUG", "LOG", "a")), words)
+                expect(holdfast.call("DEBUG", "DIGEST"), digest, "digest after %r" % (words,))
+            holdfast.call("APPEND", "s1", "x")
+            if holdfast.call("DEBUG", "DIGEST") == digest:
+                raise AssertionError("a digest that does not change")
+            server.kill9()
+            server.start()
+            redis.call("APPEND", "s1", "x")
+            expect(server.client().call("DEBUG", "DIGEST"), redis.call("DEBUG", "DIGEST"), "digest after kill -9")
+    except AssertionError as error:
+        print("%s\nrepeat: debug.py --seed %d" % (error, arguments.seed))
+        return 1
+    print("debug: digests equal those of redis-server, before and after reloads and kill -9 (seed %d)" % arguments.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
