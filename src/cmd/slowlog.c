@@ -162,6 +162,11 @@ static void reply_entry(struct reply *r, const struct slow *e)
 void cmd_slowlog_get(struct call *c)
 {
     int64_t count = 10;
+    if (c->argc > 3) {
+        reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try SLOWLOG HELP.",
+                     WORD(c->argv[1]));
+        return;
+    }
     if (c->argc > 2 && (!arg_int_from(c, 2, -1, "ERR count should be greater than or equal to -1", &count)))
         return;
     spin_lock(&lock);
