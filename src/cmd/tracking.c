@@ -428,6 +428,8 @@ static void count_session(struct session *s, bool add)
         atomic_fetch_add(&broadcasters_all, by);
     }
     engine_changes_listen(all.engine, all.clients ? on_change : NULL);
+    if (all.clients == 0)
+        holders_clear(); /* changes are told no more */
 }
 
 void tracking_start(struct session *s, struct engine *e, const struct tracking_wish *wish)

@@ -56,6 +56,11 @@ def run_script(server, resp):
         if queueing:
             seen.append(plain(t.read()) if who == "t" else line)
             continue
+        if who == "t": # its reply first: redis-server tells of own changes when all that had arrived is done
+            seen.append(plain(t.read()))
+            while isinstance(seen[-1], list) and seen[-1][:1] == [b"invalidate"]:
+                seen.append(plain(t.read()))
+            seen.append("replied")
         t.send("PING", "mark")
         while not seen or seen[-1] != b"mark":
             seen.append(plain(t.read()))
