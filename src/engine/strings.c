@@ -171,7 +171,8 @@ static void keep_bytes(struct txn *t, const struct key *k, const struct spot *sp
 static status write_copy(struct txn *t, const struct key *k, struct spot *spot, bytes old, uint64_t offset, bytes value, size_t total)
 {
     bool large = total > ENTRY_INLINE_MAX;
-    struct blob *blob = large ? blob_new(total, total) : NULL;
+    size_t room = total + (old.size > ENTRY_INLINE_MAX ? total / 2 : 0); /* one that grows goes on growing */
+    struct blob *blob = large ? blob_new(total, room < STRING_SIZE_MAX ? room : STRING_SIZE_MAX) : NULL;
     uint8_t *joined = large ? (blob ? blob->data : NULL) : arena_alloc(&t->arena, total);
     if (!joined)
         return HF_ERR_NO_MEMORY;
@@ -203,6 +204,8 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
         return HF_OK;
     }
     struct blob *blob = own_blob(e);
+    if (blob && t->undoing && total > blob->capacity)
+        blob = NULL; /* it would move, and blocks kept for undo may name it (RENAME, EXPIRE) */
     if (blob) {
         if (t->undoing)
             keep_bytes(t, k, spot, blob, offset, value.size);
