@@ -25,6 +25,13 @@ void rdb_dump_object(struct buf *out, enum type type, const void *object);
 void rdb_dump_library(struct buf *out, bytes source);
 void rdb_dump_end_libraries(struct buf *out);
 
+/* A whole file: begin, rdb_dump_library and databases with keys in any number, end. payload: what rdb_dump_string or
+ * rdb_dump_object wrote; deadline_ms 0: none. */
+void rdb_file_begin(struct buf *out);
+void rdb_file_database(struct buf *out, uint32_t number);
+void rdb_file_key(struct buf *out, bytes name, uint64_t deadline_ms, bytes payload);
+void rdb_file_end(struct buf *out);
+
 /* Footer and version hold: *body is what stands before. False: another version, or damage. */
 HF_CHECK bool rdb_open(bytes payload, bytes *body);
 

@@ -301,3 +301,37 @@ void rdb_dump_end_libraries(struct buf *out)
 {
     end_payload(out, VERSION);
 }
+
+/* ---- files ---- */
+
+enum { FOOTER = 10, MARK_DEADLINE_MS = 252, MARK_DATABASE = 254, MARK_END = 255 };
+
+void rdb_file_begin(struct buf *out)
+{
+    buf_append_bytes(out, BYTES("REDIS0010"));
+}
+
+void rdb_file_database(struct buf *out, uint32_t number)
+{
+    buf_append_u8(out, MARK_DATABASE);
+    put_length(out, number);
+}
+
+void rdb_file_key(struct buf *out, bytes name, uint64_t deadline_ms, bytes payload)
+{
+    hf_assert(payload.size > FOOTER);
+    if (deadline_ms) {
+        buf_append_u8(out, MARK_DEADLINE_MS);
+        buf_append(out, &deadline_ms, sizeof(deadline_ms));
+    }
+    buf_append_u8(out, payload.data[0]);
+    put_raw(out, name);
+    buf_append(out, payload.data + 1, payload.size - 1 - FOOTER);
+}
+
+void rdb_file_end(struct buf *out)
+{
+    buf_append_u8(out, MARK_END);
+    uint64_t crc = rdb_crc64(0, buf_view(out));
+    buf_append(out, &crc, sizeof(crc));
+}
