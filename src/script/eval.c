@@ -10,6 +10,7 @@
 #include "data/dict.h"
 #include "os/thread.h"
 #include "script/script.h"
+#include "script/shebang.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -91,75 +92,6 @@ void script_cache_stats(uint64_t *count, uint64_t *bytes_held)
 
 /* ---- compiling ---- */
 
-static bool take_flag(struct shebang *s, bytes flag)
-{
-    static const struct { const char *name; size_t offset; } flags[] = {
-        {"no-writes", offsetof(struct shebang, no_writes)},
-        {"allow-oom", offsetof(struct shebang, allow_oom)},
-        {"allow-stale", offsetof(struct shebang, allow_stale)},
-        {"no-cluster", offsetof(struct shebang, no_cluster)},
-        {"allow-cross-slot-keys", offsetof(struct shebang, allow_cross_slot)},
-    };
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        if (bytes_equal(flag, bytes_str(flags[i].name))) {
-            *(bool *)((char *)s + flags[i].offset) = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bytes next_word(bytes *line, char separator)
-{
-    size_t start = 0, end;
-    while (start < line->size && line->data[start] == separator)
-        start++;
-    for (end = start; end < line->size && line->data[end] != separator; end++) {
-    }
-    bytes word = bytes_of(line->data + start, end - start);
-    *line = bytes_of(line->data + end, line->size - end);
-    return word;
-}
-
-static bool starts_with(bytes text, const char *prefix)
-{
-    size_t size = strlen(prefix);
-    return text.size >= size && memcmp(text.data, prefix, size) == 0;
-}
-
-bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[256])
-{
-    *out = (struct shebang){0};
-    *code = source;
-    if (!starts_with(source, "#!"))
-        return true;
-    const uint8_t *newline = memchr(source.data, '\n', source.size);
-    if (!newline)
-        return snprintf(error, 256, "Invalid script shebang"), false;
-    bytes line = bytes_of(source.data + 2, (size_t)(newline - source.data) - 2);
-    if (line.size && line.data[line.size - 1] == '\r')
-        line.size--;
-    *code = bytes_of(newline, source.size - (size_t)(newline - source.data));
-    out->present = true;
-    bytes engine = next_word(&line, ' ');
-    if (!bytes_is_word(engine, "LUA"))
-        return snprintf(error, 256, "Unexpected engine in script shebang: #!" WORD_FORMAT, WORD(engine)), false;
-    for (bytes word; (word = next_word(&line, ' ')).size;) {
-        if (starts_with(word, "name=")) {
-            out->name = bytes_of(word.data + 5, word.size - 5);
-        } else if (starts_with(word, "flags=")) {
-            bytes list = bytes_of(word.data + 6, word.size - 6);
-            for (bytes flag; (flag = next_word(&list, ',')).size;) {
-                if (!take_flag(out, flag))
-                    return snprintf(error, 256, "Unexpected flag in script shebang: " WORD_FORMAT, WORD(flag)), false;
-            }
-        } else {
-            return snprintf(error, 256, "Unknown lua shebang option: " WORD_FORMAT, WORD(word)), false;
-        }
-    }
-    return true;
-}
-
 /* The state's table of compiled scripts, on the stack; emptied when the cache has been flushed. */
 static void push_compiled(struct state *s)
 {
@@ -183,10 +115,6 @@ static bool push_script(struct state *s, struct call *c, const char *digest, byt
     bytes code;
     if (!shebang_parse(source, flags, &code, error)) {
         reply_errorf(c->reply, "ERR %s", error);
-        return false;
-    }
-    if (flags->name.data) {
-        reply_errorf(c->reply, "ERR Unknown lua shebang option: name=" WORD_FORMAT, WORD(flags->name));
         return false;
     }
     push_compiled(s);

@@ -14,6 +14,7 @@
 #include "engine/system.h"
 #include "os/os.h"
 #include "script/function_private.h"
+#include "script/shebang.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -250,10 +251,10 @@ static void refresh(struct state *s, struct call *c)
     for (const struct library *l = libraries; l; l = l->next) {
         struct run run = {.loading = true, .script = {.call = c}};
         struct library again = {.name = l->name};
-        struct shebang flags;
         bytes code;
-        char error[256];
-        bool good = shebang_parse(bytes_of(l->source, l->source_size), &flags, &code, error) && run_library(s, &run, &again, code);
+        char error[256], *name = NULL;
+        bool good = shebang_parse_library(bytes_of(l->source, l->source_size), &name, &code, error) && run_library(s, &run, &again, code);
+        mem_free(name);
         if (!good && host->log_line)
             host->log_line(3, "a function library that loaded before does not load now; its functions are not there on this worker");
         for (size_t i = 0; i < again.count; i++) {
@@ -277,35 +278,19 @@ static const char *error_text(lua_State *lua)
 /* Parses and runs new source; NULL: the error was replied. */
 struct library *library_make(struct state *s, struct call *c, bytes source)
 {
-    struct shebang flags;
     bytes code;
-    char error[256];
-    if (source.size < 2 || memcmp(source.data, "#!", 2) != 0) {
-        reply_errorf(c->reply, "ERR Missing library metadata");
-        return NULL;
-    }
-    if (!shebang_parse(source, &flags, &code, error)) {
-        static const char unexpected[] = "Unexpected engine in script shebang: #!";
-        bool engine = strncmp(error, unexpected, sizeof(unexpected) - 1) == 0;
-        if (engine)
-            reply_errorf(c->reply, "ERR Engine '%s' not found", error + sizeof(unexpected) - 1);
-        else
-            reply_errorf(c->reply, "ERR %s", strcmp(error, "Invalid script shebang") == 0 ? "Invalid library metadata" : error);
-        return NULL;
-    }
-    if (!flags.name.data) {
-        reply_errorf(c->reply, "ERR Library name was not given");
+    char error[256], *name;
+    if (!shebang_parse_library(source, &name, &code, error)) {
+        reply_errorf(c->reply, "ERR %s", error);
         return NULL;
     }
     struct library *l = mem_zalloc(sizeof(*l));
-    l->name = mem_alloc(flags.name.size + 1);
-    memcpy(l->name, flags.name.data, flags.name.size);
-    l->name[flags.name.size] = 0;
+    l->name = name;
     l->source = mem_alloc(source.size);
     memcpy(l->source, source.data, source.size);
     l->source_size = source.size;
     struct run run = {.loading = true, .script = {.call = c}, .started_us = OS.monotonic_us()};
-    if (strlen(l->name) != flags.name.size || !name_is_plain(l->name)) {
+    if (!name_is_plain(l->name)) {
         reply_errorf(c->reply, "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
     } else if (!state_compile_only(s->lua, code)) {
         reply_errorf(c->reply, "ERR Error compiling function: %s", error_text(s->lua));

@@ -104,8 +104,5 @@ void script_cache_stats(uint64_t *count, uint64_t *bytes_held);
 bool script_may_write(const struct command *row, const bytes *argv, size_t argc);
 bool function_may_write(bytes name);
 void sha1_hex(bytes text, char out[SHA1_TEXT + 1]);
-/* "#!lua name=x flags=a,b" in front of a script. False: *error says why. code: what follows the line. */
-struct shebang { bool present; bytes name; bool no_writes, allow_oom, allow_stale, no_cluster, allow_cross_slot; };
-bool shebang_parse(bytes source, struct shebang *out, bytes *code, char error[256]);
 
 #endif

@@ -10,7 +10,7 @@
 #include "os/os.h"
 #include "server/config_private.h"
 #include "server/users.h"
-#include "server/words.h"
+#include "base/words.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
 #include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
-#include "server/words.h"
+#include "base/words.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -67,6 +67,18 @@ COMMANDS = [
 ]
 
 
+# The first line: words, quotes, engines, options. "%s" is a name of its own for each.
+SHEBANGS = ["", " name=%s", "lua", "lua name=%s name=b", "lua foo=bar name=%s", 'lua name="%s"', "lua name='%s'", "LUA name=%s",
+            'lua name=a"b', "lua name=te\\\\st", "lua bar name=%s", "lua NAME=%s", "lua name=", "abc name=%s", "lua  name=%s  ",
+            'lua "name=%s"', '"lua" name=%s', 'lua name=a"', "lua flags=no-writes", 'lua "flags=no-writes"', "lua flags=bad", "lua flags=",
+            "lua flags=no-writes,allow-oom flags=allow-stale", "lua flags=no-writes,,allow-oom", "lua flags=no-writes,",
+            'lua flags="no-writes', "lua\r", "lua name=%s\r"]
+for i, text in enumerate(SHEBANGS):
+    line = "#!" + text.replace("%s", "lib%d" % i)
+    body = "redis.register_function('shebang%d', function() return 1 end)" % i
+    COMMANDS += [("FUNCTION", "LOAD", line + "\n" + body), ("FUNCTION", "LOAD", line), ("EVAL", line + "\nreturn 1", 0), ("EVAL", line, 0)]
+
+
 def ask(client, words):
     try:
         return client.execute_command(*words)

@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "os/os.h"
 #include "server/config.h"
-#include "server/words.h"
+#include "base/words.h"
 
 #include <stdio.h>
 #include <stdlib.h>

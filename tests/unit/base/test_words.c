@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "server/words.h"
+#include "base/words.h"
 
 static void expect(const char *line, size_t count, const char *first, const char *last)
 {

@@ -1,5 +1,5 @@
 /* words.c -- one pass over the bytes, one copy per word. */
-#include "server/words.h"
+#include "base/words.h"
 
 #include "base/memory.h"
 

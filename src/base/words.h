@@ -1,10 +1,10 @@
-/* words.h -- a line of redis.conf as words: blanks separate, quotes group.
+/* words.h -- a line of redis.conf, or the first of a script, as words: blanks separate, quotes group.
  *
  * "..." knows \n \r \t \b \a \\ \" and \xHH; '...' knows \' only. After a closing
  * quote comes a blank or the end. Words may hold any byte but NUL.
  */
-#ifndef HF_SERVER_WORDS_H
-#define HF_SERVER_WORDS_H
+#ifndef HF_BASE_WORDS_H
+#define HF_BASE_WORDS_H
 
 #include "base/buf.h"
 
