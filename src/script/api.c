@@ -306,18 +306,26 @@ static void add_numbers(lua_State *lua)
     lua_setfield(lua, -2, "REDIS_VERSION");
 }
 
+/* Not there while a library loads: what is random may not shape it, and it may not reach behind its globals. */
+static const char *const not_for_loading[] = {"math", "getmetatable", "setmetatable"};
+
 void api_for_loading(lua_State *lua, bool loading)
 {
+    for (size_t i = 0; i < sizeof(not_for_loading) / sizeof(*not_for_loading); i++) {
+        const char *name = not_for_loading[i];
+        if (loading) {
+            lua_getglobal(lua, name);
+            lua_setfield(lua, LUA_REGISTRYINDEX, name);
+            lua_pushnil(lua);
+        } else {
+            lua_getfield(lua, LUA_REGISTRYINDEX, name);
+        }
+        lua_setglobal(lua, name);
+    }
     if (loading) {
         lua_getglobal(lua, "redis");
         lua_setfield(lua, LUA_REGISTRYINDEX, "full_api");
-        lua_getglobal(lua, "math");
-        lua_setfield(lua, LUA_REGISTRYINDEX, "math");
-        lua_pushnil(lua);
-    } else {
-        lua_getfield(lua, LUA_REGISTRYINDEX, "math");
     }
-    lua_setglobal(lua, "math"); /* what is random may not shape a library */
     lua_getfield(lua, LUA_REGISTRYINDEX, loading ? "loading_api" : "full_api");
     lua_pushvalue(lua, -1);
     lua_setglobal(lua, "redis");

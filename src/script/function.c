@@ -29,6 +29,7 @@ static const struct { const char *name; unsigned flag; } flag_names[] = {
 
 struct library *libraries; /* in order of their names */
 static uint64_t generation = 1;
+static _Atomic uint64_t library_count, function_count, library_bytes; /* of the registry; INFO reads them at any time */
 
 /* ---- the registry ---- */
 
@@ -54,6 +55,13 @@ struct library *library_find(bytes name)
     return l;
 }
 
+static void count_library(const struct library *l, uint64_t one)
+{
+    library_count += one;
+    function_count += one * l->count;
+    library_bytes += one * l->source_size;
+}
+
 void library_put(struct library *l)
 {
     struct library **at = &libraries;
@@ -62,6 +70,7 @@ void library_put(struct library *l)
     l->next = *at;
     *at = l;
     generation++;
+    count_library(l, 1);
 }
 
 void library_take_out(struct library *l)
@@ -71,6 +80,14 @@ void library_take_out(struct library *l)
         at = &(*at)->next;
     *at = l->next;
     generation++;
+    count_library(l, UINT64_MAX); /* one less */
+}
+
+void script_library_stats(uint64_t *count, uint64_t *functions, uint64_t *bytes_held)
+{
+    *count = library_count;
+    *functions = function_count;
+    *bytes_held = library_bytes;
 }
 
 struct function *function_find(bytes name, struct library **of)
@@ -111,7 +128,6 @@ static bool name_is_plain(const char *name)
 static unsigned take_flags(lua_State *lua, int index)
 {
     unsigned flags = 0;
-    luaL_argcheck(lua, lua_istable(lua, index), index, "flags");
     for (int i = 1;; i++) {
         lua_rawgeti(lua, index, i);
         if (lua_isnil(lua, -1)) {
@@ -123,54 +139,50 @@ static unsigned take_flags(lua_State *lua, int index)
         while (n < FLAG_COUNT && word && strcmp(flag_names[n].name, word) != 0)
             n++;
         if (!word || n == FLAG_COUNT)
-            luaL_error(lua, "unknown flag given");
+            raise_error(lua, "unknown flag given");
         flags |= flag_names[n].flag;
         lua_pop(lua, 1);
     }
 }
 
-/* The named form: one table. Leaves name and callback as 1 and 2. */
-static void take_named(lua_State *lua, char **description, unsigned *flags)
+/* The named form: one table. Leaves name, callback and description (or nil) as 1, 2 and 3. */
+static void take_named(lua_State *lua, unsigned *flags)
 {
-    bool has_name = false, has_callback = false;
-    lua_settop(lua, 1);
-    lua_pushnil(lua); /* 2: the name */
-    lua_pushnil(lua); /* 3: the callback */
+    enum { NAME = 2, CALLBACK = 3, DESCRIPTION = 4 };
+    lua_settop(lua, DESCRIPTION);
     lua_pushnil(lua);
     while (lua_next(lua, 1)) {
         if (lua_type(lua, -2) != LUA_TSTRING)
-            luaL_error(lua, "named argument key given to redis.register_function is not a string");
+            raise_error(lua, "named argument key given to redis.register_function is not a string");
         const char *key = lua_tostring(lua, -2);
         if (strcasecmp(key, "function_name") == 0) {
-            if (lua_type(lua, -1) != LUA_TSTRING)
-                luaL_error(lua, "function_name argument given to redis.register_function must be a string");
+            if (!lua_isstring(lua, -1))
+                raise_error(lua, "function_name argument given to redis.register_function must be a string");
             lua_pushvalue(lua, -1);
-            lua_replace(lua, 2);
-            has_name = true;
+            lua_replace(lua, NAME);
         } else if (strcasecmp(key, "description") == 0) {
-            if (lua_type(lua, -1) != LUA_TSTRING)
-                luaL_error(lua, "description argument given to redis.register_function must be a string");
-            mem_free(*description);
-            *description = mem_strdup(lua_tostring(lua, -1));
+            if (!lua_isstring(lua, -1))
+                raise_error(lua, "description argument given to redis.register_function must be a string");
+            lua_pushvalue(lua, -1);
+            lua_replace(lua, DESCRIPTION);
         } else if (strcasecmp(key, "callback") == 0) {
             if (!lua_isfunction(lua, -1))
-                luaL_error(lua, "callback argument given to redis.register_function must be a function");
+                raise_error(lua, "callback argument given to redis.register_function must be a function");
             lua_pushvalue(lua, -1);
-            lua_replace(lua, 3);
-            has_callback = true;
+            lua_replace(lua, CALLBACK);
         } else if (strcasecmp(key, "flags") == 0) {
             if (!lua_istable(lua, -1))
-                luaL_error(lua, "flags argument to redis.register_function must be a table representing function flags");
+                raise_error(lua, "flags argument to redis.register_function must be a table representing function flags");
             *flags = take_flags(lua, lua_gettop(lua));
         } else {
-            luaL_error(lua, "unknown argument given to redis.register_function");
+            raise_error(lua, "unknown argument given to redis.register_function");
         }
         lua_pop(lua, 1);
     }
-    if (!has_name)
-        luaL_error(lua, "redis.register_function must get a function name argument");
-    if (!has_callback)
-        luaL_error(lua, "redis.register_function must get a callback argument");
+    if (lua_isnil(lua, NAME))
+        raise_error(lua, "redis.register_function must get a function name argument");
+    if (lua_isnil(lua, CALLBACK))
+        raise_error(lua, "redis.register_function must get a callback argument");
     lua_remove(lua, 1);
 }
 
@@ -178,36 +190,33 @@ static void take_named(lua_State *lua, char **description, unsigned *flags)
 int script_register_function(lua_State *lua)
 {
     struct library *l = library_being_loaded(lua);
-    char *description = NULL;
     unsigned flags = 0;
     int count = lua_gettop(lua);
     if (!l)
-        return luaL_error(lua, "redis.register_function can only be called on FUNCTION LOAD command");
+        return raise_error(lua, "redis.register_function can only be called on FUNCTION LOAD command");
     if (count < 1 || count > 2)
-        return luaL_error(lua, "wrong number of arguments to redis.register_function");
+        return raise_error(lua, "wrong number of arguments to redis.register_function");
     if (count == 1) {
         if (!lua_istable(lua, 1))
-            return luaL_error(lua, "calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).");
-        take_named(lua, &description, &flags);
-    } else if (lua_type(lua, 1) != LUA_TSTRING) {
-        return luaL_error(lua, "first argument to redis.register_function must be a string");
+            return raise_error(lua, "calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).");
+        take_named(lua, &flags);
+    } else if (!lua_isstring(lua, 1)) {
+        return raise_error(lua, "first argument to redis.register_function must be a string");
     } else if (!lua_isfunction(lua, 2)) {
-        return luaL_error(lua, "second argument to redis.register_function must be a function");
+        return raise_error(lua, "second argument to redis.register_function must be a function");
     }
     size_t size;
     const char *name = lua_tolstring(lua, 1, &size);
-    if (strlen(name) != size || !name_is_plain(name)) {
-        mem_free(description);
-        return luaL_error(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
-    }
+    if (strlen(name) != size || !name_is_plain(name))
+        return raise_error(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
     for (size_t i = 0; i < l->count; i++) {
-        if (strcasecmp(l->functions[i].name, name) == 0) {
-            mem_free(description);
-            return luaL_error(lua, "Function already exists in the library");
-        }
+        if (strcasecmp(l->functions[i].name, name) == 0)
+            return raise_error(lua, "Function already exists in the library");
     }
+    lua_settop(lua, 3);
+    const char *description = lua_tostring(lua, 3);
     l->functions = mem_realloc(l->functions, (l->count + 1) * sizeof(*l->functions));
-    l->functions[l->count++] = (struct function){mem_strdup(name), description, flags};
+    l->functions[l->count++] = (struct function){mem_strdup(name), description ? mem_strdup(description) : NULL, flags};
     lua_getfield(lua, LUA_REGISTRYINDEX, "functions");
     lua_pushvalue(lua, 1);
     lua_pushvalue(lua, 2);
@@ -295,7 +304,8 @@ struct library *library_make(struct state *s, struct call *c, bytes source)
     } else if (!state_compile_only(s->lua, code)) {
         reply_errorf(c->reply, "ERR Error compiling function: %s", error_text(s->lua));
     } else if (!run_library(s, &run, l, code)) {
-        reply_errorf(c->reply, "ERR Error registering functions: %s", error_text(s->lua));
+        const char *prefix = lua_istable(s->lua, -1) ? "" : "ERR ";
+        reply_errorf(c->reply, "ERR Error registering functions: %s%s", prefix, error_text(s->lua));
     } else if (l->count == 0) {
         reply_errorf(c->reply, "ERR No functions registered");
     } else {
@@ -455,11 +465,6 @@ void cmd_function_list(struct call *c)
 
 void cmd_function_stats(struct call *c)
 {
-    size_t library_count = 0, function_count = 0;
-    for (const struct library *l = libraries; l; l = l->next) {
-        library_count++;
-        function_count += l->count;
-    }
     reply_map(c->reply, 2);
     reply_text(c->reply, "running_script");
     run_describe(c);

@@ -98,7 +98,9 @@ int script_register_function(lua_State *lua);
 /* eval.c */
 void script_push_words(lua_State *lua, const bytes *words, size_t count); /* as a table */
 bool script_take_keys(struct call *c, size_t *count); /* numkeys in word 2; false: the error was replied */
+/* For INFO; from any thread. */
 void script_cache_stats(uint64_t *count, uint64_t *bytes_held);
+void script_library_stats(uint64_t *count, uint64_t *functions, uint64_t *bytes_held);
 #define SHA1_TEXT 40
 /* For CLIENT PAUSE WRITE; an unknown one might. */
 bool script_may_write(const struct command *row, const bytes *argv, size_t argc);

@@ -112,7 +112,12 @@ static void make_proxy(lua_State *lua, lua_CFunction index)
     lua_setfield(lua, -2, "__index");
     lua_pushcfunction(lua, refuse_write);
     lua_setfield(lua, -2, "__newindex");
-    lua_pushboolean(lua, 0);
+    if (index) { /* whoever asks for the metatable of the globals gets an empty one that cannot be written */
+        lua_newtable(lua);
+        make_proxy(lua, NULL);
+    } else {
+        lua_pushboolean(lua, 0);
+    }
     lua_setfield(lua, -2, "__metatable");
     lua_pushlightuserdata(lua, &proxy_mark);
     lua_pushvalue(lua, -4);
@@ -165,6 +170,17 @@ static int safe_setmetatable(lua_State *lua)
     lua_insert(lua, 1);
     lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
     return lua_gettop(lua);
+}
+
+/* A protected library shows no metatable; the globals show one that is empty. */
+static int safe_getmetatable(lua_State *lua)
+{
+    luaL_checkany(lua, 1);
+    if (!luaL_getmetafield(lua, 1, "__metatable") && !lua_getmetatable(lua, 1))
+        lua_pushnil(lua);
+    else if (lua_isboolean(lua, -1) && is_proxy(lua, 1))
+        lua_pushnil(lua);
+    return 1;
 }
 
 /* The iteration functions see the real table behind a proxy. */
@@ -382,6 +398,8 @@ static int setup(lua_State *lua)
     wrap(lua, "pcall", catching);
     wrap(lua, "xpcall", catching);
     wrap(lua, "setmetatable", safe_setmetatable);
+    lua_pushcfunction(lua, safe_getmetatable);
+    lua_setfield(lua, -2, "getmetatable");
     wrap(lua, "next", unwrapping);
     wrap(lua, "pairs", unwrapping);
     wrap(lua, "ipairs", unwrapping);

@@ -10,6 +10,7 @@
 #include "net/stats.h"
 #include "os/os.h"
 #include "os/ticks.h"
+#include "script/script.h"
 #include "server/config.h"
 #include "server/server.h"
 
@@ -132,6 +133,24 @@ static void write_clients(struct buf *out, const struct facts *f)
     UINT("log_waiting_clients", f->net.gated_now);
 }
 
+/* Scripts and functions run in the same states; what these take stands under eval. */
+static void write_script_memory(struct buf *out)
+{
+    uint64_t cached, cached_bytes, libraries, functions, library_bytes, states = script_memory();
+    script_cache_stats(&cached, &cached_bytes);
+    script_library_stats(&libraries, &functions, &library_bytes);
+    size_line(out, "used_memory_lua", states);
+    UINT("used_memory_vm_eval", states);
+    UINT("used_memory_scripts_eval", cached_bytes);
+    LINE("used_memory_vm_functions:0\r\n");
+    size_line(out, "used_memory_vm_total", states);
+    UINT("used_memory_functions", library_bytes);
+    size_line(out, "used_memory_scripts", cached_bytes + library_bytes);
+    UINT("number_of_cached_scripts", cached);
+    UINT("number_of_functions", functions);
+    UINT("number_of_libraries", libraries);
+}
+
 static void write_memory(struct buf *out, const struct facts *f)
 {
     uint64_t used = f->engine.used_memory, data = used - (f->engine.index_memory < used ? f->engine.index_memory : used);
@@ -149,12 +168,7 @@ static void write_memory(struct buf *out, const struct facts *f)
     UINT("allocator_active", f->rss);
     UINT("allocator_resident", f->rss);
     size_line(out, "total_system_memory", machine);
-    size_line(out, "used_memory_lua", 0);
-    LINE("used_memory_vm_eval:0\r\nused_memory_scripts_eval:0\r\nused_memory_vm_functions:0\r\n");
-    size_line(out, "used_memory_vm_total", 0);
-    LINE("used_memory_functions:0\r\n");
-    size_line(out, "used_memory_scripts", 0);
-    LINE("number_of_cached_scripts:0\r\nnumber_of_functions:0\r\nnumber_of_libraries:0\r\n");
+    write_script_memory(out);
     size_line(out, "maxmemory", (uint64_t)config_number(SETTING_MAXMEMORY));
     LINE("maxmemory_policy:%s\r\n", config_word(SETTING_MAXMEMORY_POLICY));
     LINE("allocator_frag_ratio:1.00\r\nallocator_frag_bytes:0\r\nallocator_rss_ratio:1.00\r\nallocator_rss_bytes:0\r\n"

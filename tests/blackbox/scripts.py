@@ -78,6 +78,24 @@ for i, text in enumerate(SHEBANGS):
     body = "redis.register_function('shebang%d', function() return 1 end)" % i
     COMMANDS += [("FUNCTION", "LOAD", line + "\n" + body), ("FUNCTION", "LOAD", line), ("EVAL", line + "\nreturn 1", 0), ("EVAL", line, 0)]
 
+# What a library may do while it loads, and how its mistakes are worded.
+for body in ["redis.call('get','x')", "redis.pcall('get','x')", "redis.register_function()", "redis.register_function('a')",
+             "redis.register_function('a',1)", "redis.register_function{function_name='a',callback=1}", "redis.register_function{foo=1}",
+             "redis.register_function{function_name='a'}", "local x=nil; x.y=1", "foo=1", "return foo", "redis.foo=1",
+             "redis.register_function('a b',function() end)", "redis.setresp(3)", "redis.log('a')", "redis.sha1hex('a')",
+             "redis.register_function('a',function() end) redis.register_function('a',function() end)",
+             "redis.register_function{function_name='a',callback=function() end,flags={'bad'}}",
+             "redis.register_function{function_name='a',callback=function() end,flags=1}",
+             "redis.register_function{function_name='a',callback=function() end,description=1}",
+             "redis.register_function{function_name=1,callback=function() end}", "redis.register_function(1,function() end)",
+             "redis.register_function('a',function() end,'c')", "math.random()", "local m=getmetatable(_G)", "setmetatable({},{})"]:
+    COMMANDS += [("FUNCTION", "LOAD", "REPLACE", "#!lua name=loads\n" + body), ("FUNCTION", "DELETE", "loads")]
+# Metatables: none is a way to change what all scripts see.
+for body in ["getmetatable(_G).__index = {}", "return rawset(getmetatable(_G),'a',1)", "return type(getmetatable(_G))", "setmetatable(_G,{})",
+             "setmetatable(getmetatable(_G),{})", "return tostring(getmetatable(redis))", "return tostring(getmetatable(string))",
+             "return tostring(getmetatable(setmetatable({},{__metatable=false})))", "return getmetatable()", "return type(getmetatable(''))"]:
+    COMMANDS += [("EVAL", body, 0)]
+
 
 def ask(client, words):
     try:
