@@ -324,7 +324,7 @@ static size_t record_bound(const struct command *row, const bytes *argv, size_t 
     return bound < most ? bound : most;
 }
 
-status exec_log_refusal(const struct engine *e)
+static status log_refusal(const struct engine *e)
 {
     if (!e->log)
         return HF_OK;
@@ -342,7 +342,7 @@ bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
 {
     if (!(flags & CMD_WRITE))
         return false;
-    status state = exec_log_refusal(x->engine);
+    status state = log_refusal(x->engine);
     if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS &&
         HF_UNLIKELY(atomic_load_explicit(&x->engine->over_memory, memory_order_relaxed)))
         state = HF_ERR_OOM;

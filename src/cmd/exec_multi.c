@@ -315,15 +315,15 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
     x->txn->undoing = flags & CMD_SCRIPT || session_is_strict(s);
     x->txn->may_change = !x->paused || flags & CMD_WRITE;
-    status state = flags & CMD_WRITE ? exec_log_refusal(x->engine) : HF_OK;
-    if (x->engine->log && state == HF_OK && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX &&
-        !log_disk_takes(x->engine->log, s->queue_bytes))
-        state = HF_ERR_DISK_FULL;
-    if (state != HF_OK) {
+    size_t reply_start = s->reply.out->size;
+    bool refused = exec_refuses(x, flags, &s->reply);
+    if (!refused && x->engine->log && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX && !log_disk_takes(x->engine->log, s->queue_bytes)) {
+        reply_status(&s->reply, HF_ERR_DISK_FULL);
+        refused = true;
+    }
+    if (refused) {
         exec_gate_give_up(x, node);
-        multi_end(s);
-        session_unwatch(s);
-        reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: %s", status_text(state));
+        multi_refuse_exec(x, s, reply_start);
         return EXEC_DONE;
     }
     enum exec_result result = exec_run_locked(x, node, &locks, &c, exec_body, lsn);

@@ -51,7 +51,6 @@ struct lock_set {
 enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
                                  void (*body)(struct exec *x, struct call *c), uint64_t *lsn);
 size_t exec_words_size(const bytes *argv, size_t argc);
-status exec_log_refusal(const struct engine *e);
 
 /* exec_multi.c */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
