@@ -195,13 +195,15 @@ def _random_members(client, words, reply):
 
 def _scan_to_end(client, words, reply):
     """All elements over the whole iteration, as a set: Redis may return one twice."""
-    at, pairs = 1 if words[0].upper() == b"SCAN" else 2, words[0].upper() in (b"HSCAN", b"ZSCAN")
+    name = words[0].upper()
+    at, pairs = 1 if name == b"SCAN" else 2, name in (b"HSCAN", b"ZSCAN")
+    second = _zeros if name == b"ZSCAN" else lambda value: value  # the score, as in every other reply of sorted sets
     words, seen, shape = list(words), set(), None
     for _ in range(SCAN_CALLS_MAX):
         cursor, elements = reply[1]
         shape = reply[0], cursor[0], elements[0]
         items = elements[1]
-        seen.update(zip(items[::2], items[1::2]) if pairs else items)
+        seen.update(zip(items[::2], map(second, items[1::2])) if pairs else items)
         if cursor[1] == b"0":
             return shape, sorted(seen)
         words[at] = cursor[1]
