@@ -29,18 +29,24 @@ static char state_mark;  /* registry: the struct state */
 
 /* ---- memory ---- */
 
+/* Written by its worker only; INFO reads it from any (script_memory). */
+static void count_memory(struct state *s, size_t change)
+{
+    __atomic_store_n(&s->memory, s->memory + change, __ATOMIC_RELAXED);
+}
+
 static void *counted_alloc(void *context, void *old, size_t old_size, size_t size)
 {
     struct state *s = context;
+    size_t before = old ? old_size : 0;
     if (size == 0) {
-        s->memory -= old ? old_size : 0;
+        count_memory(s, 0 - before);
         mem_free(old);
         return NULL;
     }
-    size_t before = old ? old_size : 0;
     if (size > before && s->memory + (size - before) > SCRIPT_MEMORY_MAX)
         return NULL;
-    s->memory += size - before;
+    count_memory(s, size - before);
     return mem_realloc(old, size);
 }
 
