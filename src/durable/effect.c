@@ -182,6 +182,12 @@ void effect_change(struct buf *out, uint32_t db_id, bytes key, int type, bytes c
     put_bytes(out, change);
 }
 
+void effect_version(struct buf *out, uint32_t db_id, bytes key, uint64_t version)
+{
+    begin(out, EFFECT_VERSION, db_id, key);
+    put_varint(out, version);
+}
+
 void effect_db_map(struct buf *out, uint32_t next_id, const uint32_t *ids, uint32_t count)
 {
     uint8_t room[16 + 5 * 1024];
@@ -212,6 +218,7 @@ status effect_next(bytes *in, struct effect *out)
         ok = true;
         break;
     case EFFECT_DEADLINE:
+    case EFFECT_VERSION:
         ok = take_varint(&rest, &e.number);
         break;
     case EFFECT_PUT:

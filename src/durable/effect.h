@@ -18,6 +18,7 @@ enum effect_kind {
     EFFECT_APPEND = 4,   /* bytes to a string */
     EFFECT_RANGE = 5,    /* varint offset, bytes */
     EFFECT_CHANGE = 6,   /* u8 type, bytes change: to a collection (types/type.h) */
+    EFFECT_VERSION = 7,  /* u64: the version field of a string (store/entry.h) */
     EFFECT_DB_MAP = 8,   /* no key: varint next id, varint count, varint ids */
 };
 
@@ -26,7 +27,7 @@ struct effect {
     uint32_t db_id;
     bytes key;
     bytes a;             /* PUT: payload; APPEND, RANGE, CHANGE, DB_MAP */
-    uint64_t number;     /* DEADLINE, RANGE offset, CHANGE type */
+    uint64_t number;     /* DEADLINE, VERSION, RANGE offset, CHANGE type */
 };
 
 void effect_put(struct buf *out, uint32_t db_id, const struct entry *e);
@@ -35,6 +36,7 @@ void effect_deadline(struct buf *out, uint32_t db_id, bytes key, uint64_t ms);
 void effect_append(struct buf *out, uint32_t db_id, bytes key, bytes tail);
 void effect_range(struct buf *out, uint32_t db_id, bytes key, uint64_t offset, bytes value);
 void effect_change(struct buf *out, uint32_t db_id, bytes key, int type, bytes change);
+void effect_version(struct buf *out, uint32_t db_id, bytes key, uint64_t version);
 void effect_db_map(struct buf *out, uint32_t next_id, const uint32_t *ids, uint32_t count);
 
 /* Takes one effect off the front of *in. Hostile bytes: HF_ERR_CORRUPT. */

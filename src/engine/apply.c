@@ -1,6 +1,7 @@
 /* apply.c -- replay: the effects of a record through the operations that made them. */
 #include "base/crc.h"
 #include "engine/internal.h"
+#include "engine/items.h"
 #include "engine/keys.h"
 #include "engine/objects.h"
 #include "engine/strings.h"
@@ -45,6 +46,8 @@ static status apply_effect(struct txn *t, const struct key *k, const struct effe
         return string_append(t, k, f->a, &size);
     case EFFECT_RANGE:
         return string_set_range(t, k, f->number, f->a, &size);
+    case EFFECT_VERSION:
+        return item_recover_version(t, k, f->number);
     case EFFECT_CHANGE:
         return apply_change(t, k, (enum type)f->number, f->a);
     default:

@@ -6,6 +6,7 @@
  * the next start.
  */
 #include "engine/internal.h"
+#include "engine/items.h"
 
 #include "base/memory.h"
 #include "durable/identity.h"
@@ -327,6 +328,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
         s = recover(e, &start, detail, size);
     }
     atomic_store(&e->time_high, start.time_ms);
+    items_start(e);
     if (s == HF_OK && e->config.durability != DURABILITY_NONE)
         s = open_log(e, &start);
     if (s != HF_OK) {

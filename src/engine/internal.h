@@ -56,6 +56,7 @@ struct engine {
     struct worker_slot workers[WORKERS_MAX + 1]; /* last: everyone who is no worker */
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
+    _Atomic uint64_t version_last;  /* of items.h; at the start above all that was ever given out */
     _Atomic bool over_memory;
     _Atomic bool expires_only_when_seen; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     _Atomic uint64_t maxmemory;
@@ -167,6 +168,8 @@ void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot);       /* stamps and watches */
+/* Readers wait for this transaction's record, too; txn_changed implies it. */
+void txn_stamp_later(struct txn *t, const struct key *k, const struct spot *spot);
 void txn_ready(struct txn *t, const struct key *k); /* whoever waits for it is run before the commit */
 bool txn_logs(const struct txn *t);
 /* Puts an entry for the key, replacing what is there; logs a PUT when `log`. */
@@ -177,6 +180,8 @@ void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log,
 struct undo *txn_undo_push(struct txn *t, enum undo_kind kind, const struct key *k, const struct spot *spot);
 /* A block that shares the value of the old one (deadline added or removed). */
 status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64_t deadline_ms) HF_CHECK;
+/* The same for any fields; the image's value is that of the old block. */
+status txn_reblock_as(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image) HF_CHECK;
 void txn_access(struct txn *t, struct entry *e);
 
 /* keyspace_hits and keyspace_misses: written by the slot's own worker only. */
@@ -187,6 +192,8 @@ static inline void txn_count_lookup(struct txn *t, bool hit)
 }
 
 bytes string_view(const struct entry *e, char digits[24]);
+/* The form that a string has in its entry: a 64-bit integer where it reads as one (kept in *number), else its bytes. */
+void string_form(struct entry_image *image, bytes value, int64_t *number);
 
 /* watch.c: registrations of WATCH, kept in stripes */
 struct watch {

@@ -127,6 +127,7 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
     struct entry_image image = entry_read(source);
     void *object = NULL;
     image.key = to->name;
+    image.has_version = image.fetched = false; /* a version belongs to one key */
     if (share || image.encoding <= ENC_INT) {
         /* a block with the same value bytes, or the same pointer */
         struct entry *fresh = slab_alloc(t->heap, entry_image_size(&image));

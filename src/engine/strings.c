@@ -36,7 +36,7 @@ static uint32_t clock_now(const struct txn *t)
 }
 
 /* Values that read as a 64-bit integer are kept as one. */
-static void image_value(struct entry_image *image, bytes value, int64_t *number)
+void string_form(struct entry_image *image, bytes value, int64_t *number)
 {
     image->encoding = ENC_BYTES;
     image->value = value;
@@ -102,19 +102,20 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
         image.raw = true;
         image.value = value;
     } else {
-        image_value(&image, value, &number);
+        string_form(&image, value, &number);
     }
     status s = txn_put(t, k, &spot, &image, NULL, true);
     result->done = s == HF_OK;
     return s;
 }
 
-/* Replaces the value and keeps every other field. */
+/* Replaces the value; deadline and client flags stay, the version was that of the old value. */
 static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enum encoding encoding, bytes value, bool log)
 {
     struct entry_image image = {.type = TYPE_STRING};
     if (spot->place.entry)
         image = entry_read(spot->place.entry);
+    image.has_version = image.fetched = false;
     image.key = k->name;
     image.clock = clock_now(t);
     image.encoding = encoding;
@@ -197,6 +198,7 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
     uint8_t *inside = own_bytes(t, e, end);
     if (inside) {
         memcpy(inside + offset, value.data, value.size);
+        entry_value_changed(e);
         e->fields |= FIELD_RAW;
         e->clock = clock_now(t);
         txn_changed(t, k, spot);
@@ -213,6 +215,7 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
         if (!blob)
             return HF_ERR_NO_MEMORY;
         memcpy(blob->data + offset, value.data, value.size);
+        entry_value_changed(e);
         txn_access(t, e);
         txn_changed(t, k, spot);
         *size = total;
@@ -236,7 +239,7 @@ status string_append(struct txn *t, const struct key *k, bytes tail, size_t *siz
     if (!e) {
         int64_t number;
         struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t)};
-        image_value(&image, tail, &number);
+        string_form(&image, tail, &number);
         *size = tail.size;
         return txn_put(t, k, &spot, &image, NULL, true);
     }

@@ -254,6 +254,11 @@ void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
         txn_ready(t, k);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
         watch_touch_locked(t, spot->stripe, spot->db_id, k->name);
+    txn_stamp_later(t, k, spot);
+}
+
+void txn_stamp_later(struct txn *t, const struct key *k, const struct spot *spot)
+{
     if (!t->engine->log)
         return;
     if (t->touched_count == t->touched_capacity) {
@@ -365,13 +370,17 @@ void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log,
 
 status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64_t deadline_ms)
 {
-    struct entry *old = spot->place.entry;
-    struct entry_image image = entry_read(old);
+    struct entry_image image = entry_read(spot->place.entry);
     image.deadline_ms = deadline_ms;
-    struct entry *fresh = slab_alloc(t->heap, entry_image_size(&image));
+    return txn_reblock_as(t, k, spot, &image);
+}
+
+status txn_reblock_as(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image)
+{
+    struct entry *old = spot->place.entry, *fresh = slab_alloc(t->heap, entry_image_size(image));
     if (!fresh)
         return HF_ERR_NO_MEMORY;
-    entry_write(fresh, &image);
+    entry_write(fresh, image);
     link_entry(t, k, spot, fresh);
     spot->place.entry = fresh;
     retire(t, k, spot, old, true, true);

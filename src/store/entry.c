@@ -11,6 +11,7 @@ static uint8_t image_fields(const struct entry_image *image)
     bool wide = image->key.size > UINT8_MAX || image->value.size > UINT8_MAX;
     return (uint8_t)((image->deadline_ms ? FIELD_DEADLINE : 0) | (image->has_version ? FIELD_VERSION : 0) |
                      (image->has_flags ? FIELD_FLAGS : 0) | (wide ? FIELD_WIDE : 0) | (image->raw ? FIELD_RAW : 0) | (image->has_parts ? FIELD_PARTS : 0) |
+                     (image->fetched ? FIELD_FETCHED : 0) |
                      (image->deadline_ms >> 48 ? FIELD_LONG_DEADLINE : 0));
 }
 
@@ -54,7 +55,8 @@ void entry_write(struct entry *block, const struct entry_image *image)
 struct entry_image entry_read(const struct entry *e)
 {
     struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
-                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .has_parts = (e->fields & FIELD_PARTS) != 0, .key = entry_key(e), .value = entry_inline(e)};
+                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .has_parts = (e->fields & FIELD_PARTS) != 0,
+                                .fetched = (e->fields & FIELD_FETCHED) != 0, .key = entry_key(e), .value = entry_inline(e)};
     const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? e->fields & FIELD_LONG_DEADLINE ? 8 : 6 : 0);
     if (e->fields & FIELD_VERSION) {
         image.has_version = true;
@@ -79,6 +81,19 @@ void entry_set_deadline(struct entry *e, uint64_t ms)
 {
     hf_assert(entry_deadline_fits(e, ms) && ms > 0);
     memcpy((uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0), &ms, e->fields & FIELD_LONG_DEADLINE ? 8 : 6);
+}
+
+void entry_set_version(struct entry *e, uint64_t version)
+{
+    hf_assert(e->fields & FIELD_VERSION);
+    put_u64((uint8_t *)(e + 1) + entry_fields_size(e->fields & (uint8_t)~(FIELD_VERSION | FIELD_FLAGS)), version);
+}
+
+void entry_forget_version(struct entry *e)
+{
+    e->fields &= (uint8_t)~FIELD_FETCHED;
+    if (e->fields & FIELD_VERSION)
+        entry_set_version(e, 0);
 }
 
 struct blob *blob_new(size_t size, size_t capacity)

@@ -5,6 +5,7 @@
  *   1 u8 fields: FIELD_* bits            2 u8 key size   3 u8 value size (narrow)
  *   4 u32 clock: 24 bits seconds of the last access, 8 bits frequency
  *   8 [wide: u32 key size, u32 value size] [deadline 6 or 8 bytes, ms] [version 8] [client flags 4]
+ *     (version: the low 62 bits a number, 0: none yet; the high two marks, engine/items.h)
  *   then key bytes, value bytes.
  * A value of encoding ENC_BLOB or ENC_OBJECT is an 8-byte pointer: to a counted
  * struct blob, or to the object of the type's type_ops.
@@ -20,7 +21,8 @@
 /* On disk: never renumber. */
 enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 5, TYPE_COUNT };
 enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_BLOB = 2, ENC_OBJECT = 3 };
-enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_PARTS = 32 /* parts of the collection may expire by themselves */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */ };
+enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_PARTS = 32 /* parts of the collection may expire by themselves */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */,
+       FIELD_FETCHED = 128 /* read since its value was set, by a reader who asks for that; in memory only */ };
 
 #define KEY_SIZE_MAX (512u << 20)
 #define ENTRY_INLINE_MAX 16384 /* values above it are blobs */
@@ -35,7 +37,7 @@ struct entry_image {
     enum type type;
     enum encoding encoding;
     uint64_t deadline_ms;  /* 0: none */
-    bool has_version, has_flags, raw, has_parts;
+    bool has_version, has_flags, raw, has_parts, fetched;
     uint64_t version;
     uint32_t flags;
     uint32_t clock;
@@ -94,6 +96,16 @@ static inline void *entry_pointer(const struct entry *e)
     hf_assert(entry_encoding(e) >= ENC_BLOB);
     memcpy(&pointer, entry_inline(e).data, sizeof(pointer));
     return pointer;
+}
+
+/* In place, of an entry that has the field. */
+void entry_set_version(struct entry *e, uint64_t version);
+void entry_forget_version(struct entry *e); /* the slow half of entry_value_changed */
+/* A string is about to be changed where it stands: its version is that of another value, and nobody has fetched the new one. */
+static inline void entry_value_changed(struct entry *e)
+{
+    if (HF_UNLIKELY(e->fields & (FIELD_VERSION | FIELD_FETCHED)))
+        entry_forget_version(e);
 }
 
 /* When the expiry wheel has to look at the entry: its deadline, or that of its first part to expire; 0: never. */

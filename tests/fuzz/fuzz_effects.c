@@ -37,6 +37,7 @@ static void write_again(const struct effect *f, struct buf *out)
     switch (f->kind) {
     case EFFECT_REMOVE: effect_remove(out, f->db_id, f->key); break;
     case EFFECT_DEADLINE: effect_deadline(out, f->db_id, f->key, f->number); break;
+    case EFFECT_VERSION: effect_version(out, f->db_id, f->key, f->number); break;
     case EFFECT_APPEND: effect_append(out, f->db_id, f->key, f->a); break;
     case EFFECT_RANGE: effect_range(out, f->db_id, f->key, f->number, f->a); break;
     case EFFECT_CHANGE: effect_change(out, f->db_id, f->key, (int)f->number, f->a); break;
