@@ -7,7 +7,8 @@
  * Nodes are counted. tree_share takes the root, O(1); a change copies the nodes on its path
  * that somebody else holds too, and nothing else. Snapshots, COPY and undo are shares.
  *
- * A small tree is one leaf of its exact size, so that it serves as the packed form too.
+ * A small tree is one leaf of its exact size, so that it serves as the packed form too. An element costs one byte beside its payload,
+ * and as many for its order as it differs from its neighbours' (tree_leaf.h).
  * Payloads above TREE_INLINE_MAX stand outside the leaf, counted too; copying a leaf never
  * copies them.
  *
@@ -20,7 +21,7 @@
 
 #include "base/bytes.h"
 
-#define TREE_INLINE_MAX 256u
+#define TREE_INLINE_MAX 254u
 #define TREE_PAYLOAD_MAX UINT32_MAX
 
 struct tree_node;
@@ -69,8 +70,8 @@ uint64_t tree_lower(const struct tree *t, uint64_t order);
 struct tree_cursor {
     const struct tree_node *path[TREE_DEPTH_MAX];
     uint16_t at[TREE_DEPTH_MAX];
+    uint16_t start;      /* of the payload in its leaf */
     uint16_t depth;      /* of the leaf */
-    bool sequence;
 };
 /* False: no element there. */
 bool tree_seek(const struct tree *t, uint64_t position, struct tree_cursor *c, struct tree_element *e);

@@ -42,9 +42,24 @@ static int compare_numbers(bytes payload, bytes key)
 static uint32_t any_size(void)
 {
     switch (next_random() % 20) {
-    case 0: return 257 + (uint32_t)(next_random() % 3000);
-    case 1: return 256;
-    default: return 4 + (uint32_t)(next_random() % 40);
+    case 0: return 255 + (uint32_t)(next_random() % 3000);
+    case 1: return 254;
+    default: return 4 + (uint32_t)(next_random() % (next_random() % 2 ? 40 : 2));
+    }
+}
+
+/* Orders near each other, with zeros at the end, and far apart: leaves hold them in frames of all widths. */
+static uint64_t any_order(void)
+{
+    static uint64_t time = UINT64_C(1) << 40;
+    switch (next_random() % 64) {
+    case 0: return next_random();
+    case 1: return next_random() % 2 ? UINT64_MAX : 0;
+    case 2: return (UINT64_C(1) << 63) + (next_random() % 1000 << 40);
+    case 3: return (UINT64_C(1) << 63) + 1;
+    case 4: case 5: case 6: case 7: return time += next_random() % 3;
+    case 8: return time - next_random() % 100000;
+    default: return next_random() % 50 << (next_random() % 2 ? 20 : 0);
     }
 }
 
@@ -97,7 +112,7 @@ static size_t place_of(const struct twin *w, struct twin_item item)
 static void insert_one(struct tree *t, struct twin *w)
 {
     uint8_t room[4096];
-    struct twin_item item = {next_random() % 50, (uint32_t)next_random(), any_size()};
+    struct twin_item item = {any_order(), (uint32_t)next_random(), any_size()};
     size_t i;
     if (w->count == TWIN_MAX)
         return;
@@ -200,16 +215,43 @@ static void appending_and_prepending_fill_leaves(void **state)
     struct tree t = tree_make(NULL);
     for (uint32_t i = 0; i < 100000; i++)
         tree_insert(&t, i, 0, bytes_of(&i, sizeof(i)));
-    assert_true(tree_memory(&t) < 100000 * (4 + 2) * 11 / 10);
+    assert_true(tree_memory(&t) < 100000 * (4 + 1) * 11 / 10);
     tree_check(&t);
     tree_clear(&t);
     for (uint32_t i = 0; i < 100000; i++)
         tree_insert(&t, 0, 0, bytes_of(&i, sizeof(i)));
-    assert_true(tree_memory(&t) < 100000 * (4 + 2) * 11 / 10);
+    assert_true(tree_memory(&t) < 100000 * (4 + 1) * 11 / 10);
     tree_check(&t);
     for (uint64_t left = 100000; left > 0; left--)
         tree_remove(&t, 0, 1);
     assert_null(t.root);
+}
+
+/* A thousand neighbours of one byte each share a leaf; one order far off would make all of them wide. */
+static void orders_that_do_not_fit_a_frame_split_the_leaf(void **state)
+{
+    struct tree t = tree_make(compare_numbers);
+    uint8_t number[4] = {0};
+    const uint64_t start = UINT64_C(1) << 50;
+    for (uint64_t i = 0; i < 250; i++) {
+        number[3] = (uint8_t)i;
+        tree_insert(&t, i, start + (i << 32), bytes_of(number, 4));
+    }
+    assert_true(tree_memory(&t) <= 2048);
+    for (uint64_t i = 0; i < 250; i += 7) {
+        uint64_t position, order = start + (i << 32) + 1 + i;
+        assert_false(tree_find(&t, order, bytes_of(number, 4), &position, NULL));
+        tree_insert(&t, position, order, bytes_of(number, 4));
+        tree_check(&t);
+        assert_true(tree_find(&t, order, bytes_of(number, 4), &position, NULL));
+    }
+    tree_insert(&t, 0, 0, bytes_of(number, 4));
+    tree_insert(&t, tree_count(&t), UINT64_MAX, bytes_of(number, 4));
+    tree_check(&t);
+    assert_int_equal(tree_at(&t, 0).order, 0);
+    assert_int_equal(tree_at(&t, tree_count(&t) - 1).order, UINT64_MAX);
+    assert_int_equal(tree_lower(&t, start), 1);
+    tree_clear(&t);
 }
 
 /* ---- threads ---- */
@@ -322,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_sequence_is_its_twin),
         cmocka_unit_test(an_ordered_tree_is_its_twin),
         cmocka_unit_test(appending_and_prepending_fill_leaves),
+        cmocka_unit_test(orders_that_do_not_fit_a_frame_split_the_leaf),
         cmocka_unit_test(shares_live_on_other_threads),
         cmocka_unit_test(a_dict_keeps_members_and_scans_each_once),
         cmocka_unit_test(odd_members_and_values),
