@@ -117,7 +117,9 @@ struct slab *slab_new(void)
     hf_assert(s->base && s->pages);
     s->split = map_reserved((s->reserved >> HUGE_SHIFT) / 8 + 1);
     hf_assert(s->split);
-    (void)madvise(s->base, s->reserved, MADV_HUGEPAGE); /* refused: small pages do, too */
+    const size_t first = (size_t)1 << HUGE_SHIFT; /* of a small data set: it takes what it needs */
+    if (s->reserved > first)
+        (void)madvise(s->base + first, s->reserved - first, MADV_HUGEPAGE); /* refused: small pages do, too */
     s->page_limit = (uint32_t)(s->reserved >> PAGE_SHIFT);
     s->page_count = 1; /* reference 0 names no block */
     s->free_page = NO_PAGE;
