@@ -10,10 +10,10 @@
 
 #include <math.h>
 
+/* Two pointers: of a small sorted set, every byte beside the members counts. */
 struct zset {
-    struct tree tree;
-    struct dict scores; /* large only; value: the score's eight bytes */
-    bool large;
+    struct tree_node *root; /* of the tree by (score, member) */
+    struct dict *scores;    /* large only; value: the score's eight bytes */
 };
 
 struct zset_limits zset_limits = {128, 64}; /* the defaults of Redis */
@@ -44,34 +44,53 @@ static struct scored scored_of(struct tree_element e)
     return (struct scored){e.payload, score_of(e.order)};
 }
 
+/* To read; what changes it is followed by keeping its root. */
+static struct tree tree_of(const struct zset *z) { return (struct tree){z->root, bytes_compare}; }
+
+static void insert(struct zset *z, uint64_t rank, double score, bytes member)
+{
+    struct tree t = tree_of(z);
+    tree_insert(&t, rank, order_of(score), member);
+    z->root = t.root;
+}
+
+static void remove_range(struct zset *z, uint64_t first, uint64_t count)
+{
+    struct tree t = tree_of(z);
+    tree_remove(&t, first, count);
+    z->root = t.root;
+}
+
 /* ---- one ---- */
 
 struct zset *zset_new(void)
 {
-    struct zset *z = mem_zalloc(sizeof(*z));
-    z->tree = tree_make(bytes_compare);
-    return z;
+    return mem_zalloc(sizeof(struct zset));
 }
 
 void zset_free(struct zset *z)
 {
-    tree_clear(&z->tree);
-    if (z->large)
-        dict_clear(&z->scores);
+    struct tree t = tree_of(z);
+    tree_clear(&t);
+    if (z->scores)
+        dict_clear(z->scores);
+    mem_free(z->scores);
     mem_free(z);
 }
 
 uint64_t zset_count(const struct zset *z)
 {
-    return tree_count(&z->tree);
+    struct tree t = tree_of(z);
+    return tree_count(&t);
 }
 
 static bool find_along(const struct zset *z, bytes member, uint64_t *rank, double *score)
 {
     struct tree_cursor c;
     struct tree_element e;
+    struct tree t = tree_of(z);
     uint64_t at = 0;
-    for (bool more = tree_seek(&z->tree, 0, &c, &e); more; more = tree_next(&c, &e), at++) {
+    for (bool more = tree_seek(&t, 0, &c, &e); more; more = tree_next(&c, &e), at++) {
         if (!bytes_equal(e.payload, member))
             continue;
         *rank = at;
@@ -85,9 +104,9 @@ bool zset_score(const struct zset *z, bytes member, double *score)
 {
     uint64_t rank;
     bytes value;
-    if (!z->large)
+    if (!z->scores)
         return find_along(z, member, &rank, score);
-    if (!dict_get(&z->scores, member, &value))
+    if (!dict_get(z->scores, member, &value))
         return false;
     memcpy(score, value.data, sizeof(*score));
     return true;
@@ -95,11 +114,12 @@ bool zset_score(const struct zset *z, bytes member, double *score)
 
 bool zset_rank(const struct zset *z, bytes member, uint64_t *rank, double *score)
 {
-    if (!z->large)
+    if (!z->scores)
         return find_along(z, member, rank, score);
     if (!zset_score(z, member, score))
         return false;
-    bool found = tree_find(&z->tree, order_of(*score), member, rank, NULL);
+    struct tree t = tree_of(z);
+    bool found = tree_find(&t, order_of(*score), member, rank, NULL);
     hf_assert(found);
     return true;
 }
@@ -108,17 +128,18 @@ static void become_large(struct zset *z)
 {
     struct tree_cursor c;
     struct tree_element e;
-    z->scores = dict_make();
-    z->large = true;
-    for (bool more = tree_seek(&z->tree, 0, &c, &e); more; more = tree_next(&c, &e)) {
+    struct tree t = tree_of(z);
+    z->scores = mem_alloc(sizeof(*z->scores));
+    *z->scores = dict_make();
+    for (bool more = tree_seek(&t, 0, &c, &e); more; more = tree_next(&c, &e)) {
         double score = score_of(e.order);
-        dict_set(&z->scores, e.payload, bytes_of(&score, sizeof(score)));
+        dict_set(z->scores, e.payload, bytes_of(&score, sizeof(score)));
     }
 }
 
 static void fit_form(struct zset *z, bytes member)
 {
-    if (!z->large && (zset_count(z) > __atomic_load_n(&zset_limits.packed_entries_max, __ATOMIC_RELAXED) ||
+    if (!z->scores && (zset_count(z) > __atomic_load_n(&zset_limits.packed_entries_max, __ATOMIC_RELAXED) ||
                       member.size > __atomic_load_n(&zset_limits.packed_value_max, __ATOMIC_RELAXED)))
         become_large(z);
 }
@@ -133,11 +154,12 @@ bool zset_set(struct zset *z, bytes member, double score)
     if (found && order_of(old) == order_of(score))
         return false;
     if (found)
-        tree_remove(&z->tree, place, 1);
-    tree_find(&z->tree, order_of(score), member, &place, NULL);
-    tree_insert(&z->tree, place, order_of(score), member);
-    if (z->large)
-        dict_set(&z->scores, member, bytes_of(&score, sizeof(score)));
+        remove_range(z, place, 1);
+    struct tree t = tree_of(z);
+    tree_find(&t, order_of(score), member, &place, NULL);
+    insert(z, place, score, member);
+    if (z->scores)
+        dict_set(z->scores, member, bytes_of(&score, sizeof(score)));
     else
         fit_form(z, member);
     return !found;
@@ -149,9 +171,9 @@ bool zset_remove(struct zset *z, bytes member)
     double score;
     if (!zset_rank(z, member, &rank, &score))
         return false;
-    tree_remove(&z->tree, rank, 1);
-    if (z->large)
-        dict_remove(&z->scores, member);
+    remove_range(z, rank, 1);
+    if (z->scores)
+        dict_remove(z->scores, member);
     return true;
 }
 
@@ -159,17 +181,19 @@ static void remove_ranks(struct zset *z, uint64_t first, uint64_t count)
 {
     struct tree_cursor c;
     struct tree_element e;
-    bool more = z->large && tree_seek(&z->tree, first, &c, &e);
+    struct tree t = tree_of(z);
+    bool more = z->scores && tree_seek(&t, first, &c, &e);
     for (uint64_t i = 0; i < count && more; i++, more = tree_next(&c, &e))
-        dict_remove(&z->scores, e.payload);
-    tree_remove(&z->tree, first, count);
+        dict_remove(z->scores, e.payload);
+    remove_range(z, first, count);
 }
 
 /* ---- many ---- */
 
 struct scored zset_at(const struct zset *z, uint64_t rank)
 {
-    return scored_of(tree_at(&z->tree, rank));
+    struct tree t = tree_of(z);
+    return scored_of(tree_at(&t, rank));
 }
 
 uint64_t zset_below_score(const struct zset *z, double score, bool equal)
@@ -177,15 +201,17 @@ uint64_t zset_below_score(const struct zset *z, double score, bool equal)
     uint64_t order = order_of(score);
     if (equal && order == UINT64_MAX)
         return zset_count(z);
-    return tree_lower(&z->tree, order + equal);
+    struct tree t = tree_of(z);
+    return tree_lower(&t, order + equal);
 }
 
 uint64_t zset_below_member(const struct zset *z, bytes member, bool equal)
 {
-    uint64_t low = 0, high = zset_count(z);
+    struct tree t = tree_of(z);
+    uint64_t low = 0, high = tree_count(&t);
     while (low < high) {
         uint64_t middle = (low + high) / 2;
-        int order = bytes_compare(tree_at(&z->tree, middle).payload, member);
+        int order = bytes_compare(tree_at(&t, middle).payload, member);
         if (order < 0 || (equal && order == 0))
             low = middle + 1;
         else
@@ -197,7 +223,8 @@ uint64_t zset_below_member(const struct zset *z, bytes member, bool equal)
 bool zset_seek(const struct zset *z, uint64_t rank, struct zset_cursor *c, struct scored *out)
 {
     struct tree_element e;
-    bool found = tree_seek(&z->tree, rank, &c->tree, &e);
+    struct tree t = tree_of(z);
+    bool found = tree_seek(&t, rank, &c->tree, &e);
     if (found)
         *out = scored_of(e);
     return found;
@@ -237,8 +264,8 @@ uint64_t zset_scan(const struct zset *z, uint64_t cursor, size_t count,
     struct scan scan = {each, context};
     struct zset_cursor c;
     struct scored one;
-    if (z->large)
-        return dict_scan(&z->scores, cursor, count, scan_member, &scan);
+    if (z->scores)
+        return dict_scan(z->scores, cursor, count, scan_member, &scan);
     for (bool more = zset_seek(z, 0, &c, &one); more; more = zset_next(&c, &one)) /* small: all at once */
         each(context, one);
     return 0;
@@ -338,8 +365,12 @@ static void ops_free(void *object) { zset_free(object); }
 static bool ops_free_some(void *object, size_t *budget)
 {
     struct zset *z = object;
-    if (!tree_clear_some(&z->tree, budget) || (z->large && !dict_clear_some(&z->scores, budget)))
+    struct tree t = tree_of(z);
+    bool gone = tree_clear_some(&t, budget);
+    z->root = t.root;
+    if (!gone || (z->scores && !dict_clear_some(z->scores, budget)))
         return false;
+    mem_free(z->scores);
     mem_free(z);
     return true;
 }
@@ -347,10 +378,13 @@ static bool ops_free_some(void *object, size_t *budget)
 static void *ops_share(const void *object)
 {
     const struct zset *z = object;
-    struct zset *copy = mem_alloc(sizeof(*copy));
-    *copy = (struct zset){.tree = tree_share(&z->tree), .large = z->large};
-    if (z->large)
-        copy->scores = dict_share(&z->scores);
+    struct zset *copy = zset_new();
+    struct tree t = tree_of(z);
+    copy->root = tree_share(&t).root;
+    if (z->scores) {
+        copy->scores = mem_alloc(sizeof(*copy->scores));
+        *copy->scores = dict_share(z->scores);
+    }
     return copy;
 }
 
@@ -359,7 +393,8 @@ static bool ops_is_empty(const void *object) { return zset_count(object) == 0; }
 static size_t ops_memory(const void *object)
 {
     const struct zset *z = object;
-    return sizeof(*z) + tree_memory(&z->tree) + (z->large ? dict_memory(&z->scores) : 0);
+    struct tree t = tree_of(z);
+    return sizeof(*z) + tree_memory(&t) + (z->scores ? sizeof(*z->scores) + dict_memory(z->scores) : 0);
 }
 
 static void ops_encode(const void *object, struct buf *out)
@@ -392,7 +427,7 @@ static status ops_decode(bytes in, void **object)
 
 static const char *ops_encoding(const void *object)
 {
-    return ((const struct zset *)object)->large ? "skiplist" : "listpack";
+    return ((const struct zset *)object)->scores ? "skiplist" : "listpack";
 }
 
 static void ops_check(const void *object)
@@ -400,11 +435,12 @@ static void ops_check(const void *object)
     const struct zset *z = object;
     struct zset_cursor c;
     struct scored one;
-    tree_check(&z->tree);
-    if (!z->large)
+    struct tree t = tree_of(z);
+    tree_check(&t);
+    if (!z->scores)
         return;
-    dict_check(&z->scores);
-    hf_assert(dict_count(&z->scores) == zset_count(z));
+    dict_check(z->scores);
+    hf_assert(dict_count(z->scores) == zset_count(z));
     for (bool more = zset_seek(z, 0, &c, &one); more; more = zset_next(&c, &one)) {
         double score;
         bool found = zset_score(z, one.member, &score);
