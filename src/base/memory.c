@@ -2,10 +2,77 @@
 #include "base/memory.h"
 
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define TELL_BYTES (64 << 10)
+
+/* Linked with jemalloc (else NULL): it counts for each thread by itself, and all that other libraries allocate, too. Without it
+ * the calls below count. */
+int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size) __attribute__((weak));
+
+static _Atomic int64_t told;
+static const uint64_t not_counted;
+static _Thread_local struct {
+    const uint64_t *allocated, *freed; /* jemalloc's counters of this thread; NULL until first asked for */
+    int64_t balance;                   /* without jemalloc */
+    int64_t told;
+} mine;
+
+static int64_t balance(void)
+{
+    if (!mallctl)
+        return mine.balance;
+    if (HF_UNLIKELY(!mine.allocated)) {
+        size_t size = sizeof(mine.allocated);
+        if (mallctl("thread.allocatedp", &mine.allocated, &size, NULL, 0) != 0 ||
+            mallctl("thread.deallocatedp", &mine.freed, &size, NULL, 0) != 0)
+            mine.allocated = mine.freed = &not_counted; /* built without statistics */
+    }
+    return (int64_t)(*mine.allocated - *mine.freed);
+}
+
+int64_t mem_untold(void) { return balance() - mine.told; }
+
+void mem_tell(void)
+{
+    int64_t now = balance();
+    if (now == mine.told)
+        return;
+    atomic_fetch_add_explicit(&told, now - mine.told, memory_order_relaxed);
+    mine.told = now;
+}
+
+size_t mem_in_use(void)
+{
+    int64_t sum = atomic_load_explicit(&told, memory_order_relaxed) + mem_untold();
+    return sum > 0 ? (size_t)sum : 0;
+}
+
+/* before: what the block was, 0: none. */
+static void *counted(void *block, size_t before)
+{
+    if (!mallctl) {
+        mine.balance += (int64_t)(block ? malloc_usable_size(block) : 0) - (int64_t)before;
+        int64_t untold = mine.balance - mine.told;
+        if (HF_UNLIKELY(untold > TELL_BYTES || untold < -TELL_BYTES))
+            mem_tell();
+    }
+    return block;
+}
+
+static size_t size_of(void *block) { return mallctl ? 0 : malloc_usable_size(block); }
+
+void mem_give_back(void)
+{
+    if (mallctl)
+        mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
+    else
+        malloc_trim(0);
+}
 
 static _Noreturn void out_of_memory(size_t size)
 {
@@ -18,7 +85,7 @@ void *mem_alloc(size_t size)
     void *block = malloc(size ? size : 1);
     if (!block)
         out_of_memory(size);
-    return block;
+    return counted(block, 0);
 }
 
 void *mem_zalloc(size_t size)
@@ -26,12 +93,12 @@ void *mem_zalloc(size_t size)
     void *block = calloc(1, size ? size : 1);
     if (!block)
         out_of_memory(size);
-    return block;
+    return counted(block, 0);
 }
 
 void *mem_realloc(void *block, size_t size)
 {
-    void *moved = realloc(block, size ? size : 1);
+    void *moved = mem_try_realloc(block, size);
     if (!moved)
         out_of_memory(size);
     return moved;
@@ -39,12 +106,14 @@ void *mem_realloc(void *block, size_t size)
 
 void *mem_try_realloc(void *block, size_t size)
 {
-    return realloc(block, size ? size : 1);
+    size_t before = size_of(block);
+    void *moved = realloc(block, size ? size : 1);
+    return moved ? counted(moved, before) : NULL;
 }
 
 void *mem_try_alloc(size_t size)
 {
-    return malloc(size ? size : 1);
+    return counted(malloc(size ? size : 1), 0);
 }
 
 void *mem_alloc_aligned(size_t alignment, size_t size)
@@ -52,11 +121,22 @@ void *mem_alloc_aligned(size_t alignment, size_t size)
     void *block = NULL;
     if (posix_memalign(&block, alignment, size) != 0)
         out_of_memory(size);
-    return block;
+    return counted(block, 0);
 }
+
+void *mem_map(size_t size)
+{
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        out_of_memory(size);
+    return pages;
+}
+
+void mem_unmap(void *pages, size_t size) { munmap(pages, size); }
 
 void mem_free(void *block)
 {
+    counted(NULL, size_of(block));
     free(block);
 }
 
@@ -74,17 +154,3 @@ char *mem_strdup(const char *text)
     return memcpy(mem_alloc(size), text, size);
 }
 
-/* jemalloc's statistics when the server is linked with it, else the C library's. */
-int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size) __attribute__((weak));
-
-size_t mem_in_use(void)
-{
-    if (mallctl) {
-        uint64_t epoch = 1;
-        size_t allocated = 0, size = sizeof(allocated);
-        mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
-        if (mallctl("stats.allocated", &allocated, &size, NULL, 0) == 0)
-            return allocated;
-    }
-    return mallinfo2().uordblks;
-}

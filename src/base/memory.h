@@ -2,6 +2,9 @@
  *
  * The plain calls do not fail: the process stops with a message. A size chosen by
  * a client goes through mem_try_alloc, which can say no.
+ *
+ * Accounting: each thread counts what it has allocated and freed, without looking at anybody else's counter, and
+ * tells it to a shared sum from time to time (mem_tell): a worker when it is 64 KiB or its housekeeping comes.
  */
 #ifndef HF_BASE_MEMORY_H
 #define HF_BASE_MEMORY_H
@@ -9,18 +12,26 @@
 #include "base/assert.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 void *mem_alloc(size_t size) __attribute__((malloc));
 void *mem_zalloc(size_t size) __attribute__((malloc));
 void *mem_realloc(void *block, size_t size);
 void *mem_try_alloc(size_t size) HF_CHECK;
 void *mem_try_realloc(void *block, size_t size) HF_CHECK; /* NULL: the block stays */
+/* Whole pages of zeros for what has one fixed size for life and is no data: not counted as in use. */
+void *mem_map(size_t size) __attribute__((malloc));
+void mem_unmap(void *pages, size_t size);
 void *mem_alloc_aligned(size_t alignment, size_t size);
 void mem_free(void *block);
 /* What an allocation of so many bytes takes: sizes come four to a doubling, and those up to 128 by 16. A structure that grows asks
  * for all of it, so that nothing is held in vain. size > 0. */
 size_t mem_class_size(size_t size);
-size_t mem_in_use(void); /* bytes handed out by the allocator, for statistics */
+/* Bytes handed out: what all threads have told, and what the caller has not told yet. */
+size_t mem_in_use(void);
+int64_t mem_untold(void); /* of the calling thread: allocated less freed since it last told */
+void mem_tell(void);      /* threads that live long call it now and then; thread_start does at a thread's end */
+void mem_give_back(void); /* asks the allocator to return unused memory to the system now: MEMORY PURGE */
 char *mem_strdup(const char *text);
 
 #endif

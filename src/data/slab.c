@@ -23,6 +23,7 @@
 #define NO_PAGE UINT32_MAX
 #define LARGE_CLASS 0xffff
 #define FREE_PAGES_KEPT 64 /* with their memory */
+#define DRAINED_FOR_ALLOC 256 /* remote blocks: some microseconds */
 #define HUGE_SHIFT 21
 #define HUGE_SPLITS_MAX 8192 /* each may cost the process a mapping, of which the kernel allows 65,530 */
 
@@ -41,7 +42,10 @@ struct slab_heap {
     struct slab *slab;
     uint16_t number;
     uint32_t with_room[CLASS_COUNT];
-    _Atomic uint64_t used_bytes; /* written by the owner only */
+    _Atomic uint64_t used_bytes; /* written by the owner only: what this heap has handed out less what it has released, also
+                                  * of others; so one heap's may be below zero (it wraps), the sum of all is exact */
+    uint64_t told_bytes;         /* of used_bytes: is in the slab's sum */
+    void *arrived;               /* taken from remote, not yet released */
     _Alignas(64) _Atomic(void *) remote;
 };
 
@@ -58,6 +62,7 @@ struct slab {
     uint32_t span_free_count, span_free_capacity;
     struct slab_heap *heaps[HEAPS_MAX];
     uint16_t heap_count;
+    _Alignas(64) _Atomic uint64_t told_bytes;
 };
 
 static uint32_t class_sizes[CLASS_COUNT];
@@ -103,7 +108,8 @@ static void *map_reserved(size_t size)
 
 struct slab *slab_new(void)
 {
-    struct slab *s = mem_zalloc(sizeof(*s));
+    struct slab *s = mem_alloc_aligned(64, sizeof(*s));
+    memset(s, 0, sizeof(*s));
     for (s->reserved = (size_t)8 << SLAB_REF_BITS; s->reserved >= PAGE_SIZE << 12; s->reserved /= 2) {
         size_t pages = s->reserved >> PAGE_SHIFT;
         s->base = map_reserved(s->reserved);
@@ -254,6 +260,12 @@ static void list_remove(struct slab_heap *h, uint32_t number)
     p->listed = false;
 }
 
+static void count_used(struct slab_heap *h, uint64_t change)
+{
+    uint64_t before = atomic_load_explicit(&h->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&h->used_bytes, before + change, memory_order_relaxed);
+}
+
 static void *span_alloc(struct slab_heap *h, size_t size)
 {
     struct slab *s = h->slab;
@@ -273,7 +285,10 @@ static void *span_alloc(struct slab_heap *h, size_t size)
     if (first != NO_PAGE)
         s->pages[first] = (struct page){.class_index = LARGE_CLASS, .span_pages = needed, .used = 1, .owner = h->number};
     spin_unlock(&s->lock);
-    return first == NO_PAGE ? NULL : page_address(s, first);
+    if (first == NO_PAGE)
+        return NULL;
+    count_used(h, (uint64_t)needed << PAGE_SHIFT);
+    return page_address(s, first);
 }
 
 static void span_release(struct slab *s, uint32_t first)
@@ -288,12 +303,6 @@ static void span_release(struct slab *s, uint32_t first)
     spin_unlock(&s->lock);
 }
 
-static void count_used(struct slab_heap *h, uint64_t change)
-{
-    uint64_t before = atomic_load_explicit(&h->used_bytes, memory_order_relaxed);
-    atomic_store_explicit(&h->used_bytes, before + change, memory_order_relaxed);
-}
-
 static void release_own(struct slab_heap *h, uint32_t number, void *block)
 {
     struct slab *s = h->slab;
@@ -302,7 +311,6 @@ static void release_own(struct slab_heap *h, uint32_t number, void *block)
     memcpy(block, &next, sizeof(next));
     p->free_block = (uint32_t)((uint8_t *)block - page_address(s, number)) / 8 + 1;
     p->used--;
-    count_used(h, 0 - (uint64_t)class_sizes[p->class_index]);
     if (p->used == 0 && p->listed && p->next != NO_PAGE) {
         list_remove(h, number);
         page_give_back(s, number);
@@ -311,17 +319,20 @@ static void release_own(struct slab_heap *h, uint32_t number, void *block)
     }
 }
 
-static void drain_remote(struct slab_heap *h)
+/* At most so many. True: there are more. */
+static bool drain_remote(struct slab_heap *h, unsigned most)
 {
-    if (!atomic_load_explicit(&h->remote, memory_order_relaxed))
-        return;
-    void *block = atomic_exchange_explicit(&h->remote, NULL, memory_order_acquire);
-    while (block) {
-        void *next;
-        memcpy(&next, block, sizeof(next));
-        release_own(h, page_of(h->slab, block), block);
-        block = next;
+    if (!h->arrived) {
+        if (!atomic_load_explicit(&h->remote, memory_order_relaxed))
+            return false;
+        h->arrived = atomic_exchange_explicit(&h->remote, NULL, memory_order_acquire);
     }
+    while (h->arrived && most-- > 0) {
+        void *block = h->arrived;
+        memcpy(&h->arrived, block, sizeof(h->arrived));
+        release_own(h, page_of(h->slab, block), block);
+    }
+    return h->arrived != NULL;
 }
 
 static bool add_page(struct slab_heap *h, unsigned class_index)
@@ -341,7 +352,7 @@ void *slab_alloc(struct slab_heap *h, size_t size)
     struct slab *s = h->slab;
     unsigned class_index = class_for(size);
     if (h->with_room[class_index] == NO_PAGE) {
-        drain_remote(h);
+        drain_remote(h, DRAINED_FOR_ALLOC);
         if (h->with_room[class_index] == NO_PAGE && !add_page(h, class_index))
             return NULL;
     }
@@ -368,8 +379,12 @@ void slab_release(struct slab_heap *h, void *block)
     uint32_t number = page_of(s, block);
     struct page *p = &s->pages[number];
     if (HF_UNLIKELY(p->class_index == LARGE_CLASS)) {
+        count_used(h, 0 - ((uint64_t)p->span_pages << PAGE_SHIFT));
         span_release(s, number);
-    } else if (p->owner == h->number) {
+        return;
+    }
+    count_used(h, 0 - (uint64_t)class_sizes[p->class_index]);
+    if (p->owner == h->number) {
         release_own(h, number, block);
     } else {
         struct slab_heap *owner = s->heaps[p->owner];
@@ -385,6 +400,28 @@ size_t slab_usable_size(const struct slab *s, const void *block)
 {
     const struct page *p = &s->pages[page_of(s, block)];
     return p->class_index == LARGE_CLASS ? (size_t)p->span_pages << PAGE_SHIFT : class_sizes[p->class_index];
+}
+
+bool slab_heap_tend(struct slab_heap *h, unsigned most)
+{
+    return drain_remote(h, most);
+}
+
+int64_t slab_heap_untold(const struct slab_heap *h)
+{
+    return (int64_t)(atomic_load_explicit(&h->used_bytes, memory_order_relaxed) - h->told_bytes);
+}
+
+void slab_heap_tell(struct slab_heap *h)
+{
+    uint64_t untold = (uint64_t)slab_heap_untold(h);
+    h->told_bytes += untold;
+    atomic_fetch_add_explicit(&h->slab->told_bytes, untold, memory_order_relaxed);
+}
+
+uint64_t slab_told(const struct slab *s)
+{
+    return atomic_load_explicit(&s->told_bytes, memory_order_relaxed);
 }
 
 void slab_stats(struct slab *s, uint64_t *used, uint64_t *held)

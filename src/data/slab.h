@@ -7,8 +7,8 @@
  *
  * Threads: each worker allocates from its own slab_heap. A block may be released by
  * any heap: one of another worker travels back through that heap's remote list.
- * Always true: a page belongs to one heap; used counts blocks handed out or on a
- * remote list.
+ * Always true: a page belongs to one heap; a page's used counts blocks handed out or on a remote list, the bytes used
+ * only those handed out.
  */
 #ifndef HF_DATA_SLAB_H
 #define HF_DATA_SLAB_H
@@ -34,6 +34,12 @@ void slab_release(struct slab_heap *h, void *block);
 size_t slab_usable_size(const struct slab *s, const void *block);
 /* Bytes in blocks handed out and in pages held, over all heaps; any thread. The heaps are not stopped for it. */
 void slab_stats(struct slab *s, uint64_t *used, uint64_t *held);
+/* The same without looking at every heap: what their owners have told, to which the caller adds what its own has not. */
+uint64_t slab_told(const struct slab *s);
+int64_t slab_heap_untold(const struct slab_heap *h);
+void slab_heap_tell(struct slab_heap *h);
+/* Takes back blocks that other heaps have released, at most so many; true: there are more. */
+bool slab_heap_tend(struct slab_heap *h, unsigned most);
 
 /* Less than a sixteenth of the range is left: slab_alloc may soon say NULL. */
 bool slab_is_nearly_full(struct slab *s);

@@ -326,7 +326,7 @@ void log_stats(const struct log *log, struct log_stats *out)
 static void log_release(struct log *log)
 {
     indirect_free(log, atomic_load(&log->freed), atomic_load(&log->tail)); /* of a log closed broken */
-    mem_free(log->ring);
+    mem_unmap(log->ring, log->config.ring_size);
     mem_free(log->staging);
     os_mutex_release(&log->writer);
     os_mutex_release(&log->wait_lock);
@@ -350,8 +350,7 @@ static struct log *log_new(const struct log_config *config, const struct log_sta
     log->config = *config;
     log->config.dir = mem_strdup(config->dir);
     log->ring_mask = config->ring_size - 1;
-    log->ring = mem_alloc_aligned(SEGMENT_BLOCK, config->ring_size);
-    memset(log->ring, 0, config->ring_size);
+    log->ring = mem_map(config->ring_size);
     log->staging = mem_alloc_aligned(SEGMENT_BLOCK, GROUP_BYTES_MAX + 2 * SEGMENT_BLOCK);
     os_mutex_init(&log->writer);
     os_mutex_init(&log->wait_lock);

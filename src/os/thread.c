@@ -9,6 +9,7 @@
 #include "os/thread.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -95,10 +96,24 @@ void os_cond_wait_us(struct os_cond *c, struct os_mutex *m, uint32_t timeout_us)
     pthread_cond_timedwait(&c->cond, &m->mutex, &until);
 }
 
+struct start { void *(*run)(void *); void *context; };
+
+static void *run_thread(void *argument)
+{
+    struct start start = *(struct start *)argument;
+    mem_free(argument);
+    void *result = start.run(start.context);
+    mem_tell();
+    return result;
+}
+
 os_thread thread_start(const char *name, void *(*run)(void *), void *context)
 {
     pthread_t thread;
-    int result = pthread_create(&thread, NULL, run, context);
+    struct start *start = mem_alloc(sizeof(*start));
+    *start = (struct start){run, context};
+    mem_tell(); /* who starts threads mostly sleeps then */
+    int result = pthread_create(&thread, NULL, run_thread, start);
     hf_assert(result == 0);
     pthread_setname_np(thread, name);
     return thread;

@@ -32,6 +32,7 @@ struct bucket *chunks_take(struct chunks *c)
 {
     spin_lock(&c->lock);
     void *chunk = slab_alloc(c->heap, CHUNK_BYTES);
+    slab_heap_tell(c->heap);
     spin_unlock(&c->lock);
     hf_assert(chunk && (uintptr_t)chunk % 64 == 0);
     return memset(chunk, 0, CHUNK_BYTES);
@@ -43,12 +44,11 @@ void chunks_give(struct chunks *c, struct bucket *chunk)
         return;
     spin_lock(&c->lock);
     slab_release(c->heap, chunk);
+    slab_heap_tell(c->heap);
     spin_unlock(&c->lock);
 }
 
-uint64_t chunks_memory(struct chunks *c)
+uint64_t chunks_memory(const struct chunks *c)
 {
-    uint64_t used, held;
-    slab_stats(c->slab, &used, &held);
-    return used;
+    return slab_told(c->slab);
 }

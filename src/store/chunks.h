@@ -16,6 +16,6 @@ void chunks_free(struct chunks *c);
 
 struct bucket *chunks_take(struct chunks *c); /* CHUNK_BUCKETS empty buckets */
 void chunks_give(struct chunks *c, struct bucket *chunk);
-uint64_t chunks_memory(struct chunks *c);     /* bytes taken */
+uint64_t chunks_memory(const struct chunks *c); /* bytes taken; no lock */
 
 #endif

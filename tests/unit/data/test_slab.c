@@ -189,7 +189,39 @@ static void two_threads_release_each_others_blocks(void **state)
     uint64_t used, held;
     slab_stats(s, &used, &held);
     assert_true(held < UINT64_C(64) << 20);
+    /* Whoever releases a block counts it, so nothing is used although much of it has not come home. */
+    assert_int_equal(used, 0);
+    slab_heap_tell(a.heap);
+    slab_heap_tell(b.heap);
+    assert_int_equal(slab_told(s), 0);
+    while (slab_heap_tend(a.heap, 1000) || slab_heap_tend(b.heap, 1000)) {
+    }
+    slab_stats(s, &used, &held);
+    assert_int_equal(used, 0);
     mem_free((void *)boxes);
+    slab_free(s);
+}
+
+static void what_a_heap_has_not_told_is_known_to_its_owner(void **state)
+{
+    (void)state;
+    struct slab *s = slab_new();
+    struct slab_heap *mine = slab_heap_new(s), *other = slab_heap_new(s);
+    void *small = slab_alloc(mine, 100), *span = slab_alloc(mine, 3 * SLAB_BLOCK_MAX);
+    assert_non_null(small);
+    assert_non_null(span);
+    int64_t both = (int64_t)(slab_usable_size(s, small) + slab_usable_size(s, span));
+    assert_int_equal(slab_told(s), 0);
+    assert_int_equal(slab_heap_untold(mine), both);
+    slab_heap_tell(mine);
+    assert_int_equal(slab_heap_untold(mine), 0);
+    assert_int_equal(slab_told(s), both);
+    slab_release(other, span); /* other counts it, and its own count falls below zero */
+    slab_release(other, small);
+    assert_int_equal(slab_heap_untold(other), -both);
+    slab_heap_tell(other);
+    assert_int_equal(slab_told(s), 0);
+    assert_false(slab_heap_tend(mine, 10)); /* it came home */
     slab_free(s);
 }
 
@@ -198,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_fits_its_block),
         cmocka_unit_test(live_blocks_keep_their_bytes),
+        cmocka_unit_test(what_a_heap_has_not_told_is_known_to_its_owner),
         cmocka_unit_test(what_is_given_back_is_handed_out_again),
         cmocka_unit_test(two_threads_release_each_others_blocks),
     };
