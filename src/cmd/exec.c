@@ -39,6 +39,7 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
     x->housekeeping_txn = txn_new(engine);
     x->txn->heap = x->housekeeping_txn->heap = engine->heaps[worker];
     x->txn->slot_stats = x->housekeeping_txn->slot_stats = &engine->workers[worker];
+    x->evictor = evictor_new(engine);
     x->key_capacity = 64;
     x->keys = mem_alloc(x->key_capacity * sizeof(*x->keys));
     return x;
@@ -48,6 +49,7 @@ void exec_free(struct exec *x)
 {
     txn_free(x->txn);
     txn_free(x->housekeeping_txn);
+    evictor_free(x->evictor);
     mem_free(x->keys);
     mem_free(x);
 }
@@ -75,6 +77,8 @@ bool exec_batch_begin(struct exec *x)
     }
     refresh_clock(x);
     x->late = atomic_load_explicit(&script_late, memory_order_relaxed);
+    if (HF_UNLIKELY(atomic_load_explicit(&e->maxmemory, memory_order_relaxed) != 0))
+        exec_batch_evicts(x);
     return true;
 }
 
@@ -100,6 +104,11 @@ static void count_call(struct exec *x, const struct command *row)
 void exec_batch_end(struct exec *x)
 {
     flush_counts(x);
+    if (HF_UNLIKELY(x->dropped)) { /* what is small is free as the reply leaves */
+        memory_free_dropped(x->engine, x->txn->heap);
+        x->dropped = false;
+    }
+    memory_tell_if_much(x->txn->heap);
     atomic_store_explicit(&x->engine->workers[x->worker].in_batch, 0, memory_order_release);
     if (x->engine->log)
         log_kick(x->engine->log);
@@ -343,8 +352,7 @@ bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
     if (!(flags & CMD_WRITE))
         return false;
     status state = log_refusal(x->engine);
-    if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS &&
-        HF_UNLIKELY(atomic_load_explicit(&x->engine->over_memory, memory_order_relaxed)))
+    if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS && HF_UNLIKELY(x->out_of_memory))
         state = HF_ERR_OOM;
     if (HF_LIKELY(state == HF_OK))
         return false;
@@ -376,6 +384,16 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
     }
     if (HF_UNLIKELY(x->late) && !(row->flags & CMD_ALLOW_BUSY)) {
         reply_busy(&s->reply, x->late);
+        return true;
+    }
+    return false;
+}
+
+/* A queue takes memory for any command, so when there is none it takes none. */
+static bool refused_now(struct exec *x, struct session *s, const struct command *row)
+{
+    if (HF_UNLIKELY(x->out_of_memory && s->in_multi) && !(row->flags & CMD_NO_QUEUE)) {
+        reply_status(&s->reply, HF_ERR_OOM);
         return true;
     }
     return exec_refuses(x, row->flags, &s->reply);
@@ -542,6 +560,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
             if (HF_UNLIKELY(c->waits))
                 wait_start(x, s, c);
             *lsn = txn_commit_lsn(t);
+            x->dropped |= t->dropped_count != 0;
         }
         if (HF_UNLIKELY(s->script != NULL))
             script_locks_free(s);
@@ -574,6 +593,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     txn_reset(t, x->wall_ms);
     t->client = s;
     t->undoing = row->flags & CMD_SCRIPT;
+    t->untouching = s->no_touch && row->handler != cmd_touch;
     t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (c.key_count > 32)
         locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
@@ -638,7 +658,11 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     s->last_command = row->full_name;
     size_t reply_start = s->reply.out->size;
-    if (refused(x, s, row, p)) {
+    bool no = refused(x, s, row, p);
+    if (HF_UNLIKELY(atomic_load_explicit(&x->engine->maxmemory, memory_order_relaxed) != 0 || x->out_of_memory) && !no &&
+        x->gate_node != node && !exec_makes_room(x, s, row, exec_words_size(p->argv, p->argc)))
+        return wait_for_credit(x, node);
+    if (no || refused_now(x, s, row)) {
         if (row->handler == cmd_exec)
             multi_refuse_exec(x, s, reply_start);
         exec_gate_give_up(x, node);
@@ -780,9 +804,7 @@ unsigned exec_housekeeping(struct exec *x)
     uint64_t next = UINT64_MAX;
     if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expires_only_when_seen, memory_order_relaxed)))
         next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
-    bool more = x->worker == 0 && databases_free_slice(e, e->heaps[x->worker]);
-    if (x->worker == 0 && atomic_load_explicit(&e->maxmemory, memory_order_relaxed))
-        engine_watch_memory(e);
+    bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
     if (more || next <= x->wall_ms)
         return 1;

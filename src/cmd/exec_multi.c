@@ -314,6 +314,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
     uint32_t flags = collect(x, s, &locks);
     locks.gate = flags & (CMD_GATE | CMD_WALKS);
     x->txn->undoing = flags & CMD_SCRIPT || session_is_strict(s);
+    x->txn->untouching = s->no_touch;
     x->txn->may_change = !x->paused || flags & CMD_WRITE;
     size_t reply_start = s->reply.out->size;
     bool refused = exec_refuses(x, flags, &s->reply);

@@ -3,7 +3,7 @@
 #define HF_CMD_EXEC_PRIVATE_H
 
 #include "cmd/exec.h"
-#include "engine/internal.h"
+#include "engine/memory.h"
 #include "engine/wait.h"
 
 struct exec {
@@ -21,6 +21,9 @@ struct exec {
     bool alone;                     /* aside, and that script owns the gate */
     struct session *session;        /* whose command runs under locks: it keeps what a script has to lock */
     bool undo;                      /* what runs now is to be undone at its end */
+    bool out_of_memory;             /* above maxmemory, and nothing could be evicted, as the command that runs now was admitted */
+    bool dropped;                   /* this batch has emptied a database */
+    struct evictor *evictor;
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
     uint64_t counted_calls, counted_ticks;
@@ -69,6 +72,10 @@ bool exec_note_read(struct exec *x, const struct command *row, const struct call
 /* What has passed since the last look at the clock was this command's. */
 void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks);
+/* exec_memory.c: before a command is admitted while there is a limit of memory: makes room if it may grow, and decides
+ * out_of_memory. need: bytes that it may take. False: more can be freed, but not at once; it waits and asks again. */
+void exec_batch_evicts(struct exec *x); /* a slice, if it is above the limit */
+bool exec_makes_room(struct exec *x, const struct session *s, const struct command *row, uint64_t need);
 /* Replies why a command may not run now (log broken, memory); false: it may. */
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
 

@@ -16,6 +16,7 @@
 #include "durable/effect.h"
 #include "os/os.h"
 #include "os/thread.h"
+#include "store/clock.h"
 #include "store/entry_make.h"
 #include "types/type.h"
 
@@ -361,7 +362,7 @@ status snapshot_load(struct snapshot_load *load, char *detail, size_t detail_siz
         hf_assert(load->threads > 0 && load->store->secret == l->file.header.secret);
         l->load = load;
         l->ranges = mem_zalloc(sizeof(*l->ranges));
-        l->clock = ((uint32_t)(OS.wall_ms() / 1000) & 0xffffff) | 5u << 24; /* as if just written */
+        l->clock = clock_new(OS.wall_ms()); /* as if just written */
         s = run_loaders(l, detail, detail_size);
         if (s == HF_OK)
             s = check_ranges(l, detail, detail_size);

@@ -181,6 +181,8 @@ void databases_detach(struct engine *e, uint32_t db_id)
             continue;
         struct dropped *d = mem_alloc(sizeof(*d));
         d->table = table;
+        atomic_fetch_add_explicit(&e->freeing, table->count, memory_order_relaxed);
+        atomic_fetch_add_explicit(&e->dropped_any, 1, memory_order_relaxed);
         spin_lock(&e->dropped_lock);
         d->next = e->dropped;
         e->dropped = d;
@@ -188,15 +190,18 @@ void databases_detach(struct engine *e, uint32_t db_id)
     }
 }
 
-static bool is_mapped(const struct engine *e, uint32_t db_id)
+uint32_t db_number(const struct engine *e, uint32_t db_id)
 {
-    if (db_id == SYSTEM_DB_ID)
-        return true;
     for (uint32_t db = 0; db < e->config.databases; db++) {
         if (e->db_ids[db] == db_id)
-            return true;
+            return db;
     }
-    return false;
+    return DATABASES_MAX;
+}
+
+static bool is_mapped(const struct engine *e, uint32_t db_id)
+{
+    return db_id == SYSTEM_DB_ID || db_number(e, db_id) < DATABASES_MAX;
 }
 
 void databases_detach_unmapped(struct engine *e)
@@ -214,7 +219,7 @@ void databases_detach_unmapped(struct engine *e)
     }
 }
 
-#define FREED_LATER_BYTES (64u << 10)
+#define FREED_LATER_BYTES (16u << 10)
 #define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
 
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old)
@@ -227,10 +232,18 @@ void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *o
     struct dropped_object *d = mem_alloc(sizeof(*d));
     *d = (struct dropped_object){.type = entry_type(old), .object = entry_pointer(old)};
     slab_release(heap, old);
+    atomic_fetch_add_explicit(&e->freeing, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->dropped_any, 1, memory_order_relaxed);
     spin_lock(&e->dropped_lock);
     d->next = e->dropped_objects;
     e->dropped_objects = d;
     spin_unlock(&e->dropped_lock);
+}
+
+static void count_freed(struct engine *e, size_t count)
+{
+    atomic_fetch_sub_explicit(&e->freeing, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->freed, count, memory_order_relaxed);
 }
 
 /* True: there was one, and there may be more. */
@@ -246,6 +259,8 @@ static bool free_object_slice(struct engine *e)
         return false;
     if (type_ops_of((int)d->type)->free_some(d->object, &budget)) {
         mem_free(d);
+        atomic_fetch_sub_explicit(&e->dropped_any, 1, memory_order_relaxed);
+        count_freed(e, 1);
         return true;
     }
     spin_lock(&e->dropped_lock);
@@ -258,6 +273,8 @@ static bool free_object_slice(struct engine *e)
 bool databases_free_slice(struct engine *e, struct slab_heap *heap)
 {
     struct entry *taken[256];
+    if (HF_LIKELY(atomic_load_explicit(&e->dropped_any, memory_order_relaxed) == 0))
+        return false;
     if (free_object_slice(e))
         return true;
     spin_lock(&e->dropped_lock);
@@ -270,9 +287,11 @@ bool databases_free_slice(struct engine *e, struct slab_heap *heap)
     size_t count = table_take_some(d->table, taken, 256);
     for (size_t i = 0; i < count; i++)
         engine_entry_free(e, heap, taken[i]);
+    count_freed(e, count);
     if (count == 0) {
         table_free(d->table);
         mem_free(d);
+        atomic_fetch_sub_explicit(&e->dropped_any, 1, memory_order_relaxed);
         return true;
     }
     spin_lock(&e->dropped_lock);

@@ -250,6 +250,7 @@ static status recover(struct engine *e, struct log_start *start, char *detail, s
         r.txns[i] = txn_new(e);
         r.txns[i]->heap = e->heaps[i];
         r.txns[i]->recovering = true;
+        r.txns[i]->clock_ms = OS.wall_ms();
     }
     status s = load_and_replay(e, &r, start, detail, size);
     for (int i = 0; i < r.threads; i++)
@@ -279,6 +280,7 @@ static status open_log(struct engine *e, const struct log_start *start)
                                 .interval_ms = c->interval_ms ? c->interval_ms : 1000,
                                 .interval_bytes = c->interval_bytes ? c->interval_bytes : UINT64_C(64) << 20,
                                 .moved = log_moved, .context = e};
+    e->uncounted_memory = config.ring_size;
     return log_open(&config, start, &e->log);
 }
 
@@ -294,6 +296,7 @@ static void engine_release(struct engine *e)
     os_mutex_release(&e->snapshot_lock);
     os_cond_release(&e->snapshot_done);
     tail_release(&e->tail);
+    mem_free(e->emptied_lsn);
     mem_free(e->dir);
     mem_free(e);
 }
@@ -305,6 +308,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
     uint64_t secret = 0, begun = OS.monotonic_us();
     memset(e, 0, sizeof(*e));
     tail_init(&e->tail);
+    e->emptied_lsn = mem_zalloc(STRIPE_COUNT * sizeof(*e->emptied_lsn));
     e->config = *config;
     e->lock_file = -1;
     if (e->config.workers == 0 || e->config.workers > WORKERS_MAX)
@@ -327,6 +331,11 @@ status engine_open(const struct engine_config *config, struct engine **out, char
         e->spare_heap = slab_heap_new(e->store->slab);
         s = recover(e, &start, detail, size);
     }
+    for (unsigned i = 0; s == HF_OK && i < WORKERS_MAX + 2; i++) {
+        if (e->heaps[i])
+            slab_heap_tell(e->heaps[i]);
+    }
+    engine_set_eviction(e, 0, 5, 10, 1);
     atomic_store(&e->time_high, start.time_ms);
     items_start(e);
     if (s == HF_OK && e->config.durability != DURABILITY_NONE)
@@ -363,26 +372,17 @@ uint64_t engine_durable(const struct engine *e)
 bool engine_logged(const struct engine *e) { return e->log != NULL; }
 struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }
-void engine_watch_memory(struct engine *e)
-{
-    uint64_t limit = atomic_load(&e->maxmemory), used, held;
-    slab_stats(e->store->slab, &used, &held);
-    atomic_store(&e->over_memory, limit && used + chunks_memory(e->store->chunks) + mem_in_use() > limit);
-}
+static uint64_t counter(_Atomic uint64_t *c) { return atomic_load_explicit(c, memory_order_relaxed); }
 
-void engine_set_maxmemory(struct engine *e, uint64_t limit)
+void engine_counts(struct engine *e, struct engine_counts *out)
 {
-    atomic_store(&e->maxmemory, limit);
-    engine_watch_memory(e); /* what comes next is judged by it */
-}
-
-void engine_lookups(struct engine *e, uint64_t *hits, uint64_t *misses, uint64_t *expired)
-{
-    *hits = *misses = *expired = 0;
+    *out = (struct engine_counts){.freed = counter(&e->freed)};
     for (unsigned i = 0; i <= WORKERS_MAX; i++) {
-        *hits += atomic_load_explicit(&e->workers[i].hits, memory_order_relaxed);
-        *misses += atomic_load_explicit(&e->workers[i].misses, memory_order_relaxed);
-        *expired += atomic_load_explicit(&e->workers[i].expired, memory_order_relaxed);
+        struct worker_slot *w = &e->workers[i];
+        out->hits += counter(&w->hits);
+        out->misses += counter(&w->misses);
+        out->expired += counter(&w->expired);
+        out->evicted += counter(&w->evicted);
     }
 }
 
@@ -427,7 +427,18 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
         if (locked)
             stripe_unlock(s);
     }
-    engine_lookups(e, &out->hits, &out->misses, &out->expired_keys);
+    struct engine_counts counts;
+    engine_counts(e, &counts);
+    out->hits = counts.hits;
+    out->misses = counts.misses;
+    out->expired_keys = counts.expired;
+    out->evicted_keys = counts.evicted;
+    out->freed = counts.freed;
+    out->freeing = counter(&e->freeing);
+    uint64_t over_since_us = counter(&e->over_since_us);
+    out->over_ms = over_since_us ? (OS.monotonic_us() - over_since_us) / 1000 : 0;
+    out->over_total_ms = counter(&e->over_total_us) / 1000 + out->over_ms;
+    out->uncounted_memory = e->uncounted_memory;
     for (unsigned i = 0; i <= WORKERS_MAX; i++)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);

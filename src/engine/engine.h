@@ -32,6 +32,11 @@ struct engine_config {
 
 #define WORKERS_MAX 64
 
+/* What goes first when maxmemory is reached: bits. 0: nothing. */
+enum eviction_policy { EVICT_LRU = 1, EVICT_LFU = 2, EVICT_RANDOM = 4, EVICT_TTL = 8, EVICT_ALL_KEYS = 16 /* else: those with a deadline */ };
+
+struct eviction_settings { _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay_min; }; /* policy: of enum eviction_policy */
+
 status engine_open(const struct engine_config *config, struct engine **out, char *detail, size_t detail_size) HF_CHECK;
 void engine_close(struct engine *e); /* everything acknowledged or published is on disk after */
 
@@ -41,6 +46,7 @@ uint64_t engine_durable(const struct engine *e);
 bool engine_logged(const struct engine *e);
 struct log *engine_log(struct engine *e); /* NULL when memory only */
 void engine_set_maxmemory(struct engine *e, uint64_t bytes);
+void engine_set_eviction(struct engine *e, uint32_t policy, uint32_t samples, uint32_t lfu_log_factor, uint32_t lfu_decay_min);
 
 status engine_snapshot_start(struct engine *e);  /* HF_ERR_EXISTS: one runs already */
 status engine_snapshot_wait(struct engine *e);   /* for the one that runs, or starts one */
@@ -49,6 +55,10 @@ struct txn;
 
 struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
+    uint64_t uncounted_memory;     /* beside used_memory: the log's ring */
+    uint64_t freeing, freed;       /* values and tables that are freed in slices: now, and since the start */
+    uint64_t over_ms, over_total_ms; /* above maxmemory: since when it is now, and in all */
+    uint64_t evicted_keys;
     uint64_t expired_keys, hits, misses, changes_since_snapshot;
     uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     bool snapshot_running, snapshot_last_failed;
@@ -59,7 +69,9 @@ struct engine_stats {
  * (then it owns the gate, CMD_WALKS; else two of them may wait for each other), or NULL. */
 void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out);
 void engine_db_counts(struct engine *e, struct txn *t, uint32_t db, uint64_t *keys, uint64_t *with_deadline);
-void engine_lookups(struct engine *e, uint64_t *hits, uint64_t *misses, uint64_t *expired); /* no lock */
+/* Sums of what each worker counts; no lock. */
+struct engine_counts { uint64_t hits, misses, expired, evicted, freed; };
+void engine_counts(struct engine *e, struct engine_counts *out);
 uint64_t engine_snapshot_last_s(struct engine *e);
 uint32_t engine_databases(const struct engine *e);
 

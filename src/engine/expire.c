@@ -4,16 +4,6 @@
 
 #define REMOVED_PER_HOLD 64
 
-/* DATABASES_MAX: none, its database has been emptied. Inside a batch: the map stands still. */
-static uint32_t number_of_db(const struct engine *e, uint32_t db_id)
-{
-    for (uint32_t db = 0; db < e->config.databases; db++) {
-        if (e->db_ids[db] == db_id)
-            return db;
-    }
-    return DATABASES_MAX;
-}
-
 /* Not the key, but fields of it are due. Its bucket has left the wheel. */
 static void remove_parts(struct txn *t, const struct key *k, struct spot *spot)
 {
@@ -36,7 +26,7 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
             t->slot = k.slot;
             t->slot_known = true;
         }
-        k.db = number_of_db(t->engine, table->db_id);
+        k.db = db_number(t->engine, table->db_id);
         uint64_t deadline = entry_deadline(spot.place.entry);
         if (!deadline || deadline > t->now_ms) {
             remove_parts(t, &k, &spot);

@@ -11,6 +11,7 @@
 #include "durable/snapshot.h"
 #include "engine/engine.h"
 #include "engine/txn.h"
+#include "store/clock.h"
 #include "store/entry_make.h"
 #include "store/store.h"
 
@@ -20,7 +21,7 @@
 
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;
-    _Atomic uint64_t hits, misses, expired, changes;
+    _Atomic uint64_t hits, misses, expired, changes, evicted;
 };
 
 struct event;
@@ -57,9 +58,14 @@ struct engine {
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
     _Atomic uint64_t version_last;  /* of items.h; at the start above all that was ever given out */
-    _Atomic bool over_memory;
     _Atomic bool expires_only_when_seen; /* DEBUG SET-ACTIVE-EXPIRE 0 */
-    _Atomic uint64_t maxmemory;
+    _Atomic uint64_t maxmemory;     /* 0: no limit */
+    uint64_t uncounted_memory;      /* not in the account: the log's ring, of a fixed size */
+    struct eviction_settings eviction;
+    uint64_t *emptied_lsn;          /* by stripe, under its lock: what its tables that were given up had as their last position */
+    _Atomic uint64_t over_since_us, over_total_us; /* above maxmemory: since when (0: it is not), and before that */
+    _Atomic uint64_t freeing, freed; /* entries and large collections in the lists of dropped ones, and since the start out of them */
+    _Atomic uint32_t dropped_any;    /* how long the two lists are, and who has just taken one */
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
     void (*_Atomic on_event)(const struct event *event, uint64_t lsn);
@@ -67,7 +73,8 @@ struct engine {
     /* snapshots */
     struct os_mutex snapshot_lock;
     struct os_cond snapshot_done;
-    bool snapshot_running, snapshot_failed, snapshot_cancel;
+    _Atomic bool snapshot_running; /* changed under the lock */
+    bool snapshot_failed, snapshot_cancel;
     uint64_t snapshot_number, snapshot_generation;
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
@@ -113,7 +120,10 @@ struct txn {
     struct engine *engine;
     struct slab_heap *heap;
     struct worker_slot *slot_stats;
-    uint64_t now_ms;
+    uint64_t now_ms, clock_ms; /* the second is the time also while recovering, when no deadline passes */
+    uint32_t chance;    /* of an entry's count of uses to rise */
+    bool counts_uses;   /* the eviction policy asks for it */
+    bool untouching;    /* CLIENT NO-TOUCH: reads leave no trace in an entry's clock */
     bool noting;        /* has a record: for the log, or for the tail of a snapshot (set with the locks) */
     bool may_change;    /* has log credit: observed expiry is removed and logged */
     bool undoing;       /* keep undo */
@@ -229,12 +239,13 @@ bool object_is_over(const struct txn *t, const struct entry *e);
 void shadows_free(struct txn *t);
 
 /* engine.c */
-void engine_watch_memory(struct engine *e); /* decides over_memory */
 status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */
 /* A stripe that the transaction (NULL: none) holds already is left as it is. True: locked now. */
 bool walk_lock(const struct txn *t, struct stripe *s);
+/* DATABASES_MAX: none, its database has been emptied, or is the system's. Inside a batch: the map stands still. */
+uint32_t db_number(const struct engine *e, uint32_t db_id);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */

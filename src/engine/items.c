@@ -79,7 +79,7 @@ status item_put(struct txn *t, const struct key *k, bytes value, const struct it
             txn_remove(t, k, &spot, true, false);
         return HF_OK;
     }
-    struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24,
+    struct entry_image image = {.type = TYPE_STRING, .key = k->name,
                                 .deadline_ms = fields->deadline_ms, .flags = fields->flags, .has_flags = fields->flags != 0,
                                 .fetched = fields->fetched};
     bool versioned = fields->versioned || fields->version || (old && old->fields & FIELD_VERSION);

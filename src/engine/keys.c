@@ -28,8 +28,8 @@ void key_info(struct txn *t, const struct key *k, struct key_info *out)
     out->type = (int)entry_type(e);
     out->encoding = encoding_name(e);
     out->deadline_ms = entry_deadline(e);
-    out->idle_seconds = ((uint32_t)(t->now_ms / 1000) - e->clock) & 0xffffff;
-    out->frequency = e->clock >> 24;
+    out->idle_seconds = clock_idle_s(e->clock, t->clock_ms);
+    out->frequency = clock_uses(e->clock, t->clock_ms, atomic_load_explicit(&t->engine->eviction.lfu_decay_min, memory_order_relaxed));
     out->memory = entry_memory(t->engine->store, e);
     out->index_memory = 9;
 }
@@ -53,9 +53,9 @@ void key_set_idle(struct txn *t, const struct key *k, uint64_t seconds)
 {
     struct spot spot;
     struct entry *e = txn_find(t, k, &spot);
-    uint32_t idle = seconds < 0xffffff ? (uint32_t)seconds : 0xffffff;
+    uint64_t idle = seconds < CLOCK_SECONDS ? seconds : CLOCK_SECONDS;
     hf_assert(e);
-    e->clock = (e->clock & 0xff000000) | (((uint32_t)(t->now_ms / 1000) - idle) & 0xffffff);
+    e->clock = clock_make(t->clock_ms - idle * 1000, e->clock >> 24);
 }
 
 void key_set_frequency(struct txn *t, const struct key *k, uint8_t frequency)
@@ -63,7 +63,7 @@ void key_set_frequency(struct txn *t, const struct key *k, uint8_t frequency)
     struct spot spot;
     struct entry *e = txn_find(t, k, &spot);
     hf_assert(e);
-    e->clock = (e->clock & 0xffffff) | (uint32_t)frequency << 24;
+    e->clock = clock_make(t->clock_ms, frequency);
 }
 
 bool key_remove(struct txn *t, const struct key *k)

@@ -130,8 +130,7 @@ static status create(struct txn *t, struct object_ref *o)
 {
     struct spot spot = spot_of(o);
     void *object = type_ops_of((int)o->type)->create();
-    struct entry_image image = {.type = o->type, .encoding = ENC_OBJECT, .key = o->key->name,
-                                .clock = ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24};
+    struct entry_image image = {.type = o->type, .encoding = ENC_OBJECT, .key = o->key->name};
     status s = txn_put(t, o->key, &spot, &image, object, false);
     if (s != HF_OK) {
         type_ops_of((int)o->type)->free(object);
@@ -210,8 +209,7 @@ status object_store(struct txn *t, const struct key *k, enum type type, void *ob
     if (removed)
         *removed = old && is_empty;
     if (!is_empty) {
-        struct entry_image image = {.type = type, .encoding = ENC_OBJECT, .key = k->name,
-                                    .clock = ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24};
+        struct entry_image image = {.type = type, .encoding = ENC_OBJECT, .key = k->name};
         status s = txn_put(t, k, &spot, &image, object, true);
         if (s != HF_OK)
             ops->free(object);

@@ -30,11 +30,6 @@ static status find_string(struct txn *t, const struct key *k, struct spot *spot,
     return HF_OK;
 }
 
-static uint32_t clock_now(const struct txn *t)
-{
-    return ((uint32_t)(t->now_ms / 1000) & 0xffffff) | 5u << 24;
-}
-
 /* Values that read as a 64-bit integer are kept as one. */
 void string_form(struct entry_image *image, bytes value, int64_t *number)
 {
@@ -95,7 +90,7 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
         return HF_OK;
     }
     int64_t number;
-    struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t), .deadline_ms = o->deadline_ms};
+    struct entry_image image = {.type = TYPE_STRING, .key = k->name, .deadline_ms = o->deadline_ms};
     if (o->keep_deadline && e)
         image.deadline_ms = entry_deadline(e);
     if (o->raw) {
@@ -117,7 +112,6 @@ static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enu
         image = entry_read(spot->place.entry);
     image.has_version = image.fetched = false;
     image.key = k->name;
-    image.clock = clock_now(t);
     image.encoding = encoding;
     image.value = value;
     image.raw = !log; /* APPEND and SETRANGE, which log their own effect */
@@ -200,7 +194,7 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
         memcpy(inside + offset, value.data, value.size);
         entry_value_changed(e);
         e->fields |= FIELD_RAW;
-        e->clock = clock_now(t);
+        txn_access(t, e);
         txn_changed(t, k, spot);
         *size = total;
         return HF_OK;
@@ -238,7 +232,7 @@ status string_append(struct txn *t, const struct key *k, bytes tail, size_t *siz
         return HF_ERR_STRING_TOO_LONG;
     if (!e) {
         int64_t number;
-        struct entry_image image = {.type = TYPE_STRING, .key = k->name, .clock = clock_now(t)};
+        struct entry_image image = {.type = TYPE_STRING, .key = k->name};
         string_form(&image, tail, &number);
         *size = tail.size;
         return txn_put(t, k, &spot, &image, NULL, true);

@@ -9,6 +9,7 @@
 #include "engine/wait.h"
 
 #include "base/memory.h"
+#include "os/os.h"
 #include "types/type.h"
 
 struct txn *txn_new(struct engine *engine)
@@ -21,6 +22,8 @@ struct txn *txn_new(struct engine *engine)
     arena_init(&t->arena);
     t->locked_capacity = 64;
     t->locked = mem_alloc(t->locked_capacity * sizeof(*t->locked));
+    OS.random(&t->chance, sizeof(t->chance));
+    t->chance |= 1;
     return t;
 }
 
@@ -48,7 +51,9 @@ bool txn_logs(const struct txn *t) { return t->noting; }
 void txn_reset(struct txn *t, uint64_t now_ms)
 {
     hf_assert(t->locked_count == 0 && !t->undo);
-    t->now_ms = now_ms;
+    t->now_ms = t->clock_ms = now_ms;
+    t->counts_uses = atomic_load_explicit(&t->engine->eviction.policy, memory_order_relaxed) & EVICT_LFU;
+    t->untouching = false;
     t->may_change = true;
     t->undoing = false;
     t->map_changed = false;
@@ -137,11 +142,24 @@ void txn_unlock_all(struct txn *t)
 
 /* ---- entries ---- */
 
+/* The clock of an entry after one more use. */
+static uint32_t used_now(struct txn *t, uint32_t clock)
+{
+    if (HF_LIKELY(!t->counts_uses)) /* whether it was used at all is kept for any policy */
+        return clock_make(t->clock_ms, clock >> 24 > CLOCK_USES_NEW ? clock >> 24 : CLOCK_USES_NEW + 1);
+    const struct eviction_settings *s = &t->engine->eviction;
+    t->chance ^= t->chance << 13; /* xorshift */
+    t->chance ^= t->chance >> 17;
+    t->chance ^= t->chance << 5;
+    return clock_used(clock, t->clock_ms, atomic_load_explicit(&s->lfu_decay_min, memory_order_relaxed),
+                      atomic_load_explicit(&s->lfu_log_factor, memory_order_relaxed), t->chance);
+}
+
 void txn_access(struct txn *t, struct entry *e)
 {
-    uint32_t seconds = (uint32_t)(t->now_ms / 1000) & 0xffffff;
-    if ((e->clock & 0xffffff) != seconds)
-        e->clock = (e->clock & 0xff000000) | seconds;
+    uint32_t clock = HF_UNLIKELY(t->untouching) ? e->clock : used_now(t, e->clock);
+    if (clock != e->clock)
+        e->clock = clock;
 }
 
 static void count(_Atomic uint64_t *counter, uint64_t by)
@@ -175,8 +193,11 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
         t->slot = k->slot;
         t->slot_known = true;
     }
-    if (!spot->table)
+    if (!spot->table) {
+        if (e->log && e->emptied_lsn[k->stripe] > t->observed_lsn)
+            t->observed_lsn = e->emptied_lsn[k->stripe];
         return NULL;
+    }
     bool found = table_find(spot->table, k->name, k->hash, &spot->place);
     if (e->log && (found || !os_bug(BUG_ABSENT_UNGATED))) {
         uint64_t lsn = table_stamp_lsn(spot->table, k->hash, log_tail(e->log));
@@ -298,6 +319,18 @@ static void retire(struct txn *t, const struct key *k, const struct spot *spot, 
     }
 }
 
+/* A new one knows nothing of the positions of one that was given up (evict.c). */
+static struct table *table_for(struct txn *t, struct stripe *s, uint32_t db_id)
+{
+    struct table *table = stripe_table(s, db_id);
+    if (table)
+        return table;
+    table = stripe_table_make(t->engine->store, s, db_id);
+    if (t->engine->log && t->engine->emptied_lsn[s->number])
+        table_stamp_all(table, t->engine->emptied_lsn[s->number]);
+    return table;
+}
+
 static void link_entry(struct txn *t, const struct key *k, struct spot *spot, struct entry *fresh)
 {
     uint64_t tail = t->engine->log ? log_tail(t->engine->log) : 0;
@@ -305,7 +338,7 @@ static void link_entry(struct txn *t, const struct key *k, struct spot *spot, st
         table_replace(spot->table, &spot->place, fresh);
     } else {
         if (!spot->table)
-            spot->table = stripe_table_make(t->engine->store, spot->stripe, spot->db_id);
+            spot->table = table_for(t, spot->stripe, spot->db_id);
         table_insert(spot->table, k->hash, fresh, tail);
         if (!t->recovering)
             txn_event(t, k, EVENT_NEW, "new");
@@ -327,6 +360,7 @@ static bool fits_in_place(const struct entry *old, const struct entry_image *ima
 status txn_put(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image, void *object, bool log)
 {
     struct entry *old = spot->place.entry, *fresh;
+    uint32_t clock = old ? used_now(t, old->clock) : clock_new(t->clock_ms);
     if (old && !t->undoing && fits_in_place(old, image) && image->deadline_ms == entry_deadline(old)) {
         entry_write(old, image);
         fresh = old;
@@ -339,6 +373,7 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
         retire(t, k, spot, old, false, false);
         spot->place.entry = fresh;
     }
+    fresh->clock = clock;
     if (log && t->noting)
         effect_put(&t->record, spot->db_id, fresh);
     txn_changed(t, k, spot);
@@ -451,7 +486,7 @@ uint64_t txn_commit_lsn(struct txn *t)
 
 static void undo_entry(struct txn *t, const struct undo *u)
 {
-    struct table *table = stripe_table_make(t->engine->store, u->stripe, u->db_id);
+    struct table *table = table_for(t, u->stripe, u->db_id);
     struct place p;
     struct entry *current = table_find(table, u->key, u->hash, &p) ? p.entry : NULL;
     if (current && u->old)

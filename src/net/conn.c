@@ -18,6 +18,7 @@
 #define UNAUTHENTICATED_QUERY_MAX (16u << 10)
 #define SEND_COMPACT (64u << 10)
 #define OUTPUT_KEPT (16u << 10) /* a busy connection keeps this much, an idle one nothing */
+#define INPUT_KEPT (64u << 10)
 #define INPUT_STEP_MAX (1u << 20)
 #define BUFFER_MAX ((size_t)1 << 40) /* the limits are the settings; this is only buf's own */
 
@@ -346,8 +347,7 @@ void conn_tend(struct conn *c)
         conn_close(c);
         return;
     }
-    if (idle_us > 1000000) {
+    buf_shrink(&c->input, idle_us > 1000000 ? 0 : INPUT_KEPT);
+    if (idle_us > 1000000)
         buf_shrink(&c->output, 0);
-        buf_shrink(&c->input, 0);
-    }
 }

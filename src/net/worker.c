@@ -24,6 +24,7 @@
 #define ACCEPT_REST_US 100000 /* after "too many open files" and the like */
 #define RETRY_MS 5           /* gate shut, or commands parked: the gate may open, credit return, without a wake */
 #define WAIT_MAX_US 60000000
+#define WORDS_KEPT 16384     /* beyond a second */
 #define TEND_SLOW_US 1000000
 #define TEND_FAST_US 100000
 #define TEND_SLOW_COUNT 256  /* above: a tenth of the connections ten times a second */
@@ -402,6 +403,8 @@ static void tend(struct worker *w)
         conn_tend(w->registry.items[w->tend_at]);
         w->tend_at += w->registry.count == before; /* a closed one has been replaced by the last */
     }
+    if (w->words.capacity > WORDS_KEPT)
+        resp_words_release(&w->words);
     if (w->number == 0)
         net_sample(w->net, w->now_us);
 }

@@ -49,6 +49,20 @@ static void apply_notify(void)
         pubsub_notify_set(server.engine, flags);
 }
 
+/* By the words of maxmemory-policy. */
+static const uint32_t eviction_policies[] = {
+    0, EVICT_LRU, EVICT_LFU, EVICT_RANDOM, EVICT_TTL,
+    EVICT_ALL_KEYS | EVICT_LRU, EVICT_ALL_KEYS | EVICT_LFU, EVICT_ALL_KEYS | EVICT_RANDOM,
+};
+
+static void apply_eviction(void)
+{
+    if (server.engine)
+        engine_set_eviction(server.engine, eviction_policies[config_number(SETTING_MAXMEMORY_POLICY)],
+                            (uint32_t)config_number(SETTING_MAXMEMORY_SAMPLES), (uint32_t)config_number(SETTING_LFU_LOG_FACTOR),
+                            (uint32_t)config_number(SETTING_LFU_DECAY_TIME));
+}
+
 static void apply(enum setting id)
 {
     int64_t number = config_number(id);
@@ -89,6 +103,10 @@ static void apply(enum setting id)
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
         break;
+    case SETTING_MAXMEMORY_POLICY:
+    case SETTING_MAXMEMORY_SAMPLES:
+    case SETTING_LFU_LOG_FACTOR:
+    case SETTING_LFU_DECAY_TIME: apply_eviction(); break;
     case SETTING_INTERVAL_MS:
         if (log)
             log_set_interval(log, small);
@@ -97,9 +115,10 @@ static void apply(enum setting id)
     }
 }
 
-void host_apply_events(void)
+void host_apply_engine(void)
 {
     apply_notify();
+    apply_eviction();
 }
 
 /* CONFIG SET: requirepass is a rule of the default user, which may have others by now. */

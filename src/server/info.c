@@ -39,12 +39,12 @@ struct facts { /* gathered once per INFO */
 
 /* Counters that the engine only adds to: CONFIG RESETSTAT remembers where they stood. */
 static pthread_mutex_t base_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { uint64_t hits, misses, expired_keys; } base;
+static struct engine_counts base;
 
 void info_reset(void)
 {
     pthread_mutex_lock(&base_lock);
-    engine_lookups(server.engine, &base.hits, &base.misses, &base.expired_keys);
+    engine_counts(server.engine, &base);
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -77,7 +77,9 @@ static void gather(struct facts *f, struct txn *t)
     pthread_mutex_lock(&base_lock);
     f->engine.hits -= base.hits;
     f->engine.misses -= base.misses;
-    f->engine.expired_keys -= base.expired_keys;
+    f->engine.expired_keys -= base.expired;
+    f->engine.evicted_keys -= base.evicted;
+    f->engine.freed -= base.freed;
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -175,9 +177,13 @@ static void write_memory(struct buf *out, const struct facts *f)
          "rss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n");
     LINE("mem_fragmentation_ratio:%.2f\r\n", ratio(f->rss, used));
     LINE("mem_fragmentation_bytes:%lld\r\n", (long long)(f->rss - used));
-    LINE("mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
-         "mem_clients_slaves:0\r\nmem_clients_normal:0\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
-         "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n");
+    UINT("mem_not_counted_for_evict", f->engine.uncounted_memory);
+    LINE("mem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
+         "mem_clients_slaves:0\r\nmem_clients_normal:0\r\nmem_cluster_links:0\r\n"
+         "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\n");
+    UINT("mem_aof_buffer", f->engine.uncounted_memory);
+    UINT("lazyfree_pending_objects", f->engine.freeing);
+    UINT("lazyfreed_objects", f->engine.freed);
     UINT("used_memory_index", f->engine.index_memory);
 }
 
@@ -250,10 +256,11 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("rejected_connections", n->connections_rejected);
     LINE("sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
     UINT("expired_keys", f->engine.expired_keys);
-    LINE("expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\n"
-         "evicted_keys:0\r\n");
+    LINE("expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\n");
+    UINT("evicted_keys", f->engine.evicted_keys);
     UINT("evicted_clients", n->query_limit_closed + n->output_limit_closed);
-    LINE("total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
+    UINT("total_eviction_exceeded_time", f->engine.over_total_ms);
+    UINT("current_eviction_exceeded_time", f->engine.over_ms);
     UINT("keyspace_hits", f->engine.hits);
     UINT("keyspace_misses", f->engine.misses);
     LINE("pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"

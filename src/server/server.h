@@ -31,7 +31,7 @@ extern struct server server;
 /* host.c */
 void host_bind(void);                 /* fills struct host */
 void host_apply_settings(void);       /* all LIVE settings, once at start */
-void host_apply_events(void);         /* the one that needs the engine, once it is open */
+void host_apply_engine(void);         /* those that need the engine, once it is open */
 /* info.c */
 void info_write(struct txn *t, const bytes *sections, size_t count, struct buf *out);
 void info_reset(void);

@@ -260,7 +260,7 @@ bool start_engine(char *error, size_t size)
     set_recovering(false);
     if (s == HF_OK) {
         script_load_libraries(server.engine);
-        host_apply_events();
+        host_apply_engine();
         return true;
     }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));

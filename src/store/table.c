@@ -447,6 +447,12 @@ void table_stamp(struct table *t, uint64_t hash, uint64_t lsn)
     b->meta = (b->meta & ~0xffffu) | (lsn >> 12 & 0xffff);
 }
 
+void table_stamp_all(struct table *t, uint64_t lsn)
+{
+    for (uint32_t n = 0; n < t->now.home_count; n++)
+        bucket_at(&t->now, n)->meta |= lsn >> 12 & 0xffff;
+}
+
 uint64_t table_stamp_lsn(const struct table *t, uint64_t hash, uint64_t tail)
 {
     const struct index *x = index_for((struct table *)t, hash);
@@ -506,6 +512,32 @@ bool table_due(struct table *t, uint64_t now_ms, struct entry *due[BUCKET_ENTRIE
         }
         if (f.earliest != UINT64_MAX)
             enrol(t, x, number, f.earliest);
+    }
+    return true;
+}
+
+bool table_sample_deadlines(struct table *t, uint64_t random, bool first, void (*each)(void *, struct entry *, uint64_t), void *context)
+{
+    uint32_t item;
+    if (!t->wheel || !wheel_pick(t->wheel, random, first, &item))
+        return false;
+    struct index *both[2] = {&t->now, &t->next};
+    for (int which = 0; which < 2; which++) {
+        struct index *x = both[which];
+        uint32_t number = item >> 1;
+        if (!x->chunks || number >= x->bucket_count || !x->chunks[number / CHUNK_BUCKETS])
+            continue;
+        const struct bucket *b = bucket_at(x, number);
+        for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
+            struct entry *e = b->tag[i] ? ref_entry(t, b->ref[i]) : NULL;
+            if (e && e->fields & FIELD_DEADLINE)
+                each(context, e, t->hash_of(t->context, entry_key(e)));
+        }
+        for (uint32_t i = 0; spill_of(b) == SPILL_STASH && i < x->stash_count; i++) {
+            struct entry *e = (struct entry *)(t->base + x->stash[i] * 8);
+            if (e->fields & FIELD_DEADLINE)
+                each(context, e, t->hash_of(t->context, entry_key(e)));
+        }
     }
     return true;
 }

@@ -82,6 +82,7 @@ void table_remove(struct table *t, const struct place *p, uint64_t hash, uint64_
 void table_enrol(struct table *t, bytes key, uint64_t hash, uint64_t deadline_ms);
 
 void table_stamp(struct table *t, uint64_t hash, uint64_t lsn);
+void table_stamp_all(struct table *t, uint64_t lsn); /* of a new table */
 uint64_t table_stamp_lsn(const struct table *t, uint64_t hash, uint64_t tail); /* at least the lsn of its last change */
 
 /* The earliest time at which table_due has work; UINT64_MAX: none. */
@@ -95,6 +96,10 @@ bool table_due(struct table *t, uint64_t now_ms, struct entry *due[BUCKET_ENTRIE
  * returns the first high hash half not visited, UINT64_C(1) << 32 at the end. */
 uint64_t table_walk(struct table *t, uint64_t from, size_t at_least,
                     void (*each)(void *context, struct entry *e, uint64_t hash), void *context);
+/* Calls each for the entries with a deadline in one bucket, chosen by chance among those that the wheel knows; first: among those
+ * that it looks at next. False: it knows none. Some of the entries may have been met before. */
+bool table_sample_deadlines(struct table *t, uint64_t random, bool first, void (*each)(void *context, struct entry *e, uint64_t hash),
+                            void *context);
 struct entry *table_random(struct table *t, uint64_t random); /* NULL: empty */
 /* Freeing a dropped table in slices: hands out each entry once, a few buckets at a time; 0: all given.
  * max >= 256. The entries may be freed before the next call; nothing else may use the table. */

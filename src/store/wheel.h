@@ -24,6 +24,9 @@ void wheel_clear(struct wheel *w); /* drops all items; time stays */
 uint64_t wheel_next(const struct wheel *w); /* time of the next slot to fire, UINT64_MAX: empty */
 /* Takes one item whose slot has begun by now_ms; false: none, and time has moved to now_ms. */
 bool wheel_take(struct wheel *w, uint64_t now_ms, uint32_t *item, unsigned *slot);
+/* One item, left where it is: of the slot that fires first, or of any. False: empty. Items of a full slot are not all
+ * equally likely. */
+bool wheel_pick(const struct wheel *w, uint64_t random, bool first, uint32_t *item);
 uint64_t wheel_memory(const struct wheel *w);
 
 #endif

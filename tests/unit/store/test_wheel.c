@@ -93,11 +93,33 @@ static void a_cleared_wheel_is_empty_and_can_be_used(void **state)
     wheel_free(w);
 }
 
+/* Each item is met, whatever its slot; the first ones are those that fire next. */
+static void any_item_can_be_picked(void **state)
+{
+    (void)state;
+    struct wheel *w = wheel_new(0);
+    bool met[ITEMS] = {0};
+    uint32_t item, count = 0;
+    assert_false(wheel_pick(w, roll(), false, &item));
+    assert_false(wheel_pick(w, roll(), true, &item));
+    for (uint32_t i = 0; i < ITEMS; i++)
+        wheel_add(w, wheel_slot_for(w, 100 + (uint64_t)i * i * i), i);
+    for (int i = 0; i < 200000; i++) {
+        assert_true(wheel_pick(w, roll(), false, &item) && item < ITEMS);
+        count += !met[item];
+        met[item] = true;
+        assert_true(wheel_pick(w, roll(), true, &item) && item < 4); /* those share its slot */
+    }
+    assert_true(count > ITEMS * 9 / 10);
+    wheel_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_fires_early_or_is_lost),
         cmocka_unit_test(a_cleared_wheel_is_empty_and_can_be_used),
+        cmocka_unit_test(any_item_can_be_picked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
