@@ -50,7 +50,7 @@ status item_get(struct txn *t, const struct key *k, struct item *out)
     out->version = image.version & ITEM_VERSION_MAX;
     out->marks = (unsigned)(image.version >> MARKS_SHIFT);
     out->deadline_ms = image.deadline_ms;
-    out->idle_seconds = ((uint32_t)(t->now_ms / 1000) - e->clock) & 0xffffff;
+    out->idle_seconds = clock_idle_s(e->clock, t->clock_ms);
     out->memory = entry_memory(t->engine->store, e);
     return HF_OK;
 }
