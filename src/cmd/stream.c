@@ -126,7 +126,8 @@ void reply_stream_id(struct reply *r, struct stream_id id)
 
 void reply_stream_entry(struct reply *r, const struct stream_entry *e)
 {
-    bytes body = e->body, field, value;
+    struct stream_pairs body = e->body;
+    bytes field, value;
     reply_array(r, 2);
     reply_stream_id(r, e->id);
     reply_array(r, e->pairs * 2);
@@ -300,6 +301,8 @@ static uint64_t nodes_to_trim(const struct stream *s, uint64_t most, uint64_t li
     struct stream_cursor cursor;
     struct stream_entry e;
     uint64_t whole = 0, at = 0;
+    if (most < stream_state(s)->oldest_node) /* the usual case of XADD MAXLEN ~ */
+        return 0;
     for (bool more = stream_seek(s, 0, &cursor, &e); more && at <= most; more = stream_next(&cursor, &e), at++) {
         if (!e.begins_node || at == 0)
             continue;

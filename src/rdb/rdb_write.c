@@ -139,7 +139,8 @@ static void put_id_lengths(struct buf *out, struct stream_id id)
 
 static bool same_fields(const struct stream_entry *a, const struct stream_entry *b)
 {
-    bytes left = a->body, right = b->body, field, other, value;
+    struct stream_pairs left = a->body, right = b->body;
+    bytes field, other, value;
     if (a->pairs != b->pairs)
         return false;
     while (stream_pair_next(&left, &field, &value) && stream_pair_next(&right, &other, &value)) {
@@ -152,7 +153,8 @@ static bool same_fields(const struct stream_entry *a, const struct stream_entry 
 static void put_entry(struct listpack *l, const struct stream_entry *head, const struct stream_entry *e)
 {
     bool same = same_fields(head, e);
-    bytes body = e->body, field, value;
+    struct stream_pairs body = e->body;
+    bytes field, value;
     listpack_add_int(l, same ? STREAM_SAME_FIELDS : 0);
     listpack_add_int(l, (int64_t)(e->id.ms - head->id.ms));
     listpack_add_int(l, (int64_t)(e->id.seq - head->id.seq));
@@ -172,7 +174,8 @@ static bool put_node(struct buf *out, struct buf *scratch, struct stream_cursor 
     struct stream_entry head = *at, e;
     struct stream_cursor ahead = *c;
     uint64_t count = 1;
-    bytes body = head.body, field, value;
+    struct stream_pairs body = head.body;
+    bytes field, value;
     bool more;
     while (stream_next(&ahead, &e) && !e.begins_node)
         count++;

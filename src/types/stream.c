@@ -1,4 +1,9 @@
-/* stream.c -- entries: a tree by id, each with its fields and values in one piece.
+/* stream.c -- entries: a tree by id. The order is ms; the payload of an entry is
+ *
+ *   | bits, 1 byte | seq, varint, unless it is 0 | pairs |
+ *
+ *   bits   ENTRY_BEGINS_NODE; ENTRY_HAS_SEQ; from ENTRY_LIST on the number of its list of fields and one, 0: it has none
+ *   pairs  with a list: for each of its fields the sized value. Without: how many (varint), then sized fields and values in turn
  *
  * Node marks: an entry begins a node when the one before is full at that time. When it goes, the mark passes to the next
  * entry, unless that begins a node itself. So the nodes' number is that of the marks, and the oldest entry always has one.
@@ -9,8 +14,8 @@
 
 struct stream_limits stream_limits = {100, 4096};
 
-#define SEQ_SIZE 8u
-#define BODY_AT (SEQ_SIZE + 1)
+enum { ENTRY_BEGINS_NODE = 1, ENTRY_HAS_SEQ = 2, ENTRY_LIST = 4 };
+_Static_assert((FIELD_LISTS_MAX + 1) * ENTRY_LIST <= 256, "the number of a list stands in the bits");
 
 static uint64_t limit_of(const uint32_t *limit)
 {
@@ -78,24 +83,45 @@ bool take_id(bytes *in, struct stream_id *id)
 
 /* ---- reading ---- */
 
+static const uint8_t *get_seq(const uint8_t *payload, uint64_t *seq)
+{
+    *seq = 0;
+    return payload[0] & ENTRY_HAS_SEQ ? varint_get(payload + 1, seq) : payload + 1;
+}
+
 static int compare_seq(bytes payload, bytes key)
 {
-    return memcmp(payload.data, key.data, SEQ_SIZE);
+    uint64_t mine, other;
+    get_seq(payload.data, &mine);
+    memcpy(&other, key.data, sizeof(other));
+    return mine < other ? -1 : mine > other;
 }
 
 static bool locate(const struct stream *s, struct stream_id id, uint64_t *position, struct tree_element *e)
 {
-    uint8_t seq[SEQ_SIZE];
-    number_put(seq, id.seq);
-    return tree_find(&s->entries, id.ms, bytes_of(seq, SEQ_SIZE), position, e);
+    return tree_find(&s->entries, id.ms, bytes_of(&id.seq, sizeof(id.seq)), position, e);
 }
 
-static struct stream_entry entry_of(struct tree_element e)
+/* The list that an entry uses; -1: none. */
+static int list_of(const uint8_t *payload) { return payload[0] / ENTRY_LIST - 1; }
+
+static struct stream_entry entry_of(const struct stream *s, struct tree_element e)
 {
-    struct stream_entry out = {.id = {e.order, number_get(e.payload.data)}, .begins_node = e.payload.data[SEQ_SIZE]};
-    const uint8_t *body = varint_get(e.payload.data + BODY_AT, &out.pairs);
-    out.body = bytes_of(body, e.payload.size - (size_t)(body - e.payload.data));
+    struct stream_entry out = {.id.ms = e.order, .begins_node = e.payload.data[0] & ENTRY_BEGINS_NODE};
+    const uint8_t *rest = get_seq(e.payload.data, &out.id.seq);
+    int list = list_of(e.payload.data);
+    if (list >= 0)
+        out.body.fields = field_lists_view(s->fields, (unsigned)list, &out.pairs);
+    else
+        rest = varint_get(rest, &out.pairs);
+    out.body.shared = list >= 0;
+    out.body.rest = bytes_of(rest, e.payload.size - (size_t)(rest - e.payload.data));
     return out;
+}
+
+struct stream_entry newest_entry(const struct stream *s)
+{
+    return entry_of(s, tree_at(&s->entries, stream_count(s) - 1));
 }
 
 const struct stream_state *stream_state(const struct stream *s) { return &s->state; }
@@ -120,7 +146,7 @@ bool stream_find(const struct stream *s, struct stream_id id, struct stream_entr
     struct tree_element e;
     if (!locate(s, id, &position, &e))
         return false;
-    *out = entry_of(e);
+    *out = entry_of(s, e);
     return true;
 }
 
@@ -128,8 +154,9 @@ bool stream_seek(const struct stream *s, uint64_t position, struct stream_cursor
 {
     struct tree_element e;
     bool found = tree_seek(&s->entries, position, &c->tree, &e);
+    c->of = s;
     if (found)
-        *out = entry_of(e);
+        *out = entry_of(s, e);
     return found;
 }
 
@@ -138,7 +165,7 @@ bool stream_next(struct stream_cursor *c, struct stream_entry *out)
     struct tree_element e;
     bool found = tree_next(&c->tree, &e);
     if (found)
-        *out = entry_of(e);
+        *out = entry_of(c->of, e);
     return found;
 }
 
@@ -147,13 +174,14 @@ bool stream_previous(struct stream_cursor *c, struct stream_entry *out)
     struct tree_element e;
     bool found = tree_previous(&c->tree, &e);
     if (found)
-        *out = entry_of(e);
+        *out = entry_of(c->of, e);
     return found;
 }
 
-bool stream_pair_next(bytes *body, bytes *field, bytes *value)
+bool stream_pair_next(struct stream_pairs *body, bytes *field, bytes *value)
 {
-    return body->size && varint_try_take_bytes(body, field) && varint_try_take_bytes(body, value);
+    bytes *fields = body->shared ? &body->fields : &body->rest;
+    return fields->size && varint_try_take_bytes(fields, field) && varint_try_take_bytes(&body->rest, value);
 }
 
 bool body_is_sound(bytes body, uint64_t pairs)
@@ -174,22 +202,55 @@ static bool node_is_full(const struct stream *s)
     return s->tail_entries >= limit_of(&stream_limits.node_entries_max) || s->tail_bytes >= limit_of(&stream_limits.node_bytes_max);
 }
 
+/* The list for an entry to come: one that others use, or a new one when the newest entry has these fields, too. -1: none. */
+static int choose_list(struct stream *s, uint64_t pairs, bytes body)
+{
+    int list = field_lists_find(s->fields, pairs, body);
+    if (list >= 0 || stream_count(s) == 0)
+        return list;
+    struct stream_entry before = newest_entry(s);
+    bytes field, other, value;
+    if (before.body.shared || before.pairs != pairs)
+        return -1;
+    for (struct stream_pairs ours = {.rest = body}; stream_pair_next(&ours, &field, &value);) {
+        if (!stream_pair_next(&before.body, &other, &value) || !bytes_equal(field, other))
+            return -1;
+    }
+    return field_lists_add(&s->fields, pairs, body);
+}
+
+static void append_values(struct buf *out, bytes body)
+{
+    bytes field, value;
+    for (struct stream_pairs p = {.rest = body}; stream_pair_next(&p, &field, &value);)
+        varint_append_bytes(out, value);
+}
+
 void append_entry(struct stream *s, struct stream_id id, bool begins_node, bytes pairs_and_body)
 {
     struct buf payload;
-    uint8_t head[BODY_AT];
+    uint64_t pairs;
+    const uint8_t *at = varint_get(pairs_and_body.data, &pairs);
+    bytes body = bytes_of(at, pairs_and_body.size - (size_t)(at - pairs_and_body.data));
+    int list = choose_list(s, pairs, body);
     begins_node |= stream_count(s) == 0;
-    number_put(head, id.seq);
-    head[SEQ_SIZE] = begins_node;
     buf_init(&payload, SIZE_MAX);
-    buf_append(&payload, head, sizeof(head));
-    buf_append_bytes(&payload, pairs_and_body);
+    buf_append_u8(&payload, (uint8_t)(begins_node * ENTRY_BEGINS_NODE + (id.seq != 0) * ENTRY_HAS_SEQ + (list + 1) * ENTRY_LIST));
+    if (id.seq)
+        varint_append(&payload, id.seq);
+    if (list >= 0) {
+        append_values(&payload, body);
+        field_lists_use(s->fields, (unsigned)list);
+    } else {
+        buf_append_bytes(&payload, pairs_and_body);
+    }
     tree_insert(&s->entries, stream_count(s), id.ms, bytes_of(payload.data, payload.size));
     buf_release(&payload);
     if (begins_node) {
         s->state.nodes++;
         s->tail_entries = s->tail_bytes = 0;
     }
+    s->state.oldest_node += s->state.nodes == 1;
     s->tail_entries++;
     s->tail_bytes = pairs_and_body.size < UINT32_MAX - s->tail_bytes ? s->tail_bytes + (uint32_t)pairs_and_body.size : UINT32_MAX;
 }
@@ -200,14 +261,42 @@ static void mark_node(struct stream *s, uint64_t position)
     struct tree_element e = tree_at(&s->entries, position);
     uint8_t *copy = mem_alloc(e.payload.size);
     memcpy(copy, e.payload.data, e.payload.size);
-    copy[SEQ_SIZE] = 1;
+    copy[0] |= ENTRY_BEGINS_NODE;
     tree_replace(&s->entries, position, bytes_of(copy, e.payload.size));
     mem_free(copy);
 }
 
 static bool is_marked(const struct stream *s, uint64_t position)
 {
-    return tree_at(&s->entries, position).payload.data[SEQ_SIZE];
+    return tree_at(&s->entries, position).payload.data[0] & ENTRY_BEGINS_NODE;
+}
+
+/* The oldest node is another one. */
+static void measure_oldest(struct stream *s)
+{
+    struct tree_cursor c;
+    struct tree_element e;
+    uint64_t at = 0;
+    for (bool more = tree_seek(&s->entries, 0, &c, &e); more && (at == 0 || !(e.payload.data[0] & ENTRY_BEGINS_NODE)); more = tree_next(&c, &e))
+        at++;
+    s->state.oldest_node = at;
+}
+
+/* Entries have gone, so many of them from the oldest node on. */
+static void shrink_oldest(struct stream *s, uint64_t count)
+{
+    if (count < s->state.oldest_node)
+        s->state.oldest_node -= count;
+    else
+        measure_oldest(s);
+}
+
+/* The entry with this payload is about to go. */
+static void leave_list(struct stream *s, const uint8_t *payload)
+{
+    int list = list_of(payload);
+    if (list >= 0)
+        field_lists_unuse(s->fields, (unsigned)list);
 }
 
 static void remove_entry(struct stream *s, uint64_t position)
@@ -219,7 +308,10 @@ static void remove_entry(struct stream *s, uint64_t position)
         else
             mark_node(s, position + 1);
     }
+    leave_list(s, tree_at(&s->entries, position).payload.data);
     tree_remove(&s->entries, position, 1);
+    if (position < s->state.oldest_node)
+        shrink_oldest(s, 1);
 }
 
 static status apply_add(struct stream *s, bytes in)
@@ -233,7 +325,7 @@ static status apply_add(struct stream *s, bytes in)
     if (begins_node > 1 || !take_id(&in, &id) || stream_id_compare(id, s->state.last) <= 0)
         return HF_ERR_CORRUPT;
     bytes pairs_and_body = in;
-    if (!varint_try_take(&in, &pairs) || !body_is_sound(in, pairs) || pairs_and_body.size > TREE_PAYLOAD_MAX - BODY_AT)
+    if (!varint_try_take(&in, &pairs) || !body_is_sound(in, pairs) || pairs_and_body.size > ENTRY_SIZE_MAX)
         return HF_ERR_CORRUPT;
     append_entry(s, id, begins_node, pairs_and_body);
     s->state.last = id;
@@ -267,13 +359,16 @@ static status apply_trim(struct stream *s, bytes in)
     if (!varint_try_take(&in, &count) || in.size || count == 0 || count > stream_count(s))
         return HF_ERR_CORRUPT;
     bool more = tree_seek(&s->entries, 0, &c, &e);
-    for (uint64_t i = 0; i < count && more; i++, more = tree_next(&c, &e))
-        s->state.nodes -= e.payload.data[SEQ_SIZE];
+    for (uint64_t i = 0; i < count && more; i++, more = tree_next(&c, &e)) {
+        s->state.nodes -= e.payload.data[0] & ENTRY_BEGINS_NODE;
+        leave_list(s, e.payload.data);
+    }
     if (count < stream_count(s) && !is_marked(s, count)) {
         mark_node(s, count);
         s->state.nodes++;
     }
     tree_remove(&s->entries, 0, count);
+    shrink_oldest(s, count);
     return HF_OK;
 }
 
@@ -283,12 +378,8 @@ static status apply_set_id(struct stream *s, bytes in)
     uint64_t added;
     if (!take_id(&in, &last) || !varint_try_take(&in, &added) || !take_id(&in, &max_deleted) || in.size)
         return HF_ERR_CORRUPT;
-    uint64_t count = stream_count(s);
-    if (count) {
-        struct stream_entry newest = entry_of(tree_at(&s->entries, count - 1));
-        if (stream_id_compare(last, newest.id) < 0)
-            return HF_ERR_CORRUPT;
-    }
+    if (stream_count(s) && stream_id_compare(last, newest_entry(s).id) < 0)
+        return HF_ERR_CORRUPT;
     s->state.last = last;
     s->state.added = added;
     s->state.max_deleted = max_deleted;
@@ -374,6 +465,7 @@ static bool ops_free_some(void *object, size_t *budget)
         if (!tree_clear_some((struct tree *)trees[i], budget))
             return false;
     }
+    field_lists_free(((struct stream *)object)->fields);
     mem_free(object);
     return true;
 }
@@ -384,6 +476,7 @@ static void ops_free(void *object)
     trees_of(object, trees);
     for (int i = 0; i < TREES; i++)
         tree_clear((struct tree *)trees[i]);
+    field_lists_free(((struct stream *)object)->fields);
     mem_free(object);
 }
 
@@ -392,6 +485,7 @@ static void *ops_share(const void *object)
     const struct tree *trees[TREES];
     struct stream *copy = mem_alloc(sizeof(*copy));
     *copy = *(const struct stream *)object;
+    copy->fields = field_lists_dup(copy->fields);
     trees_of(copy, trees);
     for (int i = 0; i < TREES; i++)
         *(struct tree *)trees[i] = tree_share(trees[i]);
@@ -407,69 +501,17 @@ static bool ops_is_empty(const void *object)
 static size_t ops_memory(const void *object)
 {
     const struct tree *trees[TREES];
-    size_t sum = sizeof(struct stream);
+    size_t sum = sizeof(struct stream) + field_lists_memory(((const struct stream *)object)->fields);
     trees_of(object, trees);
     for (int i = 0; i < TREES; i++)
         sum += tree_memory(trees[i]);
     return sum;
 }
 
-static void ops_encode(const void *object, struct buf *out)
-{
-    const struct stream *s = object;
-    struct tree_cursor c;
-    struct tree_element e;
-    stream_change_id(out, s->state.last);
-    stream_change_id(out, s->state.max_deleted);
-    varint_append(out, s->state.added);
-    varint_append(out, s->tail_entries);
-    varint_append(out, s->tail_bytes);
-    varint_append(out, stream_count(s));
-    for (bool more = tree_seek(&s->entries, 0, &c, &e); more; more = tree_next(&c, &e)) {
-        stream_change_id(out, (struct stream_id){e.order, number_get(e.payload.data)});
-        varint_append_bytes(out, bytes_of(e.payload.data + SEQ_SIZE, e.payload.size - SEQ_SIZE));
-    }
-    groups_encode(s, out);
-}
-
-static bool take_entry(struct stream *s, bytes *in)
-{
-    struct stream_id id;
-    bytes payload;
-    uint64_t pairs;
-    if (!take_id(in, &id) || !varint_try_take_bytes(in, &payload) || payload.size < 2 || payload.data[0] > 1)
-        return false;
-    bytes body = bytes_of(payload.data + 1, payload.size - 1), pairs_and_body = body;
-    uint64_t count = stream_count(s);
-    if (!varint_try_take(&body, &pairs) || !body_is_sound(body, pairs) || payload.size > TREE_PAYLOAD_MAX - SEQ_SIZE ||
-        stream_id_compare(id, s->state.last) > 0 || (count == 0 && !payload.data[0]))
-        return false;
-    if (count && stream_id_compare(id, entry_of(tree_at(&s->entries, count - 1)).id) <= 0)
-        return false;
-    append_entry(s, id, payload.data[0], pairs_and_body);
-    return true;
-}
-
-static bool take_stream(struct stream *s, bytes *in)
-{
-    uint64_t count, tail_entries, tail_bytes;
-    if (!take_id(in, &s->state.last) || !take_id(in, &s->state.max_deleted) || !varint_try_take(in, &s->state.added) ||
-        !varint_try_take(in, &tail_entries) || !varint_try_take(in, &tail_bytes) || tail_entries > UINT32_MAX ||
-        tail_bytes > UINT32_MAX || !varint_try_take(in, &count))
-        return false;
-    for (; count > 0; count--) {
-        if (!take_entry(s, in))
-            return false;
-    }
-    s->tail_entries = (uint32_t)tail_entries;
-    s->tail_bytes = (uint32_t)tail_bytes;
-    return groups_decode(s, in) && in->size == 0;
-}
-
 static status ops_decode(bytes in, void **object)
 {
     struct stream *s = stream_new();
-    if (!take_stream(s, &in)) {
+    if (!stream_decode(s, &in)) {
         ops_free(s);
         return HF_ERR_CORRUPT;
     }
@@ -483,22 +525,37 @@ static const char *ops_encoding(const void *object)
     return "stream";
 }
 
+static void check_entry(const struct stream *s, struct stream_entry e, uint64_t uses[FIELD_LISTS_MAX])
+{
+    bytes field, value;
+    uint64_t pairs = 0;
+    hf_assert(stream_id_compare(e.id, s->state.last) <= 0 && e.pairs > 0);
+    for (uint32_t i = 0; e.body.shared && i < s->fields->count; i++)
+        uses[i] += s->fields->at[i].list && s->fields->at[i].list->data == e.body.fields.data;
+    while (stream_pair_next(&e.body, &field, &value))
+        pairs++;
+    hf_assert(pairs == e.pairs && e.body.rest.size == 0);
+}
+
 static void ops_check(const void *object)
 {
     const struct stream *s = object;
     const struct tree *trees[TREES];
     struct stream_cursor c;
     struct stream_entry e;
-    uint64_t nodes = 0;
+    uint64_t nodes = 0, oldest = 0, uses[FIELD_LISTS_MAX] = {0};
     trees_of(s, trees);
     for (int i = 0; i < TREES; i++)
         tree_check(trees[i]);
     for (bool more = stream_seek(s, 0, &c, &e); more; more = stream_next(&c, &e)) {
         hf_assert(nodes > 0 || e.begins_node);
-        hf_assert(body_is_sound(e.body, e.pairs) && stream_id_compare(e.id, s->state.last) <= 0);
+        check_entry(s, e, uses);
         nodes += e.begins_node;
+        oldest += nodes == 1;
     }
-    hf_assert(nodes == s->state.nodes);
+    hf_assert(nodes == s->state.nodes && oldest == s->state.oldest_node);
+    for (uint32_t i = 0; s->fields && i < s->fields->count; i++)
+        hf_assert(uses[i] == (s->fields->at[i].list ? s->fields->at[i].uses : 0) && (uses[i] || !s->fields->at[i].list));
     groups_check(s);
 }
 
@@ -512,7 +569,7 @@ const struct type_ops stream_ops = {
     .apply = ops_apply,
     .is_empty = ops_is_empty,
     .memory = ops_memory,
-    .encode = ops_encode,
+    .encode = stream_encode,
     .decode = ops_decode,
     .encoding = ops_encoding,
     .check = ops_check,

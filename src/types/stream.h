@@ -4,6 +4,9 @@
  * consumer and nobody has acknowledged is pending: owned by that consumer, with the time and the number of its deliveries.
  * Everything stands in trees (data/tree.h), so a share is O(1) and positions are counted.
  *
+ * In memory an entry is its id, as far as it differs from its neighbours' (data/tree_leaf.h), its values, and the number of a list of fields
+ * that it shares with others (stream_fields.h), or its fields.
+ *
  * Nodes: as Redis packs some 100 entries into a node and trims approximately by whole nodes, an entry remembers whether it
  * begins one. Nothing else hangs on nodes.
  *
@@ -37,27 +40,28 @@ extern const struct type_ops stream_ops;
 struct stream_state {
     struct stream_id last, max_deleted; /* last: of the newest entry ever */
     uint64_t added;                     /* entries ever */
-    uint64_t nodes;
+    uint64_t nodes, oldest_node;        /* how many; entries of the oldest one */
 };
 const struct stream_state *stream_state(const struct stream *s);
 uint64_t stream_count(const struct stream *s);
 bool stream_has(const struct stream *s, struct stream_id id);
 uint64_t stream_position(const struct stream *s, struct stream_id id); /* of the first entry at or behind id */
 
+struct stream_pairs { bytes fields, rest; bool shared; }; /* shared: rest holds the values only */
 struct stream_entry {
     struct stream_id id;
     uint64_t pairs;
-    bytes body;        /* of stream_pair_next */
+    struct stream_pairs body; /* of stream_pair_next */
     bool begins_node;
 };
 bool stream_find(const struct stream *s, struct stream_id id, struct stream_entry *out);
 /* A walk from a position, either way; false: no entry there. */
-struct stream_cursor { struct tree_cursor tree; };
+struct stream_cursor { struct tree_cursor tree; const struct stream *of; };
 bool stream_seek(const struct stream *s, uint64_t position, struct stream_cursor *c, struct stream_entry *out);
 bool stream_next(struct stream_cursor *c, struct stream_entry *out);
 bool stream_previous(struct stream_cursor *c, struct stream_entry *out);
 /* Takes one pair off the front; false: none left. */
-bool stream_pair_next(bytes *body, bytes *field, bytes *value);
+bool stream_pair_next(struct stream_pairs *body, bytes *field, bytes *value);
 
 /* ---- groups ---- */
 

@@ -3,13 +3,15 @@
 #define HF_TYPES_STREAM_PRIVATE_H
 
 #include "types/stream.h"
+#include "types/stream_fields.h"
 #include "types/varint.h"
 
 struct stream {
     struct stream_state state;
     uint32_t tail_entries, tail_bytes; /* ever put into the last node */
     uint64_t next_number;              /* for groups and consumers */
-    struct tree entries;    /* order: ms. seq (8, big-endian), begins_node (1), pairs (varint), then sized fields and values */
+    struct field_lists *fields; /* NULL: none yet */
+    struct tree entries;    /* order: ms. ENTRY_* bits, seq (varint, unless 0), then the pairs: stream.c */
     struct tree groups;     /* order: 0. sized name, struct group_record */
     struct tree consumers;  /* order: the group's number. sized name, the consumer's number */
     struct tree people;     /* order: the consumer's number. 16 zero bytes, seen_ms, name */
@@ -18,6 +20,7 @@ struct stream {
 };
 
 #define ID_SIZE 16u
+#define ENTRY_SIZE_MAX (TREE_PAYLOAD_MAX - 1 - VARINT_SIZE_MAX) /* of pairs */
 
 /* On disk: never renumber. */
 enum stream_change {
@@ -32,6 +35,11 @@ struct stream *stream_new(void);
 /* Fields and values as stream_pair_next takes them, to the end of the bytes. */
 bool body_is_sound(bytes body, uint64_t pairs) HF_CHECK;
 void append_entry(struct stream *s, struct stream_id id, bool begins_node, bytes pairs_and_body);
+struct stream_entry newest_entry(const struct stream *s); /* there is one */
+
+/* stream_encode.c */
+void stream_encode(const void *object, struct buf *out);
+bool stream_decode(struct stream *s, bytes *in) HF_CHECK;
 
 /* stream_groups.c: changes 5 to 10, and their part of the encoded form */
 void groups_init(struct stream *s);

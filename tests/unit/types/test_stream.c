@@ -51,7 +51,21 @@ static void apply(void *s, struct buf *change)
     change->size = 0;
 }
 
-/* The field says which entry it is; sometimes it is large. */
+/* What an entry holds, by its id. Half of the entries have a field that nobody else has; the others share one of many lists of
+ * fields, more than a stream keeps. */
+static uint64_t pairs_of(struct stream_id id) { return id.ms / 8 % 2 ? 1 : 1 + id.ms / 16 % 3; }
+
+static bytes field_of(const struct stream_id *id, uint64_t pair)
+{
+    static char text[2][32];
+    char *name = text[pair % 2];
+    if (id->ms / 8 % 2)
+        return bytes_of(id, sizeof(*id));
+    snprintf(name, sizeof(text[0]), "field %d %d", (int)(id->ms / 16 % 23), (int)pair);
+    return bytes_str(name);
+}
+
+/* The first value says which entry it is, or is large. */
 static void add(void *s, struct twin *t, struct buf *change)
 {
     char value[600];
@@ -61,8 +75,10 @@ static void add(void *s, struct twin *t, struct buf *change)
     if (t->count == ENTRIES_MAX)
         return;
     memset(value, 'x', sizeof(value));
-    stream_change_add(change, s, id, 1);
-    stream_change_pair(change, bytes_of(&id, sizeof(id)), bytes_of(value, next_random() % 20 ? id.seq : sizeof(value)));
+    stream_change_add(change, s, id, pairs_of(id));
+    stream_change_pair(change, field_of(&id, 0), next_random() % 20 ? bytes_of(&id, sizeof(id)) : bytes_of(value, sizeof(value)));
+    for (uint64_t i = 1; i < pairs_of(id); i++)
+        stream_change_pair(change, field_of(&id, i), bytes_of(value, id.seq));
     apply(s, change);
     t->ids[t->count++] = t->last = id;
     t->added++;
@@ -239,9 +255,14 @@ static void compare(const struct stream *s, struct twin *t)
     assert_int_equal(stream_id_compare(state->max_deleted, t->deleted), 0);
     size_t i = 0;
     for (bool more = stream_seek(s, 0, &cursor, &e); more; more = stream_next(&cursor, &e), i++) {
-        bytes body = e.body, field, value;
+        bytes field, value;
         assert_true(i < t->count && stream_id_compare(e.id, t->ids[i]) == 0);
-        assert_true(stream_pair_next(&body, &field, &value) && bytes_equal(field, bytes_of(&t->ids[i], sizeof(t->ids[i]))));
+        assert_int_equal(e.pairs, pairs_of(e.id));
+        for (uint64_t pair = 0; pair < e.pairs; pair++) {
+            assert_true(stream_pair_next(&e.body, &field, &value) && bytes_equal(field, field_of(&e.id, pair)));
+            assert_true(pair ? value.size == e.id.seq : value.size == 600 || bytes_equal(value, bytes_of(&e.id, sizeof(e.id))));
+        }
+        assert_false(stream_pair_next(&e.body, &field, &value));
         assert_int_equal(stream_position(s, e.id), i);
     }
     assert_int_equal(i, t->count);
