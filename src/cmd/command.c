@@ -60,6 +60,9 @@ static struct command cluster_rows[] = {
 static struct command slowlog_rows[] = {
 #include "cmd/slowlog.def"
     END_OF_ROWS};
+static struct command latency_rows[] = {
+#include "cmd/latency.def"
+    END_OF_ROWS};
 static struct command xgroup_rows[] = {
 #include "cmd/xgroup.def"
     END_OF_ROWS};

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/exec.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
 #include "engine/keys.h"
@@ -27,8 +28,11 @@ void cmd_debug_sleep(struct call *c)
     }
     if (seconds > SLEEP_SECONDS_MAX)
         seconds = SLEEP_SECONDS_MAX;
-    if (seconds > 0)
-        c->session->sleep_until_us = OS.monotonic_us() + (uint64_t)(seconds * 1000000);
+    if (seconds > 0) {
+        uint64_t us = (uint64_t)(seconds * 1000000);
+        c->session->sleep_until_us = OS.monotonic_us() + us;
+        exec_sleeps(c->exec, us);
+    }
     reply_ok(c->reply);
 }
 

@@ -18,6 +18,7 @@
 #include "cmd/monitor.h"
 #include "cmd/slowlog.h"
 #include "cmd/tracking.h"
+#include "os/latency.h"
 #include "os/os.h"
 #include "os/ticks.h"
 
@@ -40,6 +41,7 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
     x->txn->heap = x->housekeeping_txn->heap = engine->heaps[worker];
     x->txn->slot_stats = x->housekeeping_txn->slot_stats = &engine->workers[worker];
     x->evictor = evictor_new(engine);
+    x->times = times_new();
     x->key_capacity = 64;
     x->keys = mem_alloc(x->key_capacity * sizeof(*x->keys));
     return x;
@@ -51,6 +53,7 @@ void exec_free(struct exec *x)
     txn_free(x->housekeeping_txn);
     evictor_free(x->evictor);
     mem_free(x->keys);
+    times_free(x->times);
     mem_free(x);
 }
 
@@ -97,6 +100,7 @@ static void count_call(struct exec *x, const struct command *row)
     if (HF_UNLIKELY(x->counted != row)) {
         flush_counts(x);
         x->counted = row;
+        x->counted_times = times_of(x->times, row);
     }
     x->counted_calls++;
 }
@@ -471,14 +475,30 @@ void exec_took(struct exec *x, const struct session *s, const struct command *ro
     exec_spent(x, s, row, argv, argc, took);
 }
 
-void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t took)
+/* Another command has been counted last: a script's, or one that a waiter ran. Apart, so that exec_spent keeps no registers for it. */
+static __attribute__((noinline)) void spent_between(struct exec *x, const struct session *s, const struct command *row, const bytes *argv,
+                                                    size_t argc, uint64_t took)
 {
-    if (HF_LIKELY(x->counted == row))
-        x->counted_ticks += took;
-    else
-        atomic_fetch_add_explicit(&row->stats->ticks, took, memory_order_relaxed);
+    struct histogram *times = times_of(x->times, row);
+    atomic_fetch_add_explicit(&row->stats->ticks, took, memory_order_relaxed);
+    if (times)
+        histogram_add(times, took);
     slowlog_look(s, row, argv, argc, took, x->wall_ms);
 }
+
+void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t took)
+{
+    if (HF_UNLIKELY(x->counted != row)) {
+        spent_between(x, s, row, argv, argc, took);
+        return;
+    }
+    x->counted_ticks += took;
+    if (HF_LIKELY(x->counted_times != NULL))
+        histogram_add(x->counted_times, took);
+    slowlog_look(s, row, argv, argc, took, x->wall_ms);
+}
+
+void exec_sleeps(struct exec *x, uint64_t us) { x->ticks -= ticks_of_us(us); }
 
 /* Back to before the first lock, to run again with more of them; what was replied goes. */
 static void back_out(struct exec *x, struct session *s, size_t reply_start, uint64_t errors, uint32_t db)
@@ -685,14 +705,18 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         return EXEC_DONE;
     }
     if (HF_UNLIKELY(row->handler == cmd_exec)) {
+        uint64_t began = x->ticks;
         count_call(x, row);
-        return multi_exec(x, s, p, node, lsn);
+        enum exec_result done = multi_exec(x, s, p, node, lsn);
+        if (done == EXEC_DONE)
+            exec_spent(x, s, row, p->argv, p->argc, ticks_now() - began);
+        return done;
     }
     enum exec_result result = EXEC_DONE;
     if (HF_UNLIKELY(s->watches != NULL) && (row->handler == cmd_discard || row->handler == cmd_unwatch)) {
         result = multi_unwatch(x, s, row, node, lsn);
     } else if (row->flags & CMD_NO_TXN) {
-        struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc};
+        struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc, .exec = x};
         exec_call_handler(x, &c);
     } else {
         result = run_with_txn(x, s, row, p, node, lsn);
@@ -791,6 +815,15 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
 
 /* ---- housekeeping ---- */
 
+/* When the next key is due. */
+static uint64_t expire(struct exec *x)
+{
+    uint64_t begin_us = latency_begin_us();
+    uint64_t next = expire_slice(x->engine, x->housekeeping_txn, x->worker, x->engine->config.workers, x->wall_ms);
+    latency_end(LATENCY_EXPIRE, begin_us);
+    return next;
+}
+
 unsigned exec_housekeeping(struct exec *x)
 {
     struct engine *e = x->engine;
@@ -803,7 +836,7 @@ unsigned exec_housekeeping(struct exec *x)
         return 1;
     uint64_t next = UINT64_MAX;
     if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expires_only_when_seen, memory_order_relaxed)))
-        next = expire_slice(e, x->housekeeping_txn, x->worker, e->config.workers, x->wall_ms);
+        next = expire(x);
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
     if (more || next <= x->wall_ms)

@@ -145,7 +145,7 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
     }
     if (HF_UNLIKELY(stub.reply.errors != 0))
         atomic_fetch_add_explicit(&c.command->stats->failed, 1, memory_order_relaxed);
-    slowlog_look(w->session, w->command, w->argv, w->argc, ticks_now() - began, x->wall_ms);
+    exec_spent(x, w->session, w->command, w->argv, w->argc, ticks_now() - began);
     waiter_unlist_locked(x->engine, w);
     struct served *s = arena_alloc(&t->arena, sizeof(*s));
     *s = (struct served){{NULL, tell_owner}, w};

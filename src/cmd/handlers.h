@@ -29,6 +29,7 @@
 #include "cmd/server.def"
 #include "cmd/set.def"
 #include "cmd/slowlog.def"
+#include "cmd/latency.def"
 #include "cmd/stream.def"
 #include "cmd/string.def"
 #include "cmd/transaction.def"

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "os/latency.h"
 #include "os/thread.h"
 #include "os/ticks.h"
 
@@ -30,22 +31,40 @@ static uint64_t length, length_max = 128, next_id;
 
 static _Atomic int64_t threshold_us = -1;
 
+/* Of both thresholds the lower one, at the rate of the ticks as it is known now. */
+static void set_ticks(void)
+{
+    int64_t slow_us = atomic_load(&threshold_us);
+    uint64_t us = slow_us < 0 ? UINT64_MAX : (uint64_t)slow_us, ms = atomic_load(&latency_threshold_ms);
+    if (ms && ms < us / 1000)
+        us = ms * 1000;
+    atomic_store(&slowlog_threshold, us == UINT64_MAX || us == 0 ? us : ticks_of_us(us));
+}
+
 void slowlog_set_threshold(int64_t us)
 {
     ticks_start();
     atomic_store(&threshold_us, us);
-    atomic_store(&slowlog_threshold, us < 0 ? UINT64_MAX : us == 0 ? 0 : ticks_of_us((uint64_t)us));
+    set_ticks();
 }
 
-/* The rate of the ticks is known better by now than when the threshold was set. */
+void slowlog_set_latency(uint64_t ms)
+{
+    ticks_start();
+    atomic_store(&latency_threshold_ms, ms);
+    set_ticks();
+}
+
+bool slowlog_keeps_ms(uint64_t ms)
+{
+    int64_t wanted_us = atomic_load(&threshold_us);
+    return wanted_us >= 0 && (uint64_t)wanted_us / 1000 <= ms;
+}
+
 static bool is_slow(uint64_t us)
 {
     int64_t wanted = atomic_load(&threshold_us);
-    if (wanted >= 0 && us >= (uint64_t)wanted)
-        return true;
-    if (wanted > 0)
-        atomic_store(&slowlog_threshold, ticks_of_us((uint64_t)wanted));
-    return false;
+    return wanted >= 0 && us >= (uint64_t)wanted;
 }
 
 static void slow_free(struct slow *e)
@@ -112,11 +131,17 @@ bool slowlog_is_secret(const struct command *row, const bytes *argv, size_t argc
 
 void slowlog_note(const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t ticks, uint64_t unix_ms)
 {
-    if (!is_slow(ticks_to_us(ticks)) || row->flags & CMD_SKIP_SLOWLOG)
+    uint64_t us = ticks_to_us(ticks);
+    bool slow = is_slow(us);
+    if (latency_is_on())
+        latency_note(row->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, us);
+    if (!slow)
+        set_ticks(); /* the rate is known better by now */
+    if (!slow || row->flags & CMD_SKIP_SLOWLOG)
         return;
     struct slow *e = mem_zalloc(sizeof(*e));
     buf_init(&e->words, SIZE_MAX);
-    e->us = ticks_to_us(ticks);
+    e->us = us;
     e->unix_s = unix_ms / 1000;
     snprintf(e->address, sizeof(e->address), "%s", s->address ? s->address : "");
     snprintf(e->name, sizeof(e->name), "%s", s->name);

@@ -21,6 +21,7 @@
 
 #include "base/crc.h"
 #include "base/memory.h"
+#include "os/latency.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -173,7 +174,9 @@ static enum write_result group_write(struct log *log, uint64_t cap)
     enum write_result result = group_collect(log, &g, cap);
     if (result != WRITE_DONE)
         return result;
+    uint64_t begin_us = latency_begin_us();
     int64_t put = group_put(log, &g, log->config.mode == DURABILITY_COMMIT);
+    latency_end(LATENCY_WRITE, begin_us);
     if (put < 0) {
         log_fail(log, put);
         return WRITE_FAILED;
@@ -236,6 +239,7 @@ static int64_t timed_fdatasync(struct log *log, int file)
     atomic_store(&log->fsync_us_last, took);
     if (took > atomic_load(&log->fsync_us_max))
         atomic_store(&log->fsync_us_max, took);
+    latency_note(log->config.mode == DURABILITY_COMMIT ? LATENCY_FSYNC : LATENCY_FSYNC_BEHIND, took);
     counter_add(&log->fsyncs, 1);
     return os_bug(BUG_FSYNC_ERROR) ? 0 : result;
 }

@@ -19,6 +19,7 @@
 #include "base/crc.h"
 #include "base/memory.h"
 #include "durable/effect.h"
+#include "os/latency.h"
 #include "os/os.h"
 #include "types/type.h"
 
@@ -200,6 +201,7 @@ static void capture_hold(struct writer *x, struct stripe *s)
     c->mark_count = 0;
     buf_reset(&c->bytes);
     stripe_lock_wait(s);
+    uint64_t begin_us = latency_begin_us();
     os_sched_point(SCHED_CAPTURE);
     c->lsn = c->range.lsn = position(x->w);
     struct table *t = x->in_table ? stripe_table(s, x->db_id) : next_table(x, s);
@@ -212,6 +214,7 @@ static void capture_hold(struct writer *x, struct stripe *s)
         capture_range(x, t);
     c->stripe_done = !x->in_table && !next_table(x, s);
     stripe_unlock(s);
+    latency_end(LATENCY_CAPTURE, begin_us);
     if (c->bytes.size > x->w->hold_bytes_max)
         x->w->hold_bytes_max = c->bytes.size;
 }

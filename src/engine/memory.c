@@ -6,6 +6,7 @@
 #include "engine/memory.h"
 
 #include "base/memory.h"
+#include "os/latency.h"
 #include "os/os.h"
 
 uint64_t memory_used(const struct engine *e, const struct slab_heap *heap)
@@ -33,7 +34,7 @@ void memory_tell_if_much(struct slab_heap *heap)
         memory_tell(heap);
 }
 
-enum room memory_make_room(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, uint64_t need, uint64_t budget_us)
+static enum room make_room(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, uint64_t need, uint64_t budget_us)
 {
     uint64_t began = memory_used(e, t->heap), until_us = 0;
     for (unsigned busy = 0, rounds = 0;; rounds++) {
@@ -57,6 +58,14 @@ enum room memory_make_room(struct engine *e, struct evictor *v, struct txn *t, u
                 return ROOM_LATER;
         }
     }
+}
+
+enum room memory_make_room(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, uint64_t need, uint64_t budget_us)
+{
+    uint64_t begin_us = latency_begin_us();
+    enum room room = make_room(e, v, t, now_ms, need, budget_us);
+    latency_end(LATENCY_EVICTION, begin_us);
+    return room;
 }
 
 /* For INFO: how long it has been above the limit. */

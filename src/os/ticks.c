@@ -28,6 +28,8 @@ static double rate(void)
 
 uint64_t ticks_to_us(uint64_t ticks) { return (uint64_t)((double)ticks / rate()); }
 
+double ticks_ns(void) { return 1000 / rate(); }
+
 uint64_t ticks_of_us(uint64_t us)
 {
     double ticks = (double)us * rate();

@@ -10,6 +10,7 @@
 
 void ticks_start(void); /* once, early; later calls do nothing */
 uint64_t ticks_to_us(uint64_t ticks);
+double ticks_ns(void); /* nanoseconds of one tick */
 uint64_t ticks_of_us(uint64_t us); /* at most UINT64_MAX */
 
 #if defined(HF_SIM) || !(defined(__x86_64__) || defined(__aarch64__))

@@ -5,6 +5,7 @@
  * so it does all or nothing.
  */
 #include "server/config_private.h"
+#include "server/percentiles.h"
 
 #include "base/glob.h"
 #include "base/memory.h"
@@ -220,6 +221,13 @@ static bool parse_special(enum setting id, struct parsed *p, char *reason, size_
         if (!pubsub_notify_parse(bytes_str(p->text), &flags))
             return say(reason, size, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
         pubsub_notify_word(flags, p->text);
+    }
+    if (id == SETTING_LATENCY_PERCENTILES) {
+        double percents[PERCENTILES_MAX];
+        size_t count = 0;
+        if (!percentiles_parse(p->text, percents, &count, reason, size))
+            return false;
+        percentiles_word(percents, count, p->text, sizeof(p->text));
     }
     if (id == SETTING_REQUIREPASS && strlen(p->text) > (size_t)setting_rows[id].max)
         return say(reason, size, "the password is longer than 512 bytes");

@@ -9,6 +9,7 @@
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 #include "cmd/slowlog.h"
+#include "cmd/times.h"
 #include "cmd/tracking.h"
 
 #include "net/clients.h"
@@ -93,6 +94,8 @@ static void apply(enum setting id)
     case SETTING_SET_ENTRIES: __atomic_store_n(&set_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SET_VALUE: __atomic_store_n(&set_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
     case SETTING_SLOWLOG_SLOWER: slowlog_set_threshold(number); break;
+    case SETTING_LATENCY_MONITOR: slowlog_set_latency((uint64_t)number); break;
+    case SETTING_LATENCY_TRACKING: atomic_store(&times_on, number != 0); break;
     case SETTING_BUSY_REPLY: script_set_time_limit(number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
@@ -155,6 +158,7 @@ static void reset_stats(void)
     net_stats_reset();
     info_reset();
     command_stats_reset();
+    times_reset();
     reply_error_counts_reset();
 }
 

@@ -12,6 +12,7 @@
 #include "os/ticks.h"
 #include "script/script.h"
 #include "server/config.h"
+#include "server/percentiles.h"
 #include "server/server.h"
 
 #include <fcntl.h>
@@ -351,6 +352,12 @@ static void write_nothing(struct buf *out, const struct facts *f)
     (void)f;
 }
 
+static void write_latencystats(struct buf *out, const struct facts *f)
+{
+    (void)f;
+    info_latencystats(out);
+}
+
 static void write_cluster(struct buf *out, const struct facts *f)
 {
     (void)f;
@@ -383,7 +390,7 @@ static const struct section {
     {"modules", "Modules", true, write_nothing},
     {"commandstats", "Commandstats", false, write_commandstats},
     {"errorstats", "Errorstats", true, write_errorstats},
-    {"latencystats", "Latencystats", false, write_nothing},
+    {"latencystats", "Latencystats", false, write_latencystats},
     {"cluster", "Cluster", true, write_cluster},
     {"keyspace", "Keyspace", true, write_keyspace},
 };
