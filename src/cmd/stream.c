@@ -378,8 +378,10 @@ static void add(struct call *c, const struct add *a, struct buf *change)
     }
     if (!choose_id(c, a, o.object, &id))
         return;
-    size_t first = a->id_at + 1;
-    stream_change_add(change, o.object, id, (c->argc - first) / 2);
+    size_t first = a->id_at + 1, size = 0;
+    for (size_t i = first; i < c->argc; i++)
+        size += c->argv[i].size;
+    stream_change_add(change, o.object, id, (c->argc - first) / 2, size);
     for (size_t i = first; i < c->argc; i += 2)
         stream_change_pair(change, c->argv[i], c->argv[i + 1]);
     if (!change_stream(c, &o, change))

@@ -120,7 +120,10 @@ static bool take_position(struct call *c, const struct reading *r, size_t at, st
             reply_errorf(c->reply, "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.");
         return r->grouped;
     }
-    return arg_stream_id(c, at, &s->after);
+    if (!arg_stream_id(c, at, &s->after))
+        return false;
+    s->only_new = r->grouped && stream_id_compare(s->after, STREAM_ID_MAX) == 0; /* nothing is behind it: Redis takes it for `>` */
+    return true;
 }
 
 static bool take_source(struct call *c, const struct reading *r, size_t n, struct source *s)

@@ -12,17 +12,6 @@
 
 #include "base/memory.h"
 
-struct stream_limits stream_limits = {100, 4096};
-
-enum { ENTRY_BEGINS_NODE = 1, ENTRY_HAS_SEQ = 2, ENTRY_LIST = 4 };
-_Static_assert((FIELD_LISTS_MAX + 1) * ENTRY_LIST <= 256, "the number of a list stands in the bits");
-
-static uint64_t limit_of(const uint32_t *limit)
-{
-    uint32_t value = __atomic_load_n(limit, __ATOMIC_RELAXED);
-    return value ? value : UINT64_MAX;
-}
-
 /* ---- ids ---- */
 
 bool stream_id_next(struct stream_id *id)
@@ -197,11 +186,6 @@ bool body_is_sound(bytes body, uint64_t pairs)
 
 /* ---- changing entries ---- */
 
-static bool node_is_full(const struct stream *s)
-{
-    return s->tail_entries >= limit_of(&stream_limits.node_entries_max) || s->tail_bytes >= limit_of(&stream_limits.node_bytes_max);
-}
-
 /* The list for an entry to come: one that others use, or a new one when the newest entry has these fields, too. -1: none. */
 static int choose_list(struct stream *s, uint64_t pairs, bytes body)
 {
@@ -246,13 +230,7 @@ void append_entry(struct stream *s, struct stream_id id, bool begins_node, bytes
     }
     tree_insert(&s->entries, stream_count(s), id.ms, bytes_of(payload.data, payload.size));
     buf_release(&payload);
-    if (begins_node) {
-        s->state.nodes++;
-        s->tail_entries = s->tail_bytes = 0;
-    }
-    s->state.oldest_node += s->state.nodes == 1;
-    s->tail_entries++;
-    s->tail_bytes = pairs_and_body.size < UINT32_MAX - s->tail_bytes ? s->tail_bytes + (uint32_t)pairs_and_body.size : UINT32_MAX;
+    node_add(s, id, begins_node, pairs, body);
 }
 
 /* The entry at this position is about to be the first of its node. */
@@ -271,26 +249,6 @@ static bool is_marked(const struct stream *s, uint64_t position)
     return tree_at(&s->entries, position).payload.data[0] & ENTRY_BEGINS_NODE;
 }
 
-/* The oldest node is another one. */
-static void measure_oldest(struct stream *s)
-{
-    struct tree_cursor c;
-    struct tree_element e;
-    uint64_t at = 0;
-    for (bool more = tree_seek(&s->entries, 0, &c, &e); more && (at == 0 || !(e.payload.data[0] & ENTRY_BEGINS_NODE)); more = tree_next(&c, &e))
-        at++;
-    s->state.oldest_node = at;
-}
-
-/* Entries have gone, so many of them from the oldest node on. */
-static void shrink_oldest(struct stream *s, uint64_t count)
-{
-    if (count < s->state.oldest_node)
-        s->state.oldest_node -= count;
-    else
-        measure_oldest(s);
-}
-
 /* The entry with this payload is about to go. */
 static void leave_list(struct stream *s, const uint8_t *payload)
 {
@@ -301,17 +259,17 @@ static void leave_list(struct stream *s, const uint8_t *payload)
 
 static void remove_entry(struct stream *s, uint64_t position)
 {
-    bool last_of_node = position + 1 == stream_count(s) || is_marked(s, position + 1);
+    bool newest = position + 1 == stream_count(s);
     if (is_marked(s, position)) {
-        if (last_of_node)
-            s->state.nodes--;
-        else
+        if (!newest && !is_marked(s, position + 1))
             mark_node(s, position + 1);
+        else
+            node_drop(s, newest);
     }
     leave_list(s, tree_at(&s->entries, position).payload.data);
     tree_remove(&s->entries, position, 1);
     if (position < s->state.oldest_node)
-        shrink_oldest(s, 1);
+        node_shrink_oldest(s, 1);
 }
 
 static status apply_add(struct stream *s, bytes in)
@@ -368,7 +326,7 @@ static status apply_trim(struct stream *s, bytes in)
         s->state.nodes++;
     }
     tree_remove(&s->entries, 0, count);
-    shrink_oldest(s, count);
+    node_shrink_oldest(s, count);
     return HF_OK;
 }
 
@@ -408,10 +366,10 @@ void stream_change_id(struct buf *out, struct stream_id id)
     varint_append(out, id.seq);
 }
 
-void stream_change_add(struct buf *out, const struct stream *s, struct stream_id id, uint64_t pairs)
+void stream_change_add(struct buf *out, const struct stream *s, struct stream_id id, uint64_t pairs, size_t size)
 {
     buf_append_u8(out, CHANGE_ADD);
-    buf_append_u8(out, !s || stream_count(s) == 0 || node_is_full(s));
+    buf_append_u8(out, !s || stream_count(s) == 0 || node_is_full(s, size));
     stream_change_id(out, id);
     varint_append(out, pairs);
 }

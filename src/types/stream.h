@@ -8,7 +8,7 @@
  * that it shares with others (stream_fields.h), or its fields.
  *
  * Nodes: as Redis packs some 100 entries into a node and trims approximately by whole nodes, an entry remembers whether it
- * begins one. Nothing else hangs on nodes.
+ * begins one (stream_nodes.c). Nothing else hangs on nodes.
  *
  * Terms and behaviour: the documentation of Redis on streams (redis.io/docs/data-types/streams).
  * Threads: as its entry (types/type.h). Views end with the next change.
@@ -105,8 +105,8 @@ void stream_note_seen(struct stream *s, uint64_t consumer, uint64_t now_ms);
 
 /* ---- changes: bytes for object_change (docs/format/values.md) ---- */
 
-/* Followed by stream_change_pair for each pair. The id is above the last one. */
-void stream_change_add(struct buf *out, const struct stream *s, struct stream_id id, uint64_t pairs);
+/* Followed by stream_change_pair for each pair; size: of all their words. The id is above the last one. s may be NULL: not there yet. */
+void stream_change_add(struct buf *out, const struct stream *s, struct stream_id id, uint64_t pairs, size_t size);
 void stream_change_pair(struct buf *out, bytes field, bytes value);
 void stream_change_delete(struct buf *out);                    /* then stream_change_id, one or more: all are there */
 void stream_change_trim(struct buf *out, uint64_t count);      /* from the oldest on; at most all */

@@ -8,7 +8,9 @@
 
 struct stream {
     struct stream_state state;
-    uint32_t tail_entries, tail_bytes; /* ever put into the last node */
+    uint32_t tail_entries, tail_bytes; /* of the newest node as Redis would have it; without its count */
+    struct stream_id tail_first;       /* what it began with */
+    uint32_t tail_fields;              /* a mark of that entry's fields */
     uint64_t next_number;              /* for groups and consumers */
     struct field_lists *fields; /* NULL: none yet */
     struct tree entries;    /* order: ms. ENTRY_* bits, seq (varint, unless 0), then the pairs: stream.c */
@@ -18,6 +20,10 @@ struct stream {
     struct tree pending;    /* order: the group's number. id (16, big-endian), struct pending_record */
     struct tree owned;      /* order: the consumer's number. id (16, big-endian) */
 };
+
+/* Bits of an entry: stream.c. */
+enum { ENTRY_BEGINS_NODE = 1, ENTRY_HAS_SEQ = 2, ENTRY_LIST = 4 };
+_Static_assert((FIELD_LISTS_MAX + 1) * ENTRY_LIST <= 256, "the number of a list stands in the bits");
 
 #define ID_SIZE 16u
 #define ENTRY_SIZE_MAX (TREE_PAYLOAD_MAX - 1 - VARINT_SIZE_MAX) /* of pairs */
@@ -36,6 +42,12 @@ struct stream *stream_new(void);
 bool body_is_sound(bytes body, uint64_t pairs) HF_CHECK;
 void append_entry(struct stream *s, struct stream_id id, bool begins_node, bytes pairs_and_body);
 struct stream_entry newest_entry(const struct stream *s); /* there is one */
+
+/* stream_nodes.c */
+bool node_is_full(const struct stream *s, size_t size) HF_CHECK; /* for one more entry whose words have this size */
+void node_add(struct stream *s, struct stream_id id, bool begins_node, uint64_t pairs, bytes body);
+void node_drop(struct stream *s, bool newest);                 /* its last entry is about to go */
+void node_shrink_oldest(struct stream *s, uint64_t count);     /* so many entries have gone from the oldest node on */
 
 /* stream_encode.c */
 void stream_encode(const void *object, struct buf *out);

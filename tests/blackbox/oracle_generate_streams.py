@@ -1,8 +1,8 @@
 """oracle_generate_streams.py -- stream commands for the oracle.
 
 Ids are small numbers, so that ranges, deletions and deliveries meet; `*` is not used, since the clocks of two servers differ. Idle
-times are never close: 0, or so long that nothing has been idle for it. Approximate trimming hangs on how Redis packs nodes,
-so it is used on a stream from which nothing is deleted.
+times are never close: 0, or so long that nothing has been idle for it. Approximate trimming hangs on how Redis packs nodes: it is
+used on streams of their own, whose entries are small and alike, or of many sizes, numbers and fields.
 """
 STREAM_KEYS = [b"x", b"x1", b"x2", b"stream:{tag}"]
 GROUPS = [b"g", b"g1", b"", b"\x00\xff"]
@@ -57,7 +57,17 @@ class StreamCommands:
             lambda: [b"XADD", b"xnodes", b"%d-*" % self.random.randrange(900)] + [b"f", b"v"],
             lambda: [b"XADD", b"xnodes", b"900-*"] + [b"f", b"v"], lambda: [b"XADD", b"xnodes", b"900-*"] + [b"f", b"v"],
             lambda: [b"XTRIM", b"xnodes", b"MAXLEN", b"~", self.pick([b"0", b"10", b"100"]), b"LIMIT", self.pick([b"0", b"50", b"100", b"1000"])],
-            lambda: [b"XLEN", b"xnodes"]])()
+            lambda: [b"XLEN", b"xnodes"]] + 4 * [self.stream_sized])()
+
+    def stream_sized(self):
+        number = self.random.randrange(-10 ** self.random.randrange(1, 19), 10 ** self.random.randrange(1, 19))
+        value = self.pick([b"%d" % number, b"v" * self.random.randrange(80), b"v" * self.random.randrange(80), b"v" * self.random.randrange(5000)])
+        fields = self.pick([[b"f", value], [b"f", value], [b"f", b"1", b"field", value], [b"other", value]])
+        return self.pick([lambda: [b"XADD", b"xsized", b"900-*"] + fields] * 8 + [
+            lambda: [b"XADD", b"xsized", b"MAXLEN", b"~", self.pick([b"0", b"5", b"30"]), b"900-*"] + fields,
+            lambda: [b"XTRIM", b"xsized", b"MAXLEN", b"~", self.pick([b"0", b"1", b"10"])],
+            lambda: [b"XDEL", b"xsized", b"900-%d" % self.random.randrange(50)], lambda: [b"XLEN", b"xsized"],
+            lambda: [b"XRANGE", b"xsized", b"900-%d" % self.random.randrange(50), b"+", b"COUNT", b"3"]])()
 
     def stream_read(self):
         return self.pick([

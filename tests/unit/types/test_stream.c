@@ -75,7 +75,7 @@ static void add(void *s, struct twin *t, struct buf *change)
     if (t->count == ENTRIES_MAX)
         return;
     memset(value, 'x', sizeof(value));
-    stream_change_add(change, s, id, pairs_of(id));
+    stream_change_add(change, s, id, pairs_of(id), 16);
     stream_change_pair(change, field_of(&id, 0), next_random() % 20 ? bytes_of(&id, sizeof(id)) : bytes_of(value, sizeof(value)));
     for (uint64_t i = 1; i < pairs_of(id); i++)
         stream_change_pair(change, field_of(&id, i), bytes_of(value, id.seq));
