@@ -73,6 +73,8 @@ bool acl_admits_in_script(struct session *s, const struct command *row, const by
 
 void acl_log_note(const struct session *s, enum acl_verdict why, enum acl_context where, bytes object, bytes user);
 void acl_log_set_length(uint64_t entries);
+uint64_t acl_denied_count(enum acl_verdict why); /* since the start, or since the reset */
+void acl_denied_reset(void);
 
 /* ---- files (acl_file.c) ---- */
 

@@ -23,6 +23,16 @@ static struct spin lock;
 static struct refusal *newest;
 static uint64_t length, length_max = 128, next_id;
 
+static _Atomic uint64_t denied[ACL_VERDICTS];
+
+uint64_t acl_denied_count(enum acl_verdict why) { return atomic_load_explicit(&denied[why], memory_order_relaxed); }
+
+void acl_denied_reset(void)
+{
+    for (size_t i = 0; i < ACL_VERDICTS; i++)
+        atomic_store_explicit(&denied[i], 0, memory_order_relaxed);
+}
+
 static void refusal_free(struct refusal *r)
 {
     while (r) {
@@ -82,6 +92,7 @@ static void copy_text(struct buf *out, bytes text)
 void acl_log_note(const struct session *s, enum acl_verdict why, enum acl_context where, bytes object, bytes user)
 {
     struct refusal *fresh = mem_zalloc(sizeof(*fresh));
+    atomic_fetch_add_explicit(&denied[why], 1, memory_order_relaxed);
     fresh->created_ms = fresh->updated_ms = OS.wall_ms();
     fresh->count = 1;
     fresh->why = why;

@@ -70,7 +70,7 @@ void acl_describe_channels(const struct acl_selector *s, struct buf *out); /* "&
 
 /* ---- what it may do (acl_check.c) ---- */
 
-enum acl_verdict { ACL_ALLOWED, ACL_DENIED_COMMAND, ACL_DENIED_KEY, ACL_DENIED_AUTH, ACL_DENIED_CHANNEL };
+enum acl_verdict { ACL_ALLOWED, ACL_DENIED_COMMAND, ACL_DENIED_KEY, ACL_DENIED_AUTH, ACL_DENIED_CHANNEL, ACL_VERDICTS };
 
 /* *at: the word that is denied. */
 enum acl_verdict acl_user_check(const struct acl_user *u, const struct command *row, const bytes *argv, size_t argc, size_t *at);

@@ -818,9 +818,12 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
 /* When the next key is due. */
 static uint64_t expire(struct exec *x)
 {
-    uint64_t begin_us = latency_begin_us();
+    uint64_t began = ticks_now();
     uint64_t next = expire_slice(x->engine, x->housekeeping_txn, x->worker, x->engine->config.workers, x->wall_ms);
-    latency_end(LATENCY_EXPIRE, begin_us);
+    uint64_t took = ticks_now() - began;
+    slot_add(&x->engine->workers[x->worker].expire_ticks, took);
+    if (HF_UNLIKELY(latency_is_on()))
+        latency_note(LATENCY_EXPIRE, ticks_to_us(took));
     return next;
 }
 

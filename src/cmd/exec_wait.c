@@ -195,6 +195,7 @@ void wait_start(struct exec *x, struct session *s, const struct call *c)
     struct waiter *w = waiter_new(c->argv, c->argc, c->keys, c->key_count);
     w->command = c->command;
     w->db = s->db;
+    w->any = (c->command->flags & CMD_WAITS_FOR_ANY) != 0;
     w->protocol = s->reply.version;
     w->reply_ops = s->reply.ops;
     w->owner = s->connection;

@@ -383,6 +383,8 @@ void engine_counts(struct engine *e, struct engine_counts *out)
         out->misses += counter(&w->misses);
         out->expired += counter(&w->expired);
         out->evicted += counter(&w->evicted);
+        out->expire_ticks += counter(&w->expire_ticks);
+        out->expire_capped += counter(&w->expire_capped);
     }
 }
 
@@ -392,22 +394,6 @@ uint64_t engine_snapshot_last_s(struct engine *e)
     uint64_t last_s = e->snapshot_last_s;
     os_mutex_unlock(&e->snapshot_lock);
     return last_s;
-}
-
-void engine_db_counts(struct engine *e, struct txn *t, uint32_t db, uint64_t *keys, uint64_t *with_deadline)
-{
-    *keys = *with_deadline = 0;
-    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
-        struct stripe *s = &e->store->stripes[i];
-        bool locked = walk_lock(t, s);
-        struct table *table = stripe_table(s, e->db_ids[db]);
-        if (table) {
-            *keys += table->count;
-            *with_deadline += table->deadline_count;
-        }
-        if (locked)
-            stripe_unlock(s);
-    }
 }
 
 void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
@@ -434,6 +420,8 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     out->expired_keys = counts.expired;
     out->evicted_keys = counts.evicted;
     out->freed = counts.freed;
+    out->expire_ticks = counts.expire_ticks;
+    out->expire_capped = counts.expire_capped;
     out->freeing = counter(&e->freeing);
     uint64_t over_since_us = counter(&e->over_since_us);
     out->over_ms = over_since_us ? (OS.monotonic_us() - over_since_us) / 1000 : 0;
@@ -449,6 +437,8 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     out->used_memory_peak = atomic_load(&e->used_peak);
     os_mutex_lock(&e->snapshot_lock);
     out->snapshot_running = e->snapshot_running;
+    out->snapshot_running_ms = e->snapshot_running ? (OS.monotonic_us() - e->snapshot_started_us) / 1000 : 0;
+    out->snapshots = e->snapshot_count;
     out->snapshot_last_failed = e->snapshot_failed;
     out->snapshot_last_s = e->snapshot_last_s;
     out->snapshot_last_duration_ms = e->snapshot_last_ms;

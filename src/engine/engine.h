@@ -61,6 +61,8 @@ struct engine_stats {
     uint64_t evicted_keys;
     uint64_t expired_keys, hits, misses, changes_since_snapshot;
     uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
+    uint64_t snapshot_running_ms, snapshots; /* since when; how many were written since the start */
+    uint64_t expire_ticks, expire_capped;    /* time of removing what is due; turns that did not get to the end */
     bool snapshot_running, snapshot_last_failed;
     double snapshot_progress;
     uint64_t recovery_ms, recovered_keys, recovered_records;
@@ -68,9 +70,16 @@ struct engine_stats {
 /* These two lock every stripe, one at a time, except those that t holds: the transaction that the caller runs
  * (then it owns the gate, CMD_WALKS; else two of them may wait for each other), or NULL. */
 void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out);
-void engine_db_counts(struct engine *e, struct txn *t, uint32_t db, uint64_t *keys, uint64_t *with_deadline);
+/* now_ms: for how long keys have to live; keyspace_release frees it. */
+struct keyspace {
+    struct db_counts { uint64_t keys, with_deadline, ttl_ms_avg; } *databases;
+    double stale_percent;          /* of the keys with a deadline, in samples: past it and not removed yet */
+    uint64_t awaited, awaited_any; /* keys that commands wait for; of these, those that wait for any change */
+};
+void engine_keyspace(struct engine *e, struct txn *t, uint64_t now_ms, struct keyspace *out);
+void keyspace_release(struct keyspace *k);
 /* Sums of what each worker counts; no lock. */
-struct engine_counts { uint64_t hits, misses, expired, evicted, freed; };
+struct engine_counts { uint64_t hits, misses, expired, evicted, freed, expire_ticks, expire_capped; };
 void engine_counts(struct engine *e, struct engine_counts *out);
 uint64_t engine_snapshot_last_s(struct engine *e);
 uint32_t engine_databases(const struct engine *e);

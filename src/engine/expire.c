@@ -3,6 +3,7 @@
 #include "engine/events.h"
 
 #define REMOVED_PER_HOLD 64
+#define HOLDS_MAX 16u /* stripes of one turn */
 
 /* Not the key, but fields of it are due. Its bucket has left the wheel. */
 static void remove_parts(struct txn *t, const struct key *k, struct spot *spot)
@@ -37,8 +38,7 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
-    _Atomic uint64_t *expired = &t->slot_stats->expired;
-    atomic_store_explicit(expired, atomic_load_explicit(expired, memory_order_relaxed) + keys, memory_order_relaxed);
+    slot_add(&t->slot_stats->expired, keys);
 }
 
 static unsigned expire_table(struct txn *t, struct stripe *s, struct table *table)
@@ -76,10 +76,12 @@ uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned
     unsigned holds = 0;
     for (uint32_t i = worker; i < STRIPE_COUNT; i += workers) {
         struct stripe *s = &e->store->stripes[i];
-        if (atomic_load_explicit(&s->deadline_next, memory_order_relaxed) <= wall_ms && holds++ < 16)
+        if (atomic_load_explicit(&s->deadline_next, memory_order_relaxed) <= wall_ms && holds++ < HOLDS_MAX)
             expire_stripe(e, t, s, wall_ms);
         uint64_t next = atomic_load_explicit(&s->deadline_next, memory_order_relaxed);
         earliest = next < earliest ? next : earliest;
     }
+    if (HF_UNLIKELY(holds > HOLDS_MAX))
+        slot_add(&t->slot_stats->expire_capped, 1);
     return earliest;
 }

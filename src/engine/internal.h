@@ -22,6 +22,7 @@
 struct worker_slot {                /* one per worker, a cache line each */
     _Alignas(64) _Atomic uint32_t in_batch;
     _Atomic uint64_t hits, misses, expired, changes, evicted;
+    _Atomic uint64_t expire_ticks, expire_capped; /* os/ticks.h; turns of expire_slice that ended early */
 };
 
 struct event;
@@ -75,7 +76,7 @@ struct engine {
     struct os_cond snapshot_done;
     _Atomic bool snapshot_running; /* changed under the lock */
     bool snapshot_failed, snapshot_cancel;
-    uint64_t snapshot_number, snapshot_generation;
+    uint64_t snapshot_number, snapshot_generation, snapshot_count, snapshot_started_us;
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;
     uint64_t log_id;
@@ -194,11 +195,16 @@ status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64
 status txn_reblock_as(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image) HF_CHECK;
 void txn_access(struct txn *t, struct entry *e);
 
-/* keyspace_hits and keyspace_misses: written by the slot's own worker only. */
+/* A counter of struct worker_slot, by the slot's own worker. */
+static inline void slot_add(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+/* keyspace_hits and keyspace_misses. */
 static inline void txn_count_lookup(struct txn *t, bool hit)
 {
-    _Atomic uint64_t *counter = hit ? &t->slot_stats->hits : &t->slot_stats->misses;
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+    slot_add(hit ? &t->slot_stats->hits : &t->slot_stats->misses, 1);
 }
 
 bytes string_view(const struct entry *e, char digits[24]);

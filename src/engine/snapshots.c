@@ -97,6 +97,7 @@ static void *snapshot_thread(void *context)
     e->snapshot_generation++;
     if (s == HF_OK) {
         e->snapshot_number = w.number;
+        e->snapshot_count++;
         e->snapshot_last_s = OS.wall_ms() / 1000;
         e->snapshot_last_ms = took_ms;
         e->snapshot_last_bytes = w.bytes;
@@ -114,6 +115,7 @@ static status start_locked(struct engine *e)
     if (e->snapshot_running)
         return HF_ERR_EXISTS;
     e->snapshot_running = true;
+    e->snapshot_started_us = OS.monotonic_us();
     thread_detach(thread_start("hf-snapshot", snapshot_thread, e));
     return HF_OK;
 }

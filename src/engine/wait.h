@@ -38,6 +38,7 @@ struct waiter {
     bytes *argv;
     size_t argc;
     uint32_t db;
+    bool any;            /* it waits for any change of its keys, not for elements */
     int protocol;        /* of the reply */
     const void *reply_ops;
     struct buf reply;    /* SERVED: what to send, */

@@ -67,7 +67,8 @@ void client_record_refresh(struct conn *c)
     uint32_t flags = GET(flags) & RECORD_UNIX;
     flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0) | (s->monitors ? RECORD_MONITOR : 0) |
-             (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) ? RECORD_DIRTY : 0);
+             (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) ? RECORD_DIRTY : 0) | (s->watches ? RECORD_WATCHING : 0) |
+             (c->blocked & BLOCKED_WAITING && s->wait_until_us ? RECORD_TIMED : 0);
     if (HF_UNLIKELY(s->tracking != NULL)) {
         const struct tracking *k = s->tracking;
         flags |= (k->on ? RECORD_TRACKING : 0) | (k->broken ? RECORD_BROKEN : 0) | (k->bcast ? RECORD_BCAST : 0);
@@ -290,6 +291,42 @@ void net_users_changed(void)
     for (unsigned i = 0; n && i < n->worker_count; i++) {
         atomic_store(&n->workers[i]->users_changed, true);
         wakefd_signal(n->workers[i]->inbox.wakefd);
+    }
+}
+
+/* The largest of what was noted in the last seconds. */
+static uint64_t peak_of(const struct peaks *p, const _Atomic uint64_t *values, uint64_t now_s)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < PEAK_SECONDS; i++) {
+        uint64_t value = atomic_load_explicit(&values[i], memory_order_relaxed);
+        if (atomic_load_explicit(&p->second[i], memory_order_relaxed) + PEAK_SECONDS > now_s && value > most)
+            most = value;
+    }
+    return most;
+}
+
+void net_client_totals(struct client_totals *out)
+{
+    struct net *n = net_running();
+    uint64_t now_s = OS.monotonic_us() / 1000000;
+    *out = (struct client_totals){0};
+    if (n)
+        refresh_own(n);
+    for (unsigned i = 0; n && i < n->worker_count; i++) {
+        struct worker *w = n->workers[i];
+        uint64_t input = peak_of(&w->peaks, w->peaks.input, now_s), output = peak_of(&w->peaks, w->peaks.output, now_s);
+        out->input_max = input > out->input_max ? input : out->input_max;
+        out->output_max = output > out->output_max ? output : out->output_max;
+        spin_lock(&w->registry.lock);
+        for (size_t k = 0; k < w->registry.count; k++) {
+            const struct client_record *r = &w->registry.items[k]->record;
+            unsigned flags = GET(flags);
+            out->listening += listens(r);
+            out->watching += (flags & RECORD_WATCHING) != 0;
+            out->timed += (flags & RECORD_TIMED) != 0;
+        }
+        spin_unlock(&w->registry.lock);
     }
 }
 

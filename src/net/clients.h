@@ -44,7 +44,8 @@ struct client_record {
 enum unblock { UNBLOCK_NONE, UNBLOCK_TIMEOUT, UNBLOCK_ERROR };
 
 enum record_flags { RECORD_BLOCKED = 1, RECORD_CLOSING = 2, RECORD_UNIX = 4, RECORD_NO_EVICT = 8, RECORD_NO_TOUCH = 16,
-                    RECORD_TRACKING = 32, RECORD_BROKEN = 64, RECORD_BCAST = 128, RECORD_MONITOR = 256, RECORD_DIRTY = 512 };
+                    RECORD_TRACKING = 32, RECORD_BROKEN = 64, RECORD_BCAST = 128, RECORD_MONITOR = 256, RECORD_DIRTY = 512,
+                    RECORD_WATCHING = 1024, RECORD_TIMED = 2048 };
 
 struct registry {
     struct spin lock;

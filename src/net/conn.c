@@ -213,6 +213,7 @@ static void received(struct conn *c, const uint8_t *data, size_t size)
 {
     struct worker *w = c->worker;
     stat_add(&w->stats.bytes_in, size);
+    stat_add(&w->stats.reads, 1);
     c->active_us = w->now_us;
     if (data != w->shared) {
         c->input.size += size;
@@ -297,6 +298,7 @@ void conn_flush(struct conn *c)
         if (put > 0) {
             c->sent += (size_t)put;
             stat_add(&c->worker->stats.bytes_out, (uint64_t)put);
+            stat_add(&c->worker->stats.writes, 1);
         }
     }
     atomic_store_explicit(&c->record.output, conn_unsent(c), memory_order_relaxed);

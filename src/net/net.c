@@ -159,6 +159,12 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->commands += atomic_load_explicit(&s->commands, memory_order_relaxed);
         out->bytes_in += atomic_load_explicit(&s->bytes_in, memory_order_relaxed);
         out->bytes_out += atomic_load_explicit(&s->bytes_out, memory_order_relaxed);
+        uint64_t reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
+        uint64_t writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
+        out->reads += reads;
+        out->writes += writes;
+        out->reads_aside += i ? reads : 0;
+        out->writes_aside += i ? writes : 0;
         out->parks += atomic_load_explicit(&s->parks, memory_order_relaxed);
         out->protocol_errors += atomic_load_explicit(&s->protocol_errors, memory_order_relaxed);
         out->query_limit_closed += atomic_load_explicit(&s->query_closed, memory_order_relaxed);
@@ -210,6 +216,10 @@ void net_stats(struct net_stats *out)
     out->commands -= zero.commands;
     out->bytes_in -= zero.bytes_in;
     out->bytes_out -= zero.bytes_out;
+    out->reads -= zero.reads;
+    out->writes -= zero.writes;
+    out->reads_aside -= zero.reads_aside;
+    out->writes_aside -= zero.writes_aside;
     out->parks -= zero.parks;
     out->protocol_errors -= zero.protocol_errors;
     out->query_limit_closed -= zero.query_limit_closed;

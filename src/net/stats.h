@@ -7,6 +7,7 @@
 struct net_stats {
     uint64_t connections_received, connections_rejected, connections_now;
     uint64_t commands, bytes_in, bytes_out;
+    uint64_t reads, writes, reads_aside, writes_aside; /* calls that moved bytes; of these, by other workers than the first */
     uint64_t parks;                 /* commands that waited for a lock or for credit */
     uint64_t protocol_errors;
     uint64_t query_limit_closed, output_limit_closed, idle_closed;
@@ -17,6 +18,10 @@ struct net_stats {
     uint64_t commands_per_second, bytes_in_per_second, bytes_out_per_second; /* of the last second */
 };
 
+/* Of the connections as they are: how many listen to topics, watch keys, wait with an end; the largest buffers of the last seconds. */
+struct client_totals { uint64_t listening, watching, timed, input_max, output_max; };
+
+void net_client_totals(struct client_totals *out);
 void net_stats(struct net_stats *out);
 void net_stats_reset(void); /* CONFIG RESETSTAT: totals count from zero */
 

@@ -391,6 +391,26 @@ void worker_flush(struct worker *w, bool moved)
 
 /* ---- housekeeping ---- */
 
+static void raise_to(_Atomic uint64_t *peak, uint64_t value)
+{
+    if (value > atomic_load_explicit(peak, memory_order_relaxed))
+        atomic_store_explicit(peak, value, memory_order_relaxed);
+}
+
+static void note_peaks(struct worker *w, const struct conn *c)
+{
+    struct peaks *p = &w->peaks;
+    uint64_t second = w->now_us / 1000000;
+    unsigned slot = (unsigned)(second % PEAK_SECONDS);
+    if (atomic_load_explicit(&p->second[slot], memory_order_relaxed) != second) {
+        atomic_store_explicit(&p->input[slot], 0, memory_order_relaxed);
+        atomic_store_explicit(&p->output[slot], 0, memory_order_relaxed);
+        atomic_store_explicit(&p->second[slot], second, memory_order_relaxed);
+    }
+    raise_to(&p->input[slot], c->input.capacity);
+    raise_to(&p->output[slot], c->output.capacity);
+}
+
 static void tend(struct worker *w)
 {
     if (w->now_us < w->tend_us)
@@ -400,6 +420,7 @@ static void tend(struct worker *w)
     for (; share > 0 && w->registry.count; share--) {
         w->tend_at = w->tend_at < w->registry.count ? w->tend_at : 0;
         size_t before = w->registry.count;
+        note_peaks(w, w->registry.items[w->tend_at]);
         conn_tend(w->registry.items[w->tend_at]);
         w->tend_at += w->registry.count == before; /* a closed one has been replaced by the last */
     }

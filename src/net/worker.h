@@ -20,7 +20,13 @@
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
     _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
+    _Atomic uint64_t reads, writes;
     _Atomic uint64_t step_us_max; /* the longest step, without its wait for events */
+};
+
+#define PEAK_SECONDS 8u
+struct peaks { /* of buffers: a slot for each of the last seconds; written by the owner only */
+    _Atomic uint64_t input[PEAK_SECONDS], output[PEAK_SECONDS], second[PEAK_SECONDS];
 };
 
 /* One writer: a plain addition that others may read. */
@@ -66,6 +72,7 @@ struct worker {
     struct worker_aside *aside; /* NULL until first needed */
     bool aside_now;          /* inside worker_aside_step */
 
+    struct peaks peaks;
     _Alignas(64) struct worker_stats stats;
 };
 

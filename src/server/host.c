@@ -159,6 +159,7 @@ static void reset_stats(void)
     info_reset();
     command_stats_reset();
     times_reset();
+    acl_denied_reset();
     reply_error_counts_reset();
 }
 

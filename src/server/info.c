@@ -5,7 +5,9 @@
  * holdfast. rdb_* tells of snapshots, aof_* of the log. Fields of our own follow those of
  * Redis in their section.
  */
+#include "cmd/acl.h"
 #include "cmd/command.h"
+#include "cmd/pubsub.h"
 #include "cmd/tracking.h"
 #include "net/stats.h"
 #include "os/os.h"
@@ -26,9 +28,10 @@
 #define REDIS_VERSION "7.2.4" /* clients switch features on it */
 
 struct facts { /* gathered once per INFO */
-    struct txn *txn;
     struct engine_stats engine;
+    struct keyspace keyspace;
     struct net_stats net;
+    struct client_totals clients;
     struct log_stats log;
     struct tracking_totals tracking;
     bool logged;
@@ -66,9 +69,10 @@ static uint64_t resident_bytes(void)
 static void gather(struct facts *f, struct txn *t)
 {
     memset(f, 0, sizeof(*f));
-    f->txn = t;
     engine_stats(server.engine, t, &f->engine);
+    engine_keyspace(server.engine, t, OS.wall_ms(), &f->keyspace);
     net_stats(&f->net);
+    net_client_totals(&f->clients);
     tracking_count(&f->tracking);
     f->logged = engine_logged(server.engine);
     if (f->logged && engine_log(server.engine))
@@ -81,6 +85,8 @@ static void gather(struct facts *f, struct txn *t)
     f->engine.expired_keys -= base.expired;
     f->engine.evicted_keys -= base.evicted;
     f->engine.freed -= base.freed;
+    f->engine.expire_ticks -= base.expire_ticks;
+    f->engine.expire_capped -= base.expire_capped;
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -119,7 +125,8 @@ static void write_server(struct buf *out, const struct facts *f)
     UINT("uptime_in_days", uptime_s / 86400);
     LINE("hz:%lld\r\nconfigured_hz:%lld\r\n", (long long)config_number(SETTING_HZ), (long long)config_number(SETTING_HZ));
     UINT("lru_clock", f->now_ms / 1000 & 0xffffff);
-    LINE("executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n", server.executable, config_file());
+    LINE("executable:%s\r\nconfig_file:%s\r\nio_threads_active:%d\r\n", server.executable, config_file(),
+         server.workers > 1);
     LINE("workers:%u\r\n", server.workers);
 }
 
@@ -127,11 +134,15 @@ static void write_clients(struct buf *out, const struct facts *f)
 {
     UINT("connected_clients", f->net.connections_now);
     LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
-    LINE("client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\n");
+    UINT("client_recent_max_input_buffer", f->clients.input_max);
+    UINT("client_recent_max_output_buffer", f->clients.output_max);
     UINT("blocked_clients", f->net.waiting_now + f->net.paused_now);
     UINT("tracking_clients", f->tracking.clients);
-    LINE("pubsub_clients:0\r\nwatching_clients:0\r\n"
-         "clients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
+    UINT("pubsub_clients", f->clients.listening);
+    UINT("watching_clients", f->clients.watching);
+    UINT("clients_in_timeout_table", f->clients.timed);
+    UINT("total_blocking_keys", f->keyspace.awaited);
+    UINT("total_blocking_keys_on_nokey", f->keyspace.awaited_any);
     UINT("lock_waiting_clients", f->net.parked_now);
     UINT("log_waiting_clients", f->net.gated_now);
 }
@@ -192,11 +203,13 @@ static void write_log(struct buf *out, const struct facts *f)
 {
     struct log *log = f->logged ? engine_log(server.engine) : NULL;
     enum log_state state = log ? log_state(log) : LOG_OK;
+    uint64_t written = log ? log_written(log) : 0, tail = log ? log_tail(log) : 0, waiting = tail > written ? tail - written : 0;
     LINE("aof_last_write_status:%s\r\naof_last_cow_size:0\r\n", state == LOG_OK ? "ok" : "err");
     LINE("module_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n");
     if (f->logged) {
         UINT("aof_current_size", f->log.disk_bytes);
-        LINE("aof_base_size:0\r\naof_pending_rewrite:0\r\naof_buffer_length:0\r\n");
+        LINE("aof_base_size:0\r\naof_pending_rewrite:0\r\n");
+        UINT("aof_buffer_length", waiting);
         LINE("aof_pending_bio_fsync:%d\r\naof_delayed_fsync:0\r\n", f->log.durable_lag_bytes > 0);
     }
     LINE("durability:%s\r\n", f->logged ? config_word(SETTING_DURABILITY) : "none");
@@ -229,7 +242,8 @@ static void write_persistence(struct buf *out, const struct facts *f)
     UINT("rdb_last_save_time", e->snapshot_last_s ? e->snapshot_last_s : server.started_s);
     LINE("rdb_last_bgsave_status:%s\r\n", e->snapshot_last_failed ? "err" : "ok");
     LINE("rdb_last_bgsave_time_sec:%lld\r\n", e->snapshot_last_s ? (long long)e->snapshot_last_duration_ms / 1000 : -1LL);
-    LINE("rdb_current_bgsave_time_sec:%d\r\nrdb_saves:%d\r\n", e->snapshot_running ? 0 : -1, e->snapshot_last_s != 0);
+    LINE("rdb_current_bgsave_time_sec:%lld\r\n", e->snapshot_running ? (long long)e->snapshot_running_ms / 1000 : -1LL);
+    UINT("rdb_saves", e->snapshots);
     LINE("rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\n");
     UINT("rdb_last_load_keys_loaded", e->recovered_keys);
     UINT("rdb_last_save_bytes", e->snapshot_last_bytes);
@@ -238,6 +252,12 @@ static void write_persistence(struct buf *out, const struct facts *f)
     LINE("aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
          "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n");
     write_log(out, f);
+}
+
+static uint64_t calls_of(const char *name)
+{
+    const struct command *row = command_find(bytes_str(name));
+    return row ? atomic_load_explicit(&row->stats->calls, memory_order_relaxed) : 0;
 }
 
 static void write_stats(struct buf *out, const struct facts *f)
@@ -255,16 +275,22 @@ static void write_stats(struct buf *out, const struct facts *f)
          (double)n->bytes_out_per_second / 1024);
     LINE("instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n");
     UINT("rejected_connections", n->connections_rejected);
-    LINE("sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
+    UINT("sync_full", calls_of("SYNC"));
+    LINE("sync_partial_ok:0\r\nsync_partial_err:0\r\n");
     UINT("expired_keys", f->engine.expired_keys);
-    LINE("expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\n");
+    LINE("expired_stale_perc:%.2f\r\n", f->keyspace.stale_percent);
+    UINT("expired_time_cap_reached_count", f->engine.expire_capped);
+    UINT("expire_cycle_cpu_milliseconds", ticks_to_us(f->engine.expire_ticks) / 1000);
     UINT("evicted_keys", f->engine.evicted_keys);
     UINT("evicted_clients", n->query_limit_closed + n->output_limit_closed);
     UINT("total_eviction_exceeded_time", f->engine.over_total_ms);
     UINT("current_eviction_exceeded_time", f->engine.over_ms);
     UINT("keyspace_hits", f->engine.hits);
     UINT("keyspace_misses", f->engine.misses);
-    LINE("pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
+    UINT("pubsub_channels", pubsub_topics(TOPIC_CHANNEL));
+    UINT("pubsub_patterns", pubsub_topics(TOPIC_PATTERN));
+    UINT("pubsubshard_channels", pubsub_topics(TOPIC_SHARD));
+    LINE("latest_fork_usec:0\r\ntotal_forks:0\r\n"
          "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\n"
          "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
          "current_active_defrag_time:0\r\n");
@@ -274,12 +300,18 @@ static void write_stats(struct buf *out, const struct facts *f)
     LINE("unexpected_error_replies:0\r\n");
     reply_error_counts(errors, &error_total);
     UINT("total_error_replies", error_total);
-    LINE("dump_payload_sanitizations:0\r\ntotal_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n",
-         (unsigned long long)n->commands, (unsigned long long)n->commands);
-    LINE("io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\nreply_buffer_shrinks:0\r\n"
-         "reply_buffer_expands:0\r\n");
+    UINT("dump_payload_sanitizations", calls_of("RESTORE"));
+    UINT("total_reads_processed", n->reads);
+    UINT("total_writes_processed", n->writes);
+    UINT("io_threaded_reads_processed", n->reads_aside);
+    UINT("io_threaded_writes_processed", n->writes_aside);
+    LINE("reply_buffer_shrinks:0\r\nreply_buffer_expands:0\r\n");
     UINT("client_query_buffer_limit_disconnections", n->query_limit_closed);
     UINT("client_output_buffer_limit_disconnections", n->output_limit_closed);
+    UINT("acl_access_denied_auth", acl_denied_count(ACL_DENIED_AUTH));
+    UINT("acl_access_denied_cmd", acl_denied_count(ACL_DENIED_COMMAND));
+    UINT("acl_access_denied_key", acl_denied_count(ACL_DENIED_KEY));
+    UINT("acl_access_denied_channel", acl_denied_count(ACL_DENIED_CHANNEL));
     UINT("idle_disconnections", n->idle_closed);
     UINT("protocol_errors", n->protocol_errors);
     UINT("accept_errors", n->accept_errors);
@@ -367,11 +399,10 @@ static void write_cluster(struct buf *out, const struct facts *f)
 static void write_keyspace(struct buf *out, const struct facts *f)
 {
     for (uint32_t db = 0; db < engine_databases(server.engine); db++) {
-        uint64_t keys = 0, with_deadline = 0;
-        engine_db_counts(server.engine, f->txn, db, &keys, &with_deadline);
-        if (keys)
-            LINE("db%u:keys=%llu,expires=%llu,avg_ttl=0\r\n", db, (unsigned long long)keys,
-                 (unsigned long long)with_deadline);
+        const struct db_counts *d = &f->keyspace.databases[db];
+        if (d->keys)
+            LINE("db%u:keys=%llu,expires=%llu,avg_ttl=%llu\r\n", db, (unsigned long long)d->keys, (unsigned long long)d->with_deadline,
+                 (unsigned long long)d->ttl_ms_avg);
     }
 }
 
@@ -419,4 +450,5 @@ void info_write(struct txn *t, const bytes *names, size_t count, struct buf *out
         sections[i].write(out, &f);
         first = false;
     }
+    keyspace_release(&f.keyspace);
 }
