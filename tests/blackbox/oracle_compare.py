@@ -96,6 +96,8 @@ def _rule(words):
     name = words[0].upper()
     if len(words) > 1 and (name, words[1].upper()) in FREE_SUBCOMMANDS:
         return _shape
+    if [word.upper() for word in words] == [b"CLIENT", b"LIST"]:
+        return _shape # addresses, times, buffers; a list that is empty by its filter is compared
     if name == b"FUNCTION":
         return _deep_sorted
     return RULES.get(name, _zeros if name[:1] == b"Z" or name[:2] == b"BZ" else None)
