@@ -15,6 +15,7 @@
 #include "durable/segment_file.h"
 #include "os/os.h"
 #include "os/thread.h"
+#include "../support/stride.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -329,7 +330,7 @@ static void test_every_flipped_bit(void **state)
     size_t blocks = size / SEGMENT_BLOCK;
     quick_disk();
     assert_true(blocks == GROUPS + 2); /* header, a block each, seal */
-    for (size_t at = 0; at < size; at++) {
+    for (size_t at = 0; at < size; at += stride()) {
         bool sealing = at >= size - SEGMENT_BLOCK;
         for (int bit = 0; bit < 8; bit++) {
             if (at % SEGMENT_BLOCK > 256 && bit != (int)(at % 8)) /* long zeros: one bit each */

@@ -16,6 +16,7 @@
 
 #include "../support/recorder.h"
 #include "../support/small_library.h"
+#include "../support/stride.h"
 #include "../support/model.h"
 
 #define DATA_DIR REC_ROOT "/data"
@@ -154,7 +155,7 @@ static void each_in_turn(const char *what, uint32_t calls, uint64_t count, int e
 {
     for (int snapshots = 0; snapshots < 2; snapshots++) { /* what a snapshot holds, the log may have lost unnoticed */
         uint64_t most = 0;
-        for (uint64_t n = 1; n <= most + WITHOUT_MAX; n++) {
+        for (uint64_t n = 1; n <= most + WITHOUT_MAX * stride(); n += stride()) {
             struct plan p = {what, calls, NULL, n, count, error, durability, snapshots};
             if (run(&p))
                 most = n;

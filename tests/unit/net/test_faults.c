@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "../support/netmodel.h"
+#include "../support/stride.h"
 
 #define DATA_DIR REC_ROOT "/data"
 #define UNITS 30
@@ -185,7 +186,7 @@ static uint64_t run(const struct series *s, uint64_t n, bool snapshots, uint64_t
 static void each_in_turn(struct series s, bool snapshots)
 {
     uint64_t refused = 0, unknown = 0, most = 0;
-    for (uint64_t n = 1; n <= most + WITHOUT_MAX; n++)
+    for (uint64_t n = 1; n <= most + WITHOUT_MAX * stride(); n += stride())
         most = run(&s, n, snapshots, &refused, &unknown) ? n : most;
     print_message("%s%s: calls 1 to %llu each failed; %llu units refused, %llu unknown\n", s.what,
                   snapshots ? ", with snapshots" : "", (unsigned long long)most, (unsigned long long)refused,
