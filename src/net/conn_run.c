@@ -166,21 +166,61 @@ static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t
         w->batch[i].argv = w->words.items + first[i];
 }
 
-/* What this connection has been told of stands before the reply, which may show what came after it. Returns where the
- * reply begins now. */
-static size_t tell_first(struct conn *c, size_t before)
+static bool news_arrived(const struct conn *c)
+{
+    return HF_UNLIKELY(c->session.tracking != NULL) && atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
+}
+
+/* False: no room; the output ends here for good, and stop_after closes the connection. */
+static bool append_if_room(struct buf *out, bytes more)
+{
+    if (buf_try_reserve(out, more.size))
+        buf_append_bytes(out, more);
+    else
+        out->size_max = 0;
+    return out->size_max != 0;
+}
+
+/* What arrived while the command ran may be older or newer than what its reply shows: this connection is told before
+ * the reply and again after it. Returns where the reply begins now; the bytes before it, from `before` on, are what it was told. */
+static size_t tell_before_reply(struct conn *c, size_t before)
 {
     struct buf reply;
-    if (!atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire))
-        return before;
     buf_init(&reply, SIZE_MAX);
     buf_append(&reply, c->output.data + before, c->output.size - before);
     c->output.size = before;
     worker_take_inbox(c->worker);
     before = c->output.size;
-    buf_append_bytes(&c->output, buf_view(&reply));
+    append_if_room(&c->output, buf_view(&reply));
     buf_release(&reply);
     return before;
+}
+
+/* Marks hold in their order, so that the last one holds for all that was told. */
+static void tell_after_reply(struct conn *c, size_t told, size_t size)
+{
+    uint64_t lsn = c->mark_count ? mark_at(c, c->mark_count - 1)->lsn : 0;
+    size_t begin = c->output.size;
+    struct buf again;
+    buf_init(&again, SIZE_MAX);
+    buf_append(&again, c->output.data + told, size);
+    if (append_if_room(&c->output, buf_view(&again)))
+        conn_mark(c, begin, lsn, 0);
+    buf_release(&again);
+}
+
+/* The reply's mark, with what this connection has to be told on both sides of it. */
+static void finish_reply(struct conn *c, size_t before, uint64_t lsn)
+{
+    size_t told = before;
+    if (news_arrived(c))
+        before = tell_before_reply(c, before);
+    if (HF_UNLIKELY(c->dead)) /* what arrived has ended it */
+        return;
+    if (c->output.size != before && (lsn || c->mark_count))
+        conn_mark(c, before, lsn, 1);
+    if (HF_UNLIKELY(before != told))
+        tell_after_reply(c, told, before - told);
 }
 
 /* Runs the chunk; returns how many of its commands are done. */
@@ -201,6 +241,10 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }
+        if (news_arrived(c))
+            worker_take_inbox(w); /* changes that were acknowledged before the command was sent are told before its reply */
+        if (HF_UNLIKELY(c->dead))
+            return i;
         uint64_t lsn = 0;
         size_t before = c->output.size;
         c->wake_due = true;
@@ -219,12 +263,9 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             conn_wait(c);
             return i;
         }
-        if (HF_UNLIKELY(c->session.tracking != NULL))
-            before = tell_first(c, before);
-        if (HF_UNLIKELY(c->dead)) /* what arrived has ended it */
+        finish_reply(c, before, lsn);
+        if (HF_UNLIKELY(c->dead))
             return i + 1;
-        if (c->output.size != before && (lsn || c->mark_count))
-            conn_mark(c, before, lsn, 1);
         if (HF_UNLIKELY(tracking_has_own(&c->session)))
             tracking_tell_own(&c->session, conn_pushed);
         if (HF_UNLIKELY(stop_after(c)))
