@@ -49,6 +49,8 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
 
 void exec_free(struct exec *x)
 {
+    bool left = waiters_sweep(x) | (!x->aside && watches_sweep(x->worker));
+    hf_assert(!left); /* nobody runs any more */
     txn_free(x->txn);
     txn_free(x->housekeeping_txn);
     evictor_free(x->evictor);
@@ -56,6 +58,8 @@ void exec_free(struct exec *x)
     times_free(x->times);
     mem_free(x);
 }
+
+unsigned exec_worker(const struct exec *x) { return x->worker; }
 
 /* ---- batches and the gate ---- */
 
@@ -165,7 +169,7 @@ void exec_aside_over(struct exec *x)
 static bool waits_for_script(const struct exec *x, const struct session *s, const struct command *row)
 {
     if (row->flags & CMD_ALLOW_BUSY)
-        return row->handler == cmd_reset && s->watches;
+        return false;
     if (s->in_multi && !(row->flags & CMD_NO_QUEUE))
         return false;
     return row->handler == cmd_exec || row->flags & (CMD_GATE | CMD_WALKS | CMD_SCRIPT | CMD_ADMIN | CMD_BLOCKING) ||
@@ -428,10 +432,14 @@ static bool has_steps(const struct exec *x, const struct call *c)
     return slab_is_nearly_full(x->engine->store->slab);
 }
 
+/* A walk met a stripe that stays busy: all of it runs again when that is free. */
+static bool gave_up(const struct txn *t) { return t->busy_stripe >= 0; }
+
 /* For MONITOR: a script stands before its commands, a command behind what it has chosen (SELECT). */
 static void show(const struct call *c, bool before)
 {
-    if (before == RUNS_A_SCRIPT(c->command) && !c->session->wait_over && atomic_load_explicit(&monitor_count, memory_order_relaxed))
+    if (before == RUNS_A_SCRIPT(c->command) && !c->session->wait_over && !(c->txn && gave_up(c->txn)) &&
+        atomic_load_explicit(&monitor_count, memory_order_relaxed))
         monitor_show(c);
 }
 
@@ -500,15 +508,22 @@ void exec_spent(struct exec *x, const struct session *s, const struct command *r
 
 void exec_sleeps(struct exec *x, uint64_t us) { x->ticks -= ticks_of_us(us); }
 
-/* Back to before the first lock, to run again with more of them; what was replied goes. */
-static void back_out(struct exec *x, struct session *s, size_t reply_start, uint64_t errors, uint32_t db)
+/* What a session is before a body runs. */
+struct before { size_t reply_start; uint64_t errors; uint32_t db; };
+
+/* Back to before the first lock; what was replied goes. */
+static void back_out(struct exec *x, struct session *s, const struct before *before)
 {
-    struct script_locks *l = s->script;
     txn_rollback_all(x->txn);
     txn_restart(x->txn);
-    s->reply.out->size = reply_start;
-    s->reply.errors = errors;
-    s->db = db;
+    s->reply.out->size = before->reply_start;
+    s->reply.errors = before->errors;
+    s->db = before->db;
+}
+
+/* The next attempt of a script has more locks. */
+static void more_locks(struct script_locks *l)
+{
     l->restart = false;
     if (++l->attempts >= SCRIPT_ATTEMPTS)
         l->gate = true;
@@ -534,9 +549,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
                      void (*body)(struct exec *x, struct call *c))
 {
     struct session *s = c->session;
-    size_t reply_start = s->reply.out->size;
-    uint64_t errors = s->reply.errors;
-    uint32_t db = s->db;
+    struct before before = {s->reply.out->size, s->reply.errors, s->db};
     for (;;) {
         if (HF_UNLIKELY(s->script != NULL))
             add_script_locks(x, s, l);
@@ -547,9 +560,15 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         if (!lock_for_all(x, node, l))
             return false;
         body(x, c);
-        if (HF_LIKELY(!s->script || !s->script->restart))
+        bool restart = HF_UNLIKELY(s->script != NULL) && s->script->restart;
+        if (HF_LIKELY(!restart && !gave_up(x->txn)))
             return true;
-        back_out(x, s, reply_start, errors, db);
+        node->stripe = (uint32_t)x->txn->busy_stripe;
+        back_out(x, s, &before);
+        if (restart)
+            more_locks(s->script);
+        else if (stripe_park(&x->engine->store->stripes[node->stripe], node))
+            return false;
     }
 }
 
@@ -614,6 +633,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     t->client = s;
     t->undoing = row->flags & CMD_SCRIPT;
     t->untouching = s->no_touch && row->handler != cmd_touch;
+    t->may_give_up = row->flags & CMD_WALKS;
     t->may_change = !x->paused || row->flags & CMD_WRITE;
     if (c.key_count > 32)
         locks.stripes = arena_alloc(&t->arena, c.key_count * sizeof(*locks.stripes));
@@ -665,7 +685,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     const struct command *row = p->command;
     if (HF_UNLIKELY(row && row->handler == cmd_exec && p->argc != 1)) {
         /* an EXEC that is refused ends the transaction all the same */
-        multi_drop(x, s);
+        multi_drop(s);
         reply_errorf(&s->reply, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
         return EXEC_DONE;
     }
@@ -684,7 +704,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         return wait_for_credit(x, node);
     if (no || refused_now(x, s, row)) {
         if (row->handler == cmd_exec)
-            multi_refuse_exec(x, s, reply_start);
+            multi_refuse_exec(s, reply_start);
         exec_gate_give_up(x, node);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
@@ -713,9 +733,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         return done;
     }
     enum exec_result result = EXEC_DONE;
-    if (HF_UNLIKELY(s->watches != NULL) && (row->handler == cmd_discard || row->handler == cmd_unwatch)) {
-        result = multi_unwatch(x, s, row, node, lsn);
-    } else if (row->flags & CMD_NO_TXN) {
+    if (row->flags & CMD_NO_TXN) {
         struct call c = {.command = row, .session = s, .reply = &s->reply, .argv = p->argv, .argc = p->argc, .exec = x};
         exec_call_handler(x, &c);
     } else {
@@ -832,6 +850,7 @@ unsigned exec_housekeeping(struct exec *x)
     struct engine *e = x->engine;
     uint64_t now_us = OS.monotonic_us();
     wake_waiting(x);
+    bool left = watches_sweep(x->worker) | waiters_sweep(x);
     if (now_us - x->housekeeping_us < HOUSEKEEPING_PERIOD_US)
         return 1;
     x->housekeeping_us = now_us;
@@ -842,7 +861,7 @@ unsigned exec_housekeeping(struct exec *x)
         next = expire(x);
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
-    if (more || next <= x->wall_ms)
+    if (more || left || next <= x->wall_ms)
         return 1;
     uint64_t wait = next == UINT64_MAX ? 100 : next - x->wall_ms;
     return wait > 100 ? 100 : (unsigned)wait;

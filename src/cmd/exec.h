@@ -29,6 +29,7 @@ enum exec_result {
 
 struct exec *exec_new(struct engine *engine, unsigned worker);
 void exec_free(struct exec *x);
+unsigned exec_worker(const struct exec *x); /* its number, which its sessions carry, too */
 
 /* False: the gate is held by another worker, or the server is paused: do not run
  * anything; try again after the gate's wake (struct engine's gate_wake callback). */
@@ -45,10 +46,8 @@ bool exec_unpark(struct exec *x, struct park_node *node);
 /* How the reply of a served waiter reaches its connection: called on any worker, under locks; only posts a message. The
  * receiver takes session.waiter's reply and lsn, and frees it (exec_wait_end). Set once. */
 extern void (*exec_on_served)(struct waiter *w);
-/* The waiting ends without having been served (time is up, unblocked, closed). False: it has been served, the message is on its way. */
-bool exec_wait_withdraw(struct exec *x, struct session *s);
-void exec_wait_withdrawn(struct exec *x, struct session *s); /* somebody else's waiter_try_withdraw has said true */
-void exec_wait_end(struct session *s); /* frees the waiter */
+/* The waiting has ended: served, or withdrawn (waiter_withdraw: time is up, unblocked, closed). The session forgets the waiter. */
+void exec_wait_end(struct exec *x, struct session *s);
 /* A second executor of the same worker, for commands between the steps of a long script that the first one runs (docs/adr/0010).
  * Begin and end surround each turn; over follows when the script has ended: what waited for that runs again. */
 struct exec *exec_aside_new(struct exec *main);

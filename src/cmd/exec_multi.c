@@ -1,4 +1,4 @@
-/* exec_multi.c -- MULTI, EXEC, DISCARD, WATCH: the queue of a connection as one transaction.
+/* exec_multi.c -- MULTI, EXEC, DISCARD: the queue of a connection as one transaction.
  *
  * EXEC locks the union of the stripes of its commands' keys and of the watched keys, so
  * that nothing can come between looking at the watches and the last command.
@@ -20,75 +20,10 @@ void multi_end(struct session *s)
     arena_reset(&s->queue_arena);
 }
 
-static void unwatch_locked(struct session *s)
-{
-    while (s->watches) {
-        struct watch *next = s->watches->sibling;
-        watch_remove_locked(s->watches);
-        s->watches = next;
-    }
-    s->watch_count = 0;
-    atomic_store(&s->watch_dirty, false);
-}
-
-void session_unwatch(struct session *s)
-{
-    while (s->watches) {
-        struct watch *w = s->watches;
-        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
-        s->watches = w->sibling;
-        stripe_lock_wait(stripe);
-        watch_remove_locked(w);
-        stripe_unlock(stripe);
-    }
-    s->watch_count = 0;
-    atomic_store(&s->watch_dirty, false);
-}
-
-/* Never waits: watches in a busy stripe stay. */
-static void session_unwatch_free(struct session *s)
-{
-    for (struct watch **at = &s->watches, *w; (w = *at) != NULL;) {
-        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
-        if (!stripe_try_lock(stripe)) {
-            at = &w->sibling;
-            continue;
-        }
-        *at = w->sibling;
-        s->watch_count--;
-        watch_remove_locked(w);
-        stripe_unlock(stripe);
-    }
-    if (!s->watches)
-        atomic_store(&s->watch_dirty, false);
-}
-
-void multi_drop(struct exec *x, struct session *s)
+void multi_drop(struct session *s)
 {
     multi_end(s);
-    if (x->aside)
-        session_unwatch_free(s);
-    else
-        session_unwatch(s);
-}
-
-static void unwatch_body(struct exec *x, struct call *c)
-{
-    if (c->command->handler == cmd_unwatch || c->session->in_multi) /* DISCARD without MULTI is an error and no more */
-        unwatch_locked(c->session);
-    exec_call_handler(x, c);
-}
-
-enum exec_result multi_unwatch(struct exec *x, struct session *s, const struct command *row, struct park_node *node, uint64_t *lsn)
-{
-    struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = x->txn, .argc = 1, .exec = x};
-    struct lock_set locks = {0};
-    txn_reset(x->txn, x->wall_ms);
-    x->txn->undoing = x->txn->may_change = false;
-    locks.stripes = arena_alloc(&x->txn->arena, (s->watch_count + 1) * sizeof(*locks.stripes));
-    for (const struct watch *w = s->watches; w; w = w->sibling)
-        locks.stripes[locks.stripe_count++] = w->stripe;
-    return exec_run_locked(x, node, &locks, &c, unwatch_body, lsn);
+    session_unwatch(s);
 }
 
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc)
@@ -128,45 +63,7 @@ void cmd_discard(struct call *c)
         reply_errorf(c->reply, "ERR DISCARD without MULTI");
         return;
     }
-    multi_end(c->session);
-    session_unwatch(c->session);
-    reply_ok(c->reply);
-}
-
-/* Inside EXEC the stripes are locked already, and the watches end with it anyway. */
-void cmd_unwatch(struct call *c)
-{
-    if (!c->session->in_multi)
-        session_unwatch(c->session);
-    reply_ok(c->reply);
-}
-
-static bool is_watched(const struct session *s, const struct key *k)
-{
-    for (const struct watch *w = s->watches; w; w = w->sibling) {
-        if (w->db == k->db && bytes_equal(w->key, k->name))
-            return true;
-    }
-    return false;
-}
-
-void cmd_watch(struct call *c)
-{
-    struct session *s = c->session;
-    if (s->in_multi) {
-        reply_errorf(c->reply, "ERR WATCH inside MULTI is not allowed");
-        return;
-    }
-    for (size_t i = 0; i < c->key_count; i++) {
-        struct spot spot;
-        if (is_watched(s, &c->keys[i]))
-            continue;
-        txn_find(c->txn, &c->keys[i], &spot); /* an expired key goes now: later it would look changed */
-        struct watch *w = watch_add_locked(c->exec->engine, &c->keys[i], &s->watch_dirty);
-        w->sibling = s->watches;
-        s->watches = w;
-        s->watch_count++;
-    }
+    multi_drop(c->session);
     reply_ok(c->reply);
 }
 
@@ -193,7 +90,7 @@ static void observe_watched(struct txn *t, struct session *s)
         uint64_t changes = t->changes;
         txn_find(t, &k, &spot);
         if (t->changes != changes || (!t->may_change && lies_expired(t, &k, &spot)))
-            atomic_store(&s->watch_dirty, true);
+            atomic_store(&s->watcher->dirty, true);
     }
 }
 
@@ -216,12 +113,12 @@ static void refuse_all(struct session *s, size_t reply_start, size_t error_start
     reply_error_line(&s->reply, text);
 }
 
-void multi_refuse_exec(struct exec *x, struct session *s, size_t reply_start)
+void multi_refuse_exec(struct session *s, size_t reply_start)
 {
     bytes error = error_text(s->reply.out, reply_start);
     char text[512];
     snprintf(text, sizeof(text), "EXECABORT Transaction discarded because of: %.*s", (int)error.size, (const char *)error.data);
-    multi_drop(x, s);
+    multi_drop(s);
     s->reply.out->size = reply_start;
     reply_error_line(&s->reply, text);
 }
@@ -261,7 +158,7 @@ static void exec_body(struct exec *x, struct call *c)
 {
     struct session *s = c->session;
     observe_watched(x->txn, s);
-    if (atomic_load(&s->watch_dirty))
+    if (session_is_dirty(s))
         s->reply.ops->null_array(&s->reply);
     else
         run_queue(x, s);
@@ -275,7 +172,7 @@ static void exec_body(struct exec *x, struct call *c)
 static uint32_t collect(struct exec *x, const struct session *s, struct lock_set *l)
 {
     uint32_t flags = 0;
-    size_t words = s->watch_count;
+    size_t words = s->watcher ? s->watcher->count : 0;
     for (size_t i = 0; i < s->queue_count; i++)
         words += s->queue[i].argc;
     struct key *keys = arena_alloc(&x->txn->arena, (words + 1) * sizeof(*keys));
@@ -304,8 +201,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
         return EXEC_DONE;
     }
     if (s->multi_aborted) {
-        multi_end(s);
-        session_unwatch(s);
+        multi_drop(s);
         reply_error_line(&s->reply, "EXECABORT Transaction discarded because of previous errors.");
         return EXEC_DONE;
     }
@@ -324,13 +220,14 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
     }
     if (refused) {
         exec_gate_give_up(x, node);
-        multi_refuse_exec(x, s, reply_start);
+        multi_refuse_exec(s, reply_start);
         return EXEC_DONE;
     }
     enum exec_result result = exec_run_locked(x, node, &locks, &c, exec_body, lsn);
     if (result == EXEC_DONE) {
         multi_end(s);
-        atomic_store(&s->watch_dirty, false); /* the commit told this session, too, of what it changed itself */
+        if (s->watcher)
+            atomic_store(&s->watcher->dirty, false); /* the commit told this session, too, of what it changed itself */
     }
     return result;
 }

@@ -16,6 +16,7 @@ struct exec {
     struct key *keys;
     size_t key_capacity;
     struct park_node *waiting;      /* for log credit, in no order */
+    struct waiter *waiters_left;    /* withdrawn, but listed still in stripes that were busy */
     bool sync_wanted;               /* a reply of this batch waits for the disk, and the log's fsync is not due */
     bool paused;                    /* CLIENT PAUSE: nothing expires */
     uint32_t late;                  /* script_late as this batch began */
@@ -62,11 +63,13 @@ size_t exec_words_size(const bytes *argv, size_t argc);
 /* exec_multi.c */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 void multi_end(struct session *s); /* forgets the queue */
-void multi_drop(struct exec *x, struct session *s); /* the transaction and its watches, outside of any lock */
-void multi_refuse_exec(struct exec *x, struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
-/* DISCARD and UNWATCH of a session that watches: the handler runs with the watched stripes locked. */
-enum exec_result multi_unwatch(struct exec *x, struct session *s, const struct command *row, struct park_node *node, uint64_t *lsn);
+void multi_drop(struct session *s); /* the transaction and its watches */
+void multi_refuse_exec(struct session *s, size_t reply_start); /* EXEC itself may not run: the error from reply_start on is why */
 enum exec_result multi_exec(struct exec *x, struct session *s, const struct parsed_command *p, struct park_node *node, uint64_t *lsn);
+
+/* watch.c */
+void unwatch_locked(struct session *s); /* the stripes of its watches are locked */
+bool watches_sweep(unsigned worker);    /* removes what its sessions have left behind; true: some are left still */
 
 bool exec_owns_gate(const struct exec *x);
 void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
@@ -87,6 +90,7 @@ bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of 
  * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena. */
 enum wait_need { NOBODY_WAITS, NEEDS_NO_MORE, NEEDS_MORE };
 enum wait_need wait_needs(struct exec *x, const struct key *keys, size_t count, uint16_t **stripes, size_t *stripe_count);
+bool waiters_sweep(struct exec *x); /* unlists and frees what has been left behind; true: some are left still */
 /* Lists the command as waiting; its stripes are locked. */
 void wait_start(struct exec *x, struct session *s, const struct call *c);
 /* Before the commit: runs the commands that wait for what this transaction has changed. */

@@ -208,18 +208,27 @@ void wait_start(struct exec *x, struct session *s, const struct call *c)
     waiter_list_locked(x->engine, w);
 }
 
-bool exec_wait_withdraw(struct exec *x, struct session *s)
+void exec_wait_end(struct exec *x, struct session *s)
 {
-    return waiter_withdraw(x->engine, s->waiter);
-}
-
-void exec_wait_withdrawn(struct exec *x, struct session *s)
-{
-    waiter_withdrawn(x->engine, s->waiter);
-}
-
-void exec_wait_end(struct session *s)
-{
-    waiter_free(s->waiter);
+    struct waiter *w = s->waiter;
     s->waiter = NULL;
+    if (waiter_unlist_free(x->engine, w)) {
+        waiter_free(w);
+        return;
+    }
+    w->next = x->waiters_left;
+    x->waiters_left = w;
+}
+
+bool waiters_sweep(struct exec *x)
+{
+    for (struct waiter **at = &x->waiters_left, *w; (w = *at) != NULL;) {
+        if (!waiter_unlist_free(x->engine, w)) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        waiter_free(w);
+    }
+    return x->waiters_left != NULL;
 }

@@ -51,6 +51,7 @@ void session_leave(struct session *s)
 void session_release(struct session *s)
 {
     session_unwatch(s);
+    mem_free(s->watcher);
     forget_queue(s);
     script_locks_free(s);
     acl_session_release(s);

@@ -16,7 +16,8 @@ struct dict;
 struct tracking; /* tracking.h */
 struct script_locks;
 struct waiter; /* engine/wait.h */
-struct watch; /* engine/internal.h: registrations of WATCH */
+struct watch;
+struct watcher; /* engine/internal.h: registrations of WATCH */
 
 struct queued_command { const struct command *command; bytes *argv; size_t argc; };
 
@@ -40,8 +41,7 @@ struct session {
     size_t queue_count, queue_capacity, queue_bytes;
     struct arena queue_arena; /* the words of the queue */
     struct watch *watches;    /* NULL: none */
-    size_t watch_count;
-    _Atomic bool watch_dirty; /* set by any worker, under the stripe's lock: the next EXEC replies nil */
+    struct watcher *watcher;  /* of `watches`, dirty: the next EXEC replies nil; NULL: has never watched */
     /* names shown by CLIENT LIST: "" when unset */
     char name[128], lib_name[64], lib_version[64];
     const char *last_command; /* full name, lower case; static */
@@ -70,6 +70,7 @@ void session_release(struct session *s); /* unwatches; frees the queue */
 static inline bool session_is_strict(const struct session *s) { return s->strict || s->multi_strict; }
 /* To a channel, pattern or shard channel. */
 static inline bool session_listens(const struct session *s) { return s->listens > 0; }
-void session_unwatch(struct session *s); /* forgets every WATCH; exec.c */
+void session_unwatch(struct session *s); /* forgets every WATCH; never waits; watch.c */
+bool session_is_dirty(const struct session *s); /* a watched key has changed */
 
 #endif

@@ -53,14 +53,40 @@ static void renew(struct txn *t, uint32_t db)
     e->db_ids[db] = e->db_next_id++;
 }
 
-bool walk_lock(const struct txn *t, struct stripe *s)
+static bool holds(const struct txn *t, const struct stripe *s)
 {
     for (size_t i = 0; t && i < t->locked_count; i++) {
         if (t->locked[i] == s->number)
-            return false;
+            return true;
     }
+    return false;
+}
+
+bool walk_lock(const struct txn *t, struct stripe *s)
+{
+    if (holds(t, s))
+        return false;
     stripe_lock_wait(s);
     return true;
+}
+
+#define GIVE_UP_US 1000 /* ordinary commands hold a stripe for microseconds, and a little longer when their thread does not run */
+
+bool walk_enter(struct txn *t, struct stripe *s, bool *locked)
+{
+    *locked = true;
+    if (HF_LIKELY(!holds(t, s) && stripe_try_lock(s)))
+        return true;
+    if (!t || !t->may_give_up) {
+        *locked = walk_lock(t, s);
+        return true;
+    }
+    for (uint64_t until = OS.monotonic_us() + GIVE_UP_US; OS.monotonic_us() < until; thread_yield()) {
+        if (stripe_try_lock(s))
+            return true;
+    }
+    t->busy_stripe = (int)s->number;
+    return false;
 }
 
 struct database_note { struct delivery delivery; size_t count; uint32_t (*pairs)[2], *ids; };
@@ -319,7 +345,9 @@ static uint64_t sum_tables(struct txn *t, uint32_t db, size_t offset)
     uint64_t sum = 0;
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &t->engine->store->stripes[i];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
         struct table *table = walk_table(t, s, db);
         if (table)
             sum += *(const uint64_t *)((const char *)table + offset);
@@ -368,7 +396,9 @@ uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void
     unsigned visited = 0;
     while (stripe < STRIPE_COUNT && scan.count < count && visited++ < 4096) {
         struct stripe *s = &t->engine->store->stripes[stripe];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            return 0; /* nobody asks for more */
         struct table *table = walk_table(t, s, db);
         from = table && table->count && from < end ? table_walk(table, from, count - scan.count, scan_each, &scan) : end;
         if (locked)
@@ -399,7 +429,9 @@ bool db_random_key(struct txn *t, uint32_t db, bytes *name)
     bool found = false;
     for (uint32_t i = 0; i < STRIPE_COUNT && !found; i++) {
         struct stripe *s = &t->engine->store->stripes[(start + i) % STRIPE_COUNT];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
         struct table *table = walk_table(t, s, db);
         for (int tries = 0; table && table->count && tries < 16 && !found; tries++) {
             struct entry *e = table_random(table, random_step(&random));

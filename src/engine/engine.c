@@ -402,7 +402,9 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     *out = (struct engine_stats){0};
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
         if (s->table) {
             out->keys += s->table->count;
             out->keys_with_deadline += s->table->deadline_count;

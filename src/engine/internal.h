@@ -126,6 +126,8 @@ struct txn {
     bool counts_uses;   /* the eviction policy asks for it */
     bool untouching;    /* CLIENT NO-TOUCH: reads leave no trace in an entry's clock */
     bool noting;        /* has a record: for the log, or for the tail of a snapshot (set with the locks) */
+    bool may_give_up;   /* runs again from its beginning when it gives up: a walk over all stripes */
+    int busy_stripe;    /* it has given up at this one; -1: no */
     bool may_change;    /* has log credit: observed expiry is removed and logged */
     bool undoing;       /* keep undo */
     bool map_changed;
@@ -212,18 +214,21 @@ bytes string_view(const struct entry *e, char digits[24]);
 void string_form(struct entry_image *image, bytes value, int64_t *number);
 
 /* watch.c: registrations of WATCH, kept in stripes */
+struct watcher {
+    _Atomic bool dirty; /* set by any worker, under the lock of a stripe that lists one of its watches */
+    size_t count;       /* of its watches; touched by the worker of its session only */
+};
 struct watch {
     struct watch *next, *previous;  /* in the stripe's list */
     struct watch *sibling;          /* the session's next */
     struct engine *engine;
-    _Atomic bool *dirty;
+    struct watcher *watcher;
     uint32_t db;
     uint16_t stripe;
     uint64_t hash;
-    bool was_expired;
     bytes key;                      /* memory of its own, behind the struct */
 };
-struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty);
+struct watch *watch_add_locked(struct engine *e, const struct key *k, struct watcher *watcher);
 void watch_remove_locked(struct watch *w); /* frees it */
 /* Whoever watches the key is told, at commit if the transaction can be undone. */
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key);
@@ -252,6 +257,8 @@ status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHEC
 bool walk_lock(const struct txn *t, struct stripe *s);
 /* DATABASES_MAX: none, its database has been emptied, or is the system's. Inside a batch: the map stands still. */
 uint32_t db_number(const struct engine *e, uint32_t db_id);
+/* The same for a transaction that may give up. False: it has, since the stripe stays busy; it returns at once, and runs again. */
+bool walk_enter(struct txn *t, struct stripe *s, bool *locked);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */

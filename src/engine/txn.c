@@ -55,6 +55,8 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->counts_uses = atomic_load_explicit(&t->engine->eviction.policy, memory_order_relaxed) & EVICT_LFU;
     t->untouching = false;
     t->may_change = true;
+    t->may_give_up = false;
+    t->busy_stripe = -1;
     t->undoing = false;
     t->map_changed = false;
     t->dropped_count = 0;
@@ -79,6 +81,7 @@ void txn_reset(struct txn *t, uint64_t now_ms)
 void txn_restart(struct txn *t)
 {
     hf_assert(t->locked_count == 0 && !t->undo);
+    t->busy_stripe = -1;
     t->map_changed = false;
     t->dropped_count = 0;
     t->slot_known = false;

@@ -16,7 +16,9 @@ static void walk_tables(struct txn *t, uint32_t db, void (*each)(void *, struct 
     struct engine *e = t->engine;
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
         struct table *table = stripe_table(s, e->db_ids[db]);
         for (uint64_t from = 0; table && table->count && from < UINT64_C(1) << 32;)
             from = table_walk(table, from, table->count, each, walk);

@@ -51,6 +51,7 @@ void waiter_list_locked(struct engine *e, struct waiter *w)
         if (!s->waiters)
             s->waiters = mem_zalloc(sizeof(struct wait_list));
         struct wait_list *list = s->waiters;
+        link->listed = true;
         link->next = NULL;
         link->previous = list->last;
         if (list->last)
@@ -65,6 +66,7 @@ static void unlist_link(struct engine *e, struct wait_link *link)
 {
     struct stripe *s = &e->store->stripes[link->key.stripe];
     struct wait_list *list = s->waiters;
+    link->listed = false;
     if (link->previous)
         link->previous->next = link->next;
     else
@@ -85,7 +87,7 @@ void waiter_unlist_locked(struct engine *e, struct waiter *w)
         unlist_link(e, &w->links[i]);
 }
 
-bool waiter_try_withdraw(struct waiter *w)
+bool waiter_withdraw(struct waiter *w)
 {
     for (;;) {
         uint32_t waiting = WAIT_WAITING;
@@ -98,22 +100,22 @@ bool waiter_try_withdraw(struct waiter *w)
     }
 }
 
-void waiter_withdrawn(struct engine *e, struct waiter *w)
+bool waiter_unlist_free(struct engine *e, struct waiter *w)
 {
+    bool all = true;
     for (size_t i = 0; i < w->link_count; i++) {
-        struct stripe *s = &e->store->stripes[w->links[i].key.stripe];
-        stripe_lock_wait(s);
-        unlist_link(e, &w->links[i]);
+        struct wait_link *link = &w->links[i];
+        struct stripe *s = &e->store->stripes[link->key.stripe];
+        if (!link->listed)
+            continue;
+        if (!stripe_try_lock(s)) {
+            all = false;
+            continue;
+        }
+        unlist_link(e, link);
         stripe_unlock(s);
     }
-}
-
-bool waiter_withdraw(struct engine *e, struct waiter *w)
-{
-    if (!waiter_try_withdraw(w))
-        return false;
-    waiter_withdrawn(e, w);
-    return true;
+    return all;
 }
 
 struct wait_link *wait_next(struct engine *e, const struct key *k, struct wait_link *after)

@@ -26,11 +26,13 @@ enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_SERVED, WAIT_WITHDRAWN };
 struct wait_link { /* one key of a waiter, in its stripe's list, oldest first */
     struct wait_link *next, *previous;
     struct waiter *waiter;
+    bool listed;
     struct key key;     /* its name is the waiter's own copy */
 };
 
 struct waiter {
     _Atomic uint32_t state;
+    struct waiter *next; /* its owner's: of those that it has left behind */
     void (*served)(struct waiter *w); /* posts a message to the owner; called under the locks */
     void *owner;
     const void *session; /* the executor's; it stays as it is while this waits */
@@ -56,11 +58,11 @@ void waiter_free(struct waiter *w); /* in no list any more */
 /* The stripes of all its keys are locked. */
 void waiter_list_locked(struct engine *e, struct waiter *w);
 void waiter_unlist_locked(struct engine *e, struct waiter *w);
-/* By the owner: takes back a waiter that nobody serves. False: it has been served, its message is on the way. */
-bool waiter_withdraw(struct engine *e, struct waiter *w);
-/* Only the decision, by any thread that keeps the owner alive; the owner then calls waiter_withdrawn. */
-bool waiter_try_withdraw(struct waiter *w);
-void waiter_withdrawn(struct engine *e, struct waiter *w); /* unlists, locking its stripes */
+/* Takes back a waiter that nobody serves; by any thread that keeps its owner alive. It may be listed still: a changer passes it
+ * by. False: it has been served, its message is on the way. */
+bool waiter_withdraw(struct waiter *w);
+/* By the owner, when it is served or withdrawn: unlists it from stripes that are free, without waiting for the others. False: try again. */
+bool waiter_unlist_free(struct engine *e, struct waiter *w);
 
 /* The first waiter of this key behind `after` (NULL: the oldest). Its stripe is locked. */
 struct wait_link *wait_next(struct engine *e, const struct key *k, struct wait_link *after);

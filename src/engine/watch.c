@@ -8,17 +8,18 @@
 
 #include "base/memory.h"
 
-struct watch *watch_add_locked(struct engine *e, const struct key *k, _Atomic bool *dirty)
+struct watch *watch_add_locked(struct engine *e, const struct key *k, struct watcher *watcher)
 {
     struct stripe *s = &e->store->stripes[k->stripe];
     struct watch *w = mem_alloc(sizeof(*w) + k->name.size);
-    *w = (struct watch){.next = s->watches, .engine = e, .dirty = dirty, .db = k->db, .stripe = k->stripe, .hash = k->hash};
+    *w = (struct watch){.next = s->watches, .engine = e, .watcher = watcher, .db = k->db, .stripe = k->stripe, .hash = k->hash};
     if (k->name.size)
         memcpy(w + 1, k->name.data, k->name.size);
     w->key = bytes_of(w + 1, k->name.size);
     if (w->next)
         w->next->previous = w;
     s->watches = w;
+    watcher->count++;
     return w;
 }
 
@@ -30,23 +31,24 @@ void watch_remove_locked(struct watch *w)
         w->engine->store->stripes[w->stripe].watches = w->next;
     if (w->next)
         w->next->previous = w->previous;
+    w->watcher->count--;
     mem_free(w);
 }
 
-/* The flag outlives the transaction: its session lets go of the watch under the stripe's lock, which the transaction holds. */
-struct watch_note { struct delivery delivery; _Atomic bool *dirty; };
+/* The watcher outlives the transaction: its watch ends under the stripe's lock, which the transaction holds. */
+struct watch_note { struct delivery delivery; struct watcher *watcher; };
 
 static void tell(struct txn *t, struct delivery *d, uint64_t lsn)
 {
     (void)t;
     (void)lsn;
-    atomic_store(((struct watch_note *)d)->dirty, true); /* its first member */
+    atomic_store(&((struct watch_note *)d)->watcher->dirty, true); /* its first member */
 }
 
 static bool is_noted(const struct txn *t, const struct watch *w)
 {
     const struct delivery *last = t->deliveries_last;
-    return atomic_load(w->dirty) || (last && last->deliver == tell && ((const struct watch_note *)last)->dirty == w->dirty);
+    return atomic_load(&w->watcher->dirty) || (last && last->deliver == tell && ((const struct watch_note *)last)->watcher == w->watcher);
 }
 
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key)
@@ -55,11 +57,11 @@ void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes k
         if (t->engine->db_ids[w->db] != db_id || !bytes_equal(w->key, key) || is_noted(t, w))
             continue;
         if (!t->undoing) {
-            atomic_store(w->dirty, true);
+            atomic_store(&w->watcher->dirty, true);
             continue;
         }
         struct watch_note *note = arena_alloc(&t->arena, sizeof(*note));
-        *note = (struct watch_note){{.deliver = tell}, w->dirty};
+        *note = (struct watch_note){{.deliver = tell}, w->watcher};
         txn_deliver(t, &note->delivery);
     }
 }
@@ -76,6 +78,6 @@ void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t 
     for (struct watch *w = s->watches; w; w = w->next) {
         uint32_t id = ids[w->db];
         if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
-            atomic_store(w->dirty, true);
+            atomic_store(&w->watcher->dirty, true);
     }
 }

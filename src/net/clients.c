@@ -67,7 +67,7 @@ void client_record_refresh(struct conn *c)
     uint32_t flags = GET(flags) & RECORD_UNIX;
     flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0) | (s->monitors ? RECORD_MONITOR : 0) |
-             (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) ? RECORD_DIRTY : 0) | (s->watches ? RECORD_WATCHING : 0) |
+             (session_is_dirty(s) ? RECORD_DIRTY : 0) | (s->watches ? RECORD_WATCHING : 0) |
              (c->blocked & BLOCKED_WAITING && s->wait_until_us ? RECORD_TIMED : 0);
     if (HF_UNLIKELY(s->tracking != NULL)) {
         const struct tracking *k = s->tracking;
@@ -272,7 +272,7 @@ bool net_client_unblock(uint64_t id, bool error)
         spin_lock(&r->lock);
         for (size_t k = 0; k < r->count && !done; k++) {
             struct client_record *record = &r->items[k]->record;
-            done = record->id == id && record->waiter && waiter_try_withdraw(record->waiter);
+            done = record->id == id && record->waiter && waiter_withdraw(record->waiter);
             if (done)
                 atomic_store(&record->unblock, error ? UNBLOCK_ERROR : UNBLOCK_TIMEOUT);
         }

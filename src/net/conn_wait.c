@@ -33,7 +33,7 @@ static void wait_ends(struct conn *c)
     timer_cancel(&w->timers, &c->timer);
     stat_add(&w->stats.waiting_now, (uint64_t)-1);
     show_waiter(c, NULL);
-    exec_wait_end(&c->session);
+    exec_wait_end(c->worker->exec, &c->session);
     c->more = true;
     client_record_refresh(c);
     conn_unblock(c, BLOCKED_WAITING);
@@ -60,7 +60,7 @@ void conn_served(struct conn *c)
 
 void conn_wait_over(struct conn *c)
 {
-    if (!exec_wait_withdraw(c->worker->exec, &c->session))
+    if (!waiter_withdraw(c->session.waiter))
         return; /* served just now */
     c->session.wait_over = true;
     wait_ends(c);
@@ -74,16 +74,13 @@ void conn_wait_close(struct conn *c)
     timer_cancel(&w->timers, &c->timer);
     if (!c->session.waiter)
         return; /* the message came between its close and its burial */
-    if (atomic_load(&c->record.unblock))
-        exec_wait_withdrawn(w->exec, &c->session);
-    else if (!exec_wait_withdraw(w->exec, &c->session))
+    if (!atomic_load(&c->record.unblock) && !waiter_withdraw(c->session.waiter)) /* CLIENT UNBLOCK has withdrawn it already */
         return; /* served: the message comes */
-    exec_wait_end(&c->session);
+    exec_wait_end(c->worker->exec, &c->session);
 }
 
 void conn_unblocked(struct conn *c, bool error)
 {
-    exec_wait_withdrawn(c->worker->exec, &c->session);
     if (error) {
         size_t begin = c->output.size;
         reply_error_line(&c->session.reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");

@@ -241,7 +241,7 @@ void worker_take_inbox(struct worker *w)
         } else if (node->kind == INBOX_SERVED) {
             struct conn *c = LIST_OF(node, struct conn, served);
             if (c->dead) {
-                exec_wait_end(&c->session);
+                exec_wait_end(w->exec, &c->session);
                 exhume(c);
             } else {
                 conn_served(c);

@@ -63,12 +63,14 @@ def before_threshold(server):
     client.config_set("busy-reply-threshold", 0)
     client.set("k", "whole")
     client.set("other", "1")
-    watcher = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
-    watcher.execute_command("WATCH", "k")
+    watchers = [redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True) for _ in range(12)]
+    for watcher in watchers: # enough of them to be on every worker
+        watcher.execute_command("WATCH", "k", "free")
     listener = redis.Redis(port=server.port, socket_timeout=PATIENCE).pubsub()
     listener.subscribe("news")
     listener.get_message(timeout=PATIENCE)
-    blocked = Loop(server, "BLPOP", "k2", "0")
+    blocked = [Loop(server, "BLPOP", "k2", "undeclared", "0") for _ in range(8)]
+    eventually("all are waiting", lambda: client.info("clients")["blocked_clients"] == len(blocked))
     loop = Loop(server, "EVAL", LOOP, "1", "k")
     eventually("the script runs", lambda: runs(client))
     for i in range(50):
@@ -76,18 +78,33 @@ def before_threshold(server):
     expect("new connection", redis.Redis(port=server.port, socket_timeout=PATIENCE).ping(), "True")
     client.publish("news", "hello")
     waiting = Loop(server, "GET", "k")
-    everything = Loop(server, "DBSIZE")
+    everything = [Loop(server, *words) for words in (("DBSIZE",), ("KEYS", "*"), ("RANDOMKEY",), ("INFO",)) for _ in range(4)]
     unwatch = Loop(server, "UNWATCH")
     leaver = Loop(server, "GET", "k")
     leaver.connection.disconnect()
-    blocked.connection.disconnect()
-    watcher.close()
+    for one in blocked:
+        one.connection.disconnect()
+    for number, watcher in enumerate(watchers): # they let go of a key that the script holds, and nobody waits for it
+        if number % 4 == 0:
+            expect("UNWATCH", watcher.execute_command("UNWATCH"), "True")
+        elif number % 4 == 1:
+            watcher.execute_command("MULTI")
+            expect("DISCARD", watcher.execute_command("DISCARD"), "OK")
+        elif number % 4 == 2:
+            expect("RESET", watcher.execute_command("RESET"), "RESET")
+        else:
+            watcher.connection.disconnect()
+    for watcher in watchers:
+        if watcher.connection._sock:
+            expect("WATCH again", watcher.execute_command("WATCH", "elsewhere"), "True")
+            watcher.connection.disconnect()
     expect("still served", client.incr("other"), "52")
     expect("UNWATCH without watches", unwatch.end(), "OK")
     expect("SCRIPT KILL", client.execute_command("SCRIPT", "KILL"), "OK")
     expect("the script's own reply", loop.end(), "Script killed by user with SCRIPT KILL")
     expect("what it wrote is undone", waiting.end(), "whole")
-    everything.end()
+    for one in everything:
+        one.end()
     expect("an undeclared key, too", client.exists("undeclared"), "0")
     expect("a message sent meanwhile", listener.get_message(timeout=PATIENCE), "hello")
     expect("nothing to kill", error_of(lambda: client.execute_command("SCRIPT", "KILL")), "No scripts in execution")

@@ -175,11 +175,86 @@ static void test_refused_inside_exec(void **state)
     }
 }
 
+static struct stripe *stripe_of(const char *name)
+{
+    struct key k;
+    txn_locate(engine, 0, bytes_str(name), &k);
+    return &engine->store->stripes[k.stripe];
+}
+
+/* The stripe is held for long, as by a script: whoever watches a key of it lets go at once, and nothing stays behind in the end. */
+static void test_letting_go_of_a_busy_watch(void **state)
+{
+    static const char *const ways[] = {"UNWATCH", "DISCARD", "RESET", "EXEC", "close"};
+    (void)state;
+    open_it(DURABILITY_NONE);
+    struct stripe *busy = stripe_of("a");
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        bool multi = strcmp(ways[i], "DISCARD") == 0 || strcmp(ways[i], "EXEC") == 0;
+        is("WATCH a b", "+OK\r\n");
+        if (multi)
+            is("MULTI", "+OK\r\n");
+        if (strcmp(ways[i], "EXEC") == 0)
+            assert_int_equal(client_do(&client, "NONSENSE")[0], '-');
+        stripe_lock_wait(busy);
+        if (strcmp(ways[i], "close") == 0) {
+            client_release(&client);
+            client_init(&client, executor, DURABILITY_NONE);
+        } else {
+            client_do(&client, "%s", ways[i]);
+        }
+        client.session.authenticated = true; /* RESET */
+        is("WATCH b", "+OK\r\n");
+        exec_housekeeping(executor);
+        assert_non_null(busy->watches);
+        stripe_unlock(busy);
+        exec_housekeeping(executor);
+        assert_null(busy->watches);
+        is("SET a changed", "+OK\r\n");
+        is("MULTI", "+OK\r\n");
+        is("EXEC", "*0\r\n");
+    }
+    close_it();
+}
+
+static void test_a_walk_parks_at_a_busy_stripe(void **state)
+{
+    static const struct { const char *words, *reply; } walks[] = {
+        {"DBSIZE", ":1\r\n"}, {"KEYS *", "*1\r\n$1\r\na\r\n"}, {"RANDOMKEY", "$1\r\na\r\n"}, {"SCAN 0 COUNT 10000", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n"},
+    };
+    (void)state;
+    open_it(DURABILITY_NONE);
+    is("SET a value", "+OK\r\n");
+    struct stripe *busy = stripe_of("a");
+    for (size_t i = 0; i < sizeof(walks) / sizeof(*walks); i++) {
+        char line[64];
+        bytes words[8];
+        struct parsed_command p = {.argv = words};
+        snprintf(line, sizeof(line), "%s", walks[i].words);
+        for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
+            words[p.argc++] = bytes_str(at);
+        buf_reset(&client.out);
+        stripe_lock_wait(busy);
+        assert_true(exec_batch_begin(executor));
+        exec_prefetch(executor, &client.session, &p, 1);
+        assert_int_equal(exec_run(executor, &client.session, &p, &client.node, &client.lsn), EXEC_PARKED);
+        exec_batch_end(executor);
+        assert_int_equal(client.out.size, 0);
+        assert_false(atomic_load(&client.woken));
+        stripe_unlock(busy);
+        assert_true(atomic_exchange(&client.woken, false));
+        is(walks[i].words, walks[i].reply);
+    }
+    close_it();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_refused_half_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_inside_exec, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_letting_go_of_a_busy_watch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

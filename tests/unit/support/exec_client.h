@@ -43,6 +43,7 @@ EXEC_CLIENT void client_init(struct client *c, struct exec *x, int durability)
     buf_init(&c->out, (size_t)1 << 40);
     session_init(&c->session, 1, &resp_reply_ops, &c->out);
     c->session.authenticated = true;
+    c->session.worker = exec_worker(x);
     c->session.durability = durability;
 }
 

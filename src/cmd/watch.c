@@ -1,0 +1,107 @@
+/* watch.c -- WATCH and UNWATCH: what a session watches, and how it lets go.
+ *
+ * A watch stands in its stripe's list and goes under the stripe's lock. Letting go never waits for that lock, which a
+ * script may hold for long: the watches of a busy stripe are left behind with their watcher, for the worker's housekeeping to
+ * remove, and the session gets another watcher when it watches again. Until then a change marks one that nobody asks.
+ */
+#include "cmd/exec_private.h"
+
+#include "base/memory.h"
+#include "cmd/handlers.h"
+
+/* Left behind by the sessions of each worker, linked by sibling; touched by that worker only. */
+static struct watch *left_behind[WORKERS_MAX];
+
+bool session_is_dirty(const struct session *s)
+{
+    return s->watcher && atomic_load_explicit(&s->watcher->dirty, memory_order_acquire);
+}
+
+void unwatch_locked(struct session *s)
+{
+    while (s->watches) {
+        struct watch *next = s->watches->sibling;
+        watch_remove_locked(s->watches);
+        s->watches = next;
+    }
+    if (s->watcher)
+        atomic_store(&s->watcher->dirty, false);
+}
+
+/* Those whose stripes are free. */
+static void remove_free(struct watch **list, bool with_watcher)
+{
+    for (struct watch **at = list, *w; (w = *at) != NULL;) {
+        struct watcher *watcher = w->watcher;
+        struct stripe *stripe = &w->engine->store->stripes[w->stripe];
+        if (!stripe_try_lock(stripe)) {
+            at = &w->sibling;
+            continue;
+        }
+        *at = w->sibling;
+        watch_remove_locked(w);
+        stripe_unlock(stripe);
+        if (with_watcher && watcher->count == 0)
+            mem_free(watcher);
+    }
+}
+
+void session_unwatch(struct session *s)
+{
+    struct watch **last = &s->watches;
+    remove_free(&s->watches, false);
+    if (!s->watches) {
+        unwatch_locked(s);
+        return;
+    }
+    while (*last)
+        last = &(*last)->sibling;
+    *last = left_behind[s->worker];
+    left_behind[s->worker] = s->watches;
+    s->watches = NULL;
+    s->watcher = NULL;
+}
+
+bool watches_sweep(unsigned worker)
+{
+    remove_free(&left_behind[worker], true);
+    return left_behind[worker] != NULL;
+}
+
+/* Inside EXEC the stripes are locked already, and the watches end with it anyway. */
+void cmd_unwatch(struct call *c)
+{
+    if (!c->session->in_multi)
+        session_unwatch(c->session);
+    reply_ok(c->reply);
+}
+
+static bool is_watched(const struct session *s, const struct key *k)
+{
+    for (const struct watch *w = s->watches; w; w = w->sibling) {
+        if (w->db == k->db && bytes_equal(w->key, k->name))
+            return true;
+    }
+    return false;
+}
+
+void cmd_watch(struct call *c)
+{
+    struct session *s = c->session;
+    if (s->in_multi) {
+        reply_errorf(c->reply, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if (!s->watcher)
+        s->watcher = mem_zalloc(sizeof(*s->watcher));
+    for (size_t i = 0; i < c->key_count; i++) {
+        struct spot spot;
+        if (is_watched(s, &c->keys[i]))
+            continue;
+        txn_find(c->txn, &c->keys[i], &spot); /* an expired key goes now: later it would look changed */
+        struct watch *w = watch_add_locked(c->exec->engine, &c->keys[i], s->watcher);
+        w->sibling = s->watches;
+        s->watches = w;
+    }
+    reply_ok(c->reply);
+}
