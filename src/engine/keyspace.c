@@ -51,7 +51,9 @@ void engine_keyspace(struct engine *e, struct txn *t, uint64_t now_ms, struct ke
     *out = (struct keyspace){.databases = mem_zalloc(e->config.databases * sizeof(*out->databases))};
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
-        bool locked = walk_lock(t, s);
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
         for (uint32_t db = 0; db < e->config.databases; db++) {
             struct table *table = stripe_table(s, e->db_ids[db]);
             if (!table)
