@@ -262,7 +262,7 @@ const struct command *command_find_full(bytes name)
         return command_find(name);
     size_t parent_size = (size_t)(bar - name.data);
     const struct command *container = command_find(bytes_of(name.data, parent_size));
-    return container ? command_find_sub(container, bytes_of(bar + 1, name.size - parent_size - 1)) : NULL;
+    return container && command_subs(container) ? command_find_sub(container, bytes_of(bar + 1, name.size - parent_size - 1)) : NULL;
 }
 
 bool command_arity_fits(const struct command *row, size_t argc)
@@ -296,11 +296,8 @@ const struct command *command_resolve(const bytes *argv, size_t argc, struct rep
     }
     if (HF_UNLIKELY(row->subcommands != NULL) && argc > 1) {
         const struct command *sub = command_find_sub(row, argv[1]);
-        if (row->flags & CMD_WORDS && (!sub || !command_arity_fits(sub, argc))) {
-            reply_errorf(r, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try %s HELP.",
-                         WORD(argv[1]), row->name);
-            return NULL;
-        }
+        if (row->flags & CMD_WORDS && (!sub || !command_arity_fits(sub, argc)))
+            return row; /* its own handler says so, to those who may ask */
         if (!sub) {
             reply_errorf(r, "ERR unknown subcommand '" WORD_FORMAT "'. Try %s HELP.", WORD(argv[1]),
                          row->name);

@@ -4,11 +4,13 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/exec.h"
+#include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
 #include "engine/keys.h"
 #include "engine/objects.h"
 #include "engine/strings.h"
+#include "engine/system.h"
 #include "engine/values.h"
 #include "os/os.h"
 #include "rdb/rdb.h"
@@ -17,7 +19,21 @@
 
 #define SLEEP_SECONDS_MAX 86400
 #define MATCH_LENGTH_MAX (1 << 20)
+#define POPULATE_KEYS_MAX 10000000
+#define POPULATE_BYTES_MAX (INT64_C(4) << 30)
 #define DUMP_FRAME 11 /* the byte of the form, and the footer */
+
+static void debug_unknown(struct call *c)
+{
+    reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try DEBUG HELP.",
+                 WORD(c->argv[1]));
+}
+
+/* A word that is none of the rows, or too few or many behind it. */
+void cmd_debug(struct call *c)
+{
+    debug_unknown(c);
+}
 
 void cmd_debug_sleep(struct call *c)
 {
@@ -83,19 +99,43 @@ static void reply_rebuilt(struct call *c)
         reply_ok(c->reply);
 }
 
+static void count_one(void *context, bytes name, bytes value)
+{
+    (void)name;
+    (void)value;
+    ++*(size_t *)context;
+}
+
+static bool holds_anything(struct call *c)
+{
+    size_t libraries = 0;
+    uint64_t keys = 0;
+    system_walk(txn_engine(c->txn), SYSTEM_LIBRARY, count_one, &libraries);
+    for (uint32_t db = 0; db < engine_databases(txn_engine(c->txn)); db++)
+        keys += db_size(c->txn, db);
+    return libraries || keys;
+}
+
 void cmd_debug_reload(struct call *c)
 {
-    bool saves = true;
+    bool saves = true, flushes = true, merges = false;
     for (size_t i = 2; i < c->argc; i++) {
-        bool known = bytes_is_word(c->argv[i], "MERGE") || bytes_is_word(c->argv[i], "NOFLUSH");
         if (bytes_is_word(c->argv[i], "NOSAVE")) {
             saves = false;
-        } else if (!known) {
+        } else if (bytes_is_word(c->argv[i], "NOFLUSH")) {
+            flushes = false;
+        } else if (bytes_is_word(c->argv[i], "MERGE")) {
+            merges = true;
+        } else {
             reply_errorf(c->reply, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
             return;
         }
     }
-    if (!saves || !arg_refused(c, host->snapshot_wait()))
+    if (saves && arg_refused(c, host->snapshot_wait()))
+        return;
+    if (!flushes && !merges && holds_anything(c)) /* what is loaded is there already */
+        reply_errorf(c->reply, "ERR Error trying to load the RDB dump, check server logs.");
+    else
         reply_rebuilt(c);
 }
 
@@ -112,7 +152,25 @@ void cmd_debug_set_active_expire(struct call *c)
     int64_t on;
     if (!arg_int(c, 2, &on))
         return;
-    engine_set_active_expiry(txn_engine(c->txn), on != 0);
+    engine_rest_expiry(txn_engine(c->txn), EXPIRY_NOT_ACTIVE, !on);
+    reply_ok(c->reply);
+}
+
+void cmd_debug_pause_cron(struct call *c)
+{
+    int64_t on;
+    if (!arg_int(c, 2, &on))
+        return;
+    engine_rest_expiry(txn_engine(c->txn), EXPIRY_PAUSED, on);
+    reply_ok(c->reply);
+}
+
+void cmd_debug_disable_deny_scripts(struct call *c)
+{
+    int64_t on;
+    if (!arg_int(c, 2, &on))
+        return;
+    atomic_store(&script_denies_nothing, on != 0);
     reply_ok(c->reply);
 }
 
@@ -130,6 +188,53 @@ void cmd_debug_packed_threshold(struct call *c)
         reply_ok(c->reply);
     else
         reply_errorf(c->reply, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+}
+
+/* ---- many keys at once ---- */
+
+/* One key, unless it is there: the value is padded or cut to the size; 0: as it is. */
+static bool populate_one(struct call *c, bytes prefix, uint64_t number, size_t size)
+{
+    struct arena *arena = txn_arena(c->txn);
+    char text[NUMBER_TEXT_MAX + 8];
+    struct set_result result;
+    struct key key;
+    size_t text_size = (size_t)snprintf(text, sizeof(text), "value:%llu", (unsigned long long)number);
+    char *name = arena_alloc(arena, prefix.size + NUMBER_TEXT_MAX + 1);
+    if (prefix.size)
+        memcpy(name, prefix.data, prefix.size);
+    name[prefix.size] = ':';
+    size_t name_size = prefix.size + 1 + number_format_uint(name + prefix.size + 1, number);
+    txn_locate(txn_engine(c->txn), c->session->db, bytes_of(name, name_size), &key);
+    if (call_lock_stripes(c, &key.stripe, 1) != SCRIPT_DONE)
+        return false;
+    size = size ? size : text_size;
+    char *value = arena_alloc(arena, size);
+    memset(value, 0, size);
+    memcpy(value, text, text_size < size ? text_size : size);
+    return !arg_refused(c, string_set(c->txn, &key, bytes_of(value, size), &(struct set_options){.when = SET_IF_ABSENT}, &result));
+}
+
+void cmd_debug_populate(struct call *c)
+{
+    static const char not_positive[] = "ERR value is out of range, must be positive";
+    int64_t count, size = 0;
+    if (c->argc > 5) {
+        debug_unknown(c);
+        return;
+    }
+    if (!arg_int_from(c, 2, 0, not_positive, &count) || (c->argc > 4 && !arg_int_from(c, 4, 0, not_positive, &size)))
+        return;
+    if (size > STRING_SIZE_MAX || (count && size > POPULATE_BYTES_MAX / count) || count > POPULATE_KEYS_MAX) {
+        reply_errorf(c->reply, "ERR that is more than DEBUG POPULATE makes at once: %d keys, 4 GiB", POPULATE_KEYS_MAX);
+        return;
+    }
+    bytes prefix = c->argc > 3 ? c->argv[3] : BYTES("key");
+    for (int64_t i = 0; i < count; i++) {
+        if (!populate_one(c, prefix, (uint64_t)i, (size_t)size))
+            return;
+    }
+    reply_ok(c->reply);
 }
 
 /* ---- small things ---- */
@@ -185,6 +290,18 @@ static void protocol_push(struct call *c)
     reply_int(c->reply, 42);
 }
 
+static void protocol_attribute(struct reply *r)
+{
+    if (r->version >= 3) {
+        r->ops->attribute(r, 1);
+        reply_text(r, "key-popularity");
+        reply_array(r, 2);
+        reply_text(r, "key:123");
+        reply_int(r, 90);
+    }
+    reply_text(r, "Some real reply following the attribute");
+}
+
 void cmd_debug_protocol(struct call *c)
 {
     struct reply *r = c->reply;
@@ -205,6 +322,8 @@ void cmd_debug_protocol(struct call *c)
         protocol_aggregate(r);
     } else if (bytes_is_word(type, "map")) {
         protocol_map(r);
+    } else if (bytes_is_word(type, "attrib")) {
+        protocol_attribute(r);
     } else if (bytes_is_word(type, "push")) {
         protocol_push(c);
     } else if (bytes_is_word(type, "true") || bytes_is_word(type, "false")) {

@@ -857,7 +857,7 @@ unsigned exec_housekeeping(struct exec *x)
     if (!exec_batch_begin(x))
         return 1;
     uint64_t next = UINT64_MAX;
-    if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expires_only_when_seen, memory_order_relaxed)))
+    if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expiry_rests, memory_order_relaxed)))
         next = expire(x);
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);

@@ -88,8 +88,9 @@ static void observe_watched(struct txn *t, struct session *s)
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
         uint64_t changes = t->changes;
+        bool was_expired = w->was_expired;
         txn_find(t, &k, &spot);
-        if (t->changes != changes || (!t->may_change && lies_expired(t, &k, &spot)))
+        if (!was_expired && (t->changes != changes || (!t->may_change && lies_expired(t, &k, &spot))))
             atomic_store(&s->watcher->dirty, true);
     }
 }

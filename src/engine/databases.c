@@ -100,7 +100,7 @@ static void tell_watchers(struct txn *t, struct delivery *d, uint64_t lsn)
         struct stripe *s = &t->engine->store->stripes[i];
         bool locked = walk_lock(t, s);
         for (size_t k = 0; s->watches && k < note->count; k++)
-            watch_tell_database_locked(s, note->ids, note->pairs[k][0], note->pairs[k][1]);
+            watch_tell_database_locked(s, note->ids, note->pairs[k][0], note->pairs[k][1], t->now_ms);
         if (locked)
             stripe_unlock(s);
     }

@@ -59,7 +59,7 @@ struct engine {
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
     _Atomic uint64_t version_last;  /* of items.h; at the start above all that was ever given out */
-    _Atomic bool expires_only_when_seen; /* DEBUG SET-ACTIVE-EXPIRE 0 */
+    _Atomic unsigned expiry_rests;  /* reasons, of enum expiry_rest: then keys expire only when they are seen */
     _Atomic uint64_t maxmemory;     /* 0: no limit */
     uint64_t uncounted_memory;      /* not in the account: the log's ring, of a fixed size */
     struct eviction_settings eviction;
@@ -226,6 +226,7 @@ struct watch {
     uint32_t db;
     uint16_t stripe;
     uint64_t hash;
+    bool was_expired;               /* SWAPDB brought a key past its deadline: its removal is no change */
     bytes key;                      /* memory of its own, behind the struct */
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, struct watcher *watcher);
@@ -233,7 +234,7 @@ void watch_remove_locked(struct watch *w); /* frees it */
 /* Whoever watches the key is told, at commit if the transaction can be undone. */
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key);
 /* Whoever watches a key that is in one of the two databases; ids: by number, as they were before the change. */
-void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id);
+void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id, uint64_t now_ms);
 
 /* apply.c */
 /* Applies the effects of a record whose stripe belongs to this thread (stripe % threads). t: recovering. */

@@ -80,7 +80,10 @@ status values_rebuild(struct txn *t)
     return walk.result;
 }
 
-void engine_set_active_expiry(struct engine *e, bool on)
+void engine_rest_expiry(struct engine *e, enum expiry_rest reason, bool on)
 {
-    atomic_store_explicit(&e->expires_only_when_seen, !on, memory_order_relaxed);
+    if (on)
+        atomic_fetch_or_explicit(&e->expiry_rests, reason, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&e->expiry_rests, ~(unsigned)reason, memory_order_relaxed);
 }

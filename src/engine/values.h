@@ -20,7 +20,8 @@ void values_walk(struct txn *t, uint32_t db, void (*each)(void *context, const s
 /* The gate is held: each collection is put in place of itself, decoded from its encoded form. HF_ERR_CORRUPT: one could not
  * be read back; it stays as it was. */
 status values_rebuild(struct txn *t) HF_CHECK;
-/* False: keys that are due stay until somebody looks at them. */
-void engine_set_active_expiry(struct engine *e, bool on);
+/* For as long as there is a reason, keys that are due stay until somebody looks at them. */
+enum expiry_rest { EXPIRY_NOT_ACTIVE = 1, EXPIRY_PAUSED = 2 };
+void engine_rest_expiry(struct engine *e, enum expiry_rest reason, bool on);
 
 #endif

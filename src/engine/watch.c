@@ -51,10 +51,24 @@ static bool is_noted(const struct txn *t, const struct watch *w)
     return atomic_load(&w->watcher->dirty) || (last && last->deliver == tell && ((const struct watch_note *)last)->watcher == w->watcher);
 }
 
+static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w, uint64_t now_ms)
+{
+    struct table *table = stripe_table(s, db_id);
+    struct place p;
+    if (!table || !table_find(table, w->key, w->hash, &p))
+        return false;
+    uint64_t deadline = entry_deadline(p.entry);
+    return !deadline || deadline > now_ms;
+}
+
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key)
 {
-    for (const struct watch *w = s->watches; w; w = w->next) {
+    for (struct watch *w = s->watches; w; w = w->next) {
         if (t->engine->db_ids[w->db] != db_id || !bytes_equal(w->key, key) || is_noted(t, w))
+            continue;
+        bool was_expired = w->was_expired;
+        w->was_expired = false;
+        if (was_expired && !exists(s, db_id, w, t->now_ms))
             continue;
         if (!t->undoing) {
             atomic_store(&w->watcher->dirty, true);
@@ -66,18 +80,16 @@ void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes k
     }
 }
 
-static bool exists(struct stripe *s, uint32_t db_id, const struct watch *w)
-{
-    struct table *table = stripe_table(s, db_id);
-    struct place p;
-    return table && table_find(table, w->key, w->hash, &p);
-}
-
-void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id)
+/* What had expired when the watch began went then: what lies there now was seen, whether it has expired since or not. */
+void watch_tell_database_locked(struct stripe *s, const uint32_t *ids, uint32_t db_id, uint32_t other_id, uint64_t now_ms)
 {
     for (struct watch *w = s->watches; w; w = w->next) {
-        uint32_t id = ids[w->db];
-        if ((id == db_id || id == other_id) && (exists(s, db_id, w) || exists(s, other_id, w)))
+        uint32_t mine = ids[w->db], coming = mine == db_id ? other_id : db_id;
+        if (mine != db_id && mine != other_id)
+            continue;
+        bool had = exists(s, mine, w, 0) && !w->was_expired, swaps = coming != mine;
+        if (had || (swaps && exists(s, coming, w, now_ms)))
             atomic_store(&w->watcher->dirty, true);
+        w->was_expired = swaps && exists(s, coming, w, 0);
     }
 }

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-enum { FRAME_ARRAY, FRAME_MAP, FRAME_SET };
+enum { FRAME_ARRAY, FRAME_MAP, FRAME_SET, FRAME_ATTRIBUTE };
 
 static struct lua_reply *of(struct reply *r) { return (struct lua_reply *)r; /* its first member */ }
 
@@ -27,7 +27,7 @@ static void finished(struct lua_reply *r)
     lua_State *lua = r->lua;
     while (r->depth > 0) {
         struct lua_frame *f = &r->frames[r->depth - 1];
-        if (f->kind == FRAME_ARRAY) {
+        if (f->kind == FRAME_ARRAY || f->kind == FRAME_ATTRIBUTE) {
             lua_rawseti(lua, -2, ++f->index);
         } else if (f->kind == FRAME_SET) {
             lua_pushboolean(lua, 1);
@@ -45,6 +45,10 @@ static void finished(struct lua_reply *r)
         if (f->left > 0)
             return;
         r->depth--;
+        if (f->kind == FRAME_ATTRIBUTE) { /* scripts do not see it: the reply follows */
+            lua_pop(lua, 1);
+            return;
+        }
         if (f->kind != FRAME_ARRAY) /* {map = table}, {set = table} */
             lua_setfield(lua, -2, f->kind == FRAME_MAP ? "map" : "set");
     }
@@ -58,7 +62,7 @@ static void open_table(struct lua_reply *r, size_t count, int kind)
         lua_pushnil(lua);
         return;
     }
-    if (kind != FRAME_ARRAY)
+    if (kind == FRAME_MAP || kind == FRAME_SET)
         lua_newtable(lua);
     lua_createtable(lua, kind == FRAME_ARRAY && count < 4096 ? (int)count : 0, 0);
     r->frames[r->depth++] = (struct lua_frame){.left = count, .kind = kind};
@@ -174,10 +178,15 @@ static void on_set(struct reply *reply, size_t count)
     open_table(of(reply), count, reply->version < 3 ? FRAME_ARRAY : FRAME_SET);
 }
 
+static void on_attribute(struct reply *reply, size_t pairs)
+{
+    open_table(of(reply), pairs * 2, FRAME_ATTRIBUTE);
+}
+
 static const struct reply_ops to_lua = {
     .simple = on_simple, .error = on_error, .integer = on_integer, .bulk = on_bulk, .verbatim = on_verbatim,
     .dbl = on_double, .number = on_number, .boolean = on_boolean, .null = on_null, .null_array = on_null, .array = on_array,
-    .map = on_map, .set = on_set, .push = on_array,
+    .map = on_map, .set = on_set, .push = on_array, .attribute = on_attribute,
 };
 
 void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp)

@@ -7,6 +7,7 @@ Usage:  debug.py [--seed S]
 import argparse
 import random
 import sys
+import time
 
 from harness import Server, ReplyError, plain
 
@@ -60,7 +61,7 @@ def check_allowed():
 
 
 def check_words(redis, holdfast):
-    types = "string integer double bignum null array set map push verbatim true false nonsense".split()
+    types = "string integer double bignum null array set map attrib push verbatim true false nonsense".split()
     lines = [("DEBUG", "PROTOCOL", t) for t in types]
     lines += [("DEBUG", "NOSUCH"), ("DEBUG", "SLEEP"), ("DEBUG", "ERROR", "WORD of mine"), ("DEBUG", "OBJECT", "absent"),
               ("DEBUG", "RELOAD", "NONSENSE"), ("DEBUG", "LOG", "a line"), ("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "100b"),
@@ -83,6 +84,71 @@ def check_expiry(client):
     raise AssertionError("the key stays")
 
 
+def check_populate(redis, holdfast):
+    lines = [("POPULATE", 500), ("POPULATE", 3, "other"), ("POPULATE", 700, "key", 3), ("POPULATE", 20, "", 300),
+             ("POPULATE", 5, "key", 0), ("POPULATE", 0), ("POPULATE", -1), ("POPULATE", 3, "x", -1), ("POPULATE", "a"),
+             ("POPULATE", 3, "x", 1, 1), ("POPULATE",)]
+    for line in lines:
+        expect(plain(holdfast.wire("DEBUG", *line)), plain(redis.wire("DEBUG", *line)), " ".join(map(str, line)))
+        expect(holdfast.call("DEBUG", "DIGEST"), redis.call("DEBUG", "DIGEST"), "digest after %r" % (line,))
+    for client in (redis, holdfast):
+        client.call("FLUSHALL")
+
+
+def check_attribute(redis, holdfast):
+    script = "return redis.call('DEBUG', 'PROTOCOL', 'attrib')"
+    replies = []
+    for client in (redis, holdfast):
+        client.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1)
+        replies.append([client.call("EVAL", "redis.setresp(%d) %s" % (version, script), 0) for version in (2, 3)])
+        client.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 0)
+        client.call("DEBUG", "PROTOCOL", "integer")
+        replies[-1].append(refused(client, "EVAL", "return redis.call('CONFIG', 'GET', 'port')", 0)[:60])
+        replies[-1].append(client.call("COMMAND", "INFO", "debug|object"))
+    expect(replies[1], replies[0], "attributes in scripts")
+
+
+def check_sleep(client):
+    """It counts as long, though nobody else waits for it."""
+    client.call("CONFIG", "SET", "slowlog-log-slower-than", 10000)
+    client.call("SLOWLOG", "RESET")
+    client.call("DEBUG", "SLEEP", "0.02")
+    entry = client.call("SLOWLOG", "GET", 1)[0]
+    expect(entry[3], [b"DEBUG", b"SLEEP", b"0.02"], "what SLOWLOG keeps")
+    if entry[2] < 19000:
+        raise AssertionError("SLOWLOG says %d microseconds" % entry[2])
+
+
+def check_stale_swaps(redis, holdfast):
+    """SWAPDB that brings an expired key is no change to a watch, whoever removes it."""
+    def run(client, both, touched):
+        client.call("FLUSHALL")
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        client.call("SELECT", 0)
+        client.call("SET", "x", "old", "PX", 1)
+        client.call("SELECT", 1)
+        if both:
+            client.call("SET", "x", "old", "PX", 1)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.003:     # by then both are due
+            client.call("PING")
+        client.call("WATCH", "x")
+        client.call("SWAPDB", 0, 1)
+        if touched:
+            client.call(*touched)
+        client.call("MULTI")
+        client.call("PING")
+        done = client.call("EXEC")
+        client.call("SELECT", 0)
+        client.call("FLUSHALL")     # the digest of Redis knows keys that are due
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+        return done
+
+    for both in (False, True):
+        for touched in (None, ("GET", "x"), ("SET", "x", "new"), ("DEL", "x"), ("FLUSHALL",), ("SWAPDB", 0, 1)):
+            expect(run(holdfast, both, touched), run(redis, both, touched), "EXEC after a stale swap and %r" % (touched,))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
@@ -93,6 +159,10 @@ def main():
             redis, holdfast = peer.client(), server.client()
             check_words(redis, holdfast)
             check_expiry(holdfast)
+            check_populate(redis, holdfast)
+            check_attribute(redis, holdfast)
+            check_sleep(holdfast)
+            check_stale_swaps(redis, holdfast)
             keys = ["s1", "s7", "l1", "l2", "u0", "i0", "z0", "h0", "x0", "absent"]
             for line in fill(random.Random(arguments.seed)):
                 expect(plain(holdfast.wire(*line)), plain(redis.wire(*line)), repr(line))

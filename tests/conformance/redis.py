@@ -2,10 +2,12 @@
 
 Goal:   a client must not notice the difference: what redis-server 7.0.15 passes of its suite, holdfast passes.
 Method: the suite comes as Debian's source package, fetched into build/peer and never committed. Each unit runs in a
-        process of its own against a server of its own, so that settings do not leak from one to the next. A failure
-        counts unless its name stands in redis-known.txt, with a reason there.
-Usage:  script/conformance redis [--server holdfast|redis] [--unit unit/type/list ...] [--debug] [--quick] [--verbose]
-        --debug enables DEBUG and runs the tests that need it; --quick leaves out those tagged slow.
+        process of its own against a server of its own, so that settings do not leak from one to the next. What stands in
+        redis-known.txt, with a reason there, is not run, since the first exception ends a unit. Tests tagged needs:repl
+        read the stream of commands that a Redis sends to its replicas: they are not run either, and counted as such.
+Usage:  script/conformance redis [--server holdfast|redis] [--unit unit/type/list ...] [--debug] [--quick] [--short] [--verbose]
+        --debug enables DEBUG and runs the tests that need it; --quick leaves out those tagged slow; --short runs those
+        units that take little time. The last line is "N passed, M failed, K known, S skipped"; the status is 1 when M is not 0.
 """
 import argparse
 import os
@@ -31,15 +33,17 @@ UNITS = """unit/dump unit/auth unit/protocol unit/keyspace unit/scan unit/info u
     unit/maxmemory unit/introspection unit/introspection-2 unit/limits unit/obuf-limits unit/bitops unit/bitfield
     unit/geo unit/memefficiency unit/hyperloglog unit/lazyfree unit/wait unit/pause unit/querybuf unit/tracking
     unit/networking unit/client-eviction unit/violations unit/replybufsize""".split()
+SHORT = """unit/protocol unit/keyspace unit/info-command unit/type/string unit/type/incr unit/type/set unit/type/hash
+    unit/type/stream-cgroups unit/multi unit/quit unit/acl unit/acl-v2 unit/auth unit/pubsub unit/pubsubshard unit/slowlog
+    unit/scripting unit/functions unit/introspection unit/bitops unit/bitfield unit/pause unit/lazyfree""".split()
 
 # These are kept from external servers as a whole, though only those of their tests need a server of their own that start one.
-OPENED = ("unit/acl", "unit/acl-v2", "unit/auth")
-# Tests whose first exception would end the unit, and why they are not run; and lines of a test that are not.
-LEFT_OUT = {"unit/acl": ["ACLs can block all DEBUG subcommands except one"]}    # there is no DEBUG OBJECT
-LINES_LEFT_OUT = {"unit/acl-v2": "DRYRUN command-test MIGRATE"}                 # there is no MIGRATE
+OPENED = ("unit/acl", "unit/acl-v2", "unit/auth", "unit/pubsubshard")
+LINES_LEFT_OUT = {"unit/acl-v2": "DRYRUN command-test MIGRATE"}     # there is no MIGRATE
 
 RESULT = re.compile(r"\[(ok|err|exception|skip|ignore|timeout)\]:? (.*)")
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
+BAD = ("err", "exception", "timeout")
 
 
 def fetch():
@@ -59,69 +63,79 @@ def open_to_external(tree, unit):
         out.writelines(line for line in lines if LINES_LEFT_OUT.get(unit, "\n\n") not in line)
 
 
-def known():
-    names = {}
-    if os.path.exists(KNOWN):
-        for line in open(KNOWN):
-            if line.strip() and not line.startswith("#"):
-                name, _, reason = line.rstrip("\n").partition("\t")
-                names[name] = reason
-    return names
+def known(unit):
+    """Names of this unit's tests that are not run."""
+    rows = [line.rstrip("\n").split("\t") for line in open(KNOWN) if line.strip() and not line.startswith("#")]
+    return [name for where, name, _ in rows if where == unit]
 
 
 def base_port():
-    """For the suite's own meeting point: two runs at a time must not share it. It looks 10,000 further on, too."""
+    """For the suite's own meeting point: two runs at a time must not share it, nor a connection have it as its own end."""
     for _ in range(1000):
-        port = random.randrange(22000, 50000)
+        port = random.randrange(11000, 32000)
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port - 32)) != 0:
                 return port
     raise SystemExit("no free port for the suite")
 
 
-def run_unit(tree, unit, arguments):
-    """[(result, name)], seconds. A unit that dies or hangs ends with one 'exception'."""
+def suite(tree, unit, port, left_out, arguments):
+    """Runs the suite's own runner: its output, and whether it failed or hung."""
+    words = ["--tags", "-needs:repl"] if arguments.server == "holdfast" else []
+    words += [] if arguments.debug else ["--tags", "-needs:debug"]
+    words += ["--tags", "-slow"] if arguments.quick or arguments.short else []
+    for name in left_out:
+        words += ["--skiptest", name]
+    command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(port), "--single", unit,
+               "--baseport", str(base_port()), "--portcount", "256",
+               "--clients", "1", "--timeout", "240", "--dont-clean"] + words + arguments.more
+    runner = subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                              start_new_session=True)
+    try:
+        output, _ = runner.communicate(timeout=UNIT_SECONDS)
+        failed = runner.returncode != 0
+    except subprocess.TimeoutExpired:
+        os.killpg(runner.pid, 9)    # the runner and the client that it started
+        output, failed = runner.communicate()[0] + b"\n[exception]: the unit hangs\n", True
+    return COLOR.sub("", output.decode(errors="replace")), failed
+
+
+def parse(output):
+    """[(result, name)] in the words of the suite's runner."""
+    matches = (RESULT.match(line.strip()) for line in output.splitlines())
+    return [(m.group(1), re.sub(r" \(\d+ ms\)$", "", m.group(2))) for m in matches if m]
+
+
+def run_unit(tree, unit, left_out, arguments):
+    """[(result, name)], output. A unit that dies or hangs ends with one 'exception'."""
+    if unit in OPENED:
+        open_to_external(tree, unit)
     extra = ["--enable-debug-command", "yes"] if arguments.debug else []
     server = Server(arguments.server, durability="none", workers=arguments.workers, extra=extra)
     server.start()
-    if unit in OPENED:
-        open_to_external(tree, unit)
-    tags = ["--tags", "-needs:repl"] if arguments.server == "holdfast" else []  # they read the stream to a replica
-    tags += [] if arguments.debug else ["--tags", "-needs:debug"]
-    if arguments.quick:
-        tags += ["--tags", "-slow"]
-    for name in LEFT_OUT.get(unit, []) if arguments.server == "holdfast" else []:
-        tags += ["--skiptest", name]
-    began = time.monotonic()
-    command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--single", unit,
-               "--baseport", str(base_port()), "--portcount", "256",
-               "--clients", "1", "--timeout", "240", "--dont-clean"] + tags + arguments.more
-    failed = True
-    try:
-        done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              timeout=UNIT_SECONDS)
-        output, failed = done.stdout.decode(errors="replace"), done.returncode != 0
-    except subprocess.TimeoutExpired as late:
-        output = (late.stdout or b"").decode(errors="replace") + "\n[exception]: the unit hangs\n"
-    output = COLOR.sub("", output)
-    results = []
-    for line in output.splitlines():
-        match = RESULT.match(line.strip())
-        if match:
-            results.append((match.group(1), re.sub(r" \(\d+ ms\)$", "", match.group(2))))
+    output, failed = suite(tree, unit, server.port, left_out, arguments)
+    results = parse(output)
     if arguments.verbose:
         print(output)
-    died = not server.alive() if hasattr(server, "alive") else False
-    if died:
+    if not server.alive():
         results.append(("exception", "the server died: " + server.output()[-300:]))
-    elif "[exception]" in output and not any(r == "exception" for r, _ in results):
-        results.append(("exception", output[output.index("[exception]"):][:300]))
-    elif failed and not any(r in ("err", "exception", "timeout") for r, _ in results):
+    elif failed and not any(result in BAD for result, _ in results):
         results.append(("exception", "the runner failed: " + output[-300:]))
     elif not results:
         results.append(("exception", "no test ran"))
     server.stop()
-    return results, time.monotonic() - began, output
+    return results, output
+
+
+def tally(unit, results, left_out):
+    """How many passed, failed, are known, were skipped; and lines about what failed."""
+    found = {name for result, name in results if result == "skip"}
+    failures = ["[%s] %s" % (result, name) for result, name in results if result in BAD]
+    failures += ["[stale] no such test: %s" % name for name in left_out if name not in found]
+    ok = sum(1 for result, _ in results if result == "ok")
+    left = sum(1 for result, name in results if result == "skip" and name in left_out)
+    skipped = sum(1 for result, _ in results if result in ("skip", "ignore")) - left
+    return {"passed": ok, "failed": len(failures), "known": left, "skipped": skipped}, failures
 
 
 def main():
@@ -131,26 +145,26 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("more", nargs="*", help="words for the suite's runner, behind --")
     arguments = parser.parse_args()
-    tree, excused = fetch(), known()
-    total = {"ok": 0, "failed": 0, "known": 0, "skipped": 0}
-    for unit in arguments.unit or UNITS:
-        results, seconds, output = run_unit(tree, unit, arguments)
-        ok = sum(1 for r, _ in results if r == "ok")
-        bad = [(r, name) for r, name in results if r in ("err", "exception", "timeout")]
-        fresh = [(r, name) for r, name in bad if not any(name.startswith(k) for k in excused)]
-        total["ok"] += ok
-        total["failed"] += len(fresh)
-        total["known"] += len(bad) - len(fresh)
-        total["skipped"] += sum(1 for r, _ in results if r in ("skip", "ignore"))
-        print("%-26s %4d ok %3d failed %3d known %5.1f s" % (unit, ok, len(fresh), len(bad) - len(fresh), seconds), flush=True)
-        for result, name in fresh:
-            print("    [%s] %s" % (result, name))
-        if any(r == "exception" for r, _ in fresh) and not arguments.verbose:
+    tree = fetch()
+    total = {"passed": 0, "failed": 0, "known": 0, "skipped": 0}
+    for unit in arguments.unit or (SHORT if arguments.short else UNITS):
+        left_out = known(unit) if arguments.server == "holdfast" else []
+        began = time.monotonic()
+        results, output = run_unit(tree, unit, left_out, arguments)
+        counts, failures = tally(unit, results, left_out)
+        for name, count in counts.items():
+            total[name] += count
+        line = "%(passed)4d passed %(failed)3d failed %(known)3d known %(skipped)3d skipped" % counts
+        print("%-26s %s %5.1f s" % (unit, line, time.monotonic() - began), flush=True)
+        for failure in failures:
+            print("    " + failure)
+        if any(result == "exception" for result, _ in results) and not arguments.verbose:
             print("\n".join("      | " + line for line in output.splitlines()[-6:]))
-    print("%(ok)d passed, %(failed)d failed, %(known)d known, %(skipped)d skipped" % total)
+    print("%(passed)d passed, %(failed)d failed, %(known)d known, %(skipped)d skipped" % total)
     return 1 if total["failed"] else 0
 
 

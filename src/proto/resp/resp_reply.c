@@ -176,6 +176,12 @@ static void resp_push(struct reply *r, size_t count)
     header(r, r->version < 3 ? '*' : '>', count);
 }
 
+static void resp_attribute(struct reply *r, size_t pairs)
+{
+    hf_assert(r->version >= 3);
+    header(r, '|', pairs);
+}
+
 static void resp_big_number(struct reply *r, bytes digits)
 {
     if (r->version < 3)
@@ -188,4 +194,5 @@ const struct reply_ops resp_reply_ops = {
     .simple = resp_simple, .error = resp_error, .integer = resp_integer, .bulk = resp_bulk,
     .verbatim = resp_verbatim, .dbl = resp_dbl, .number = resp_number, .boolean = resp_boolean, .null = resp_null,
     .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set, .push = resp_push, .big_number = resp_big_number,
+    .attribute = resp_attribute,
 };
