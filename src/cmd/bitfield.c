@@ -182,7 +182,7 @@ static void run_program(struct call *c, const struct program *p, bool grew)
     reply_array(c->reply, p->count);
     for (size_t i = 0; i < p->count; i++) {
         const struct operation *o = &p->operations[i];
-        status s = string_get(c->txn, call_key(c, 0), &text); /* a write ends the view */
+        status s = string_peek(c->txn, call_key(c, 0), &text); /* a write ends the view */
         hf_assert(s == HF_OK);
         if (o->verb == FIELD_GET)
             reply_int(c->reply, value_of(o, bits_get(text.view, o->offset, o->width)));
@@ -205,8 +205,9 @@ static void run_bitfield(struct call *c, bool may_write)
         reply_errorf(c->reply, "ERR BITFIELD_RO only supports the GET subcommand");
         return;
     }
-    if (arg_refused(c, program.writes > 1 ? string_grow(c->txn, call_key(c, 0), program.size_needed, &grew)
-                                          : string_get(c->txn, call_key(c, 0), &text)))
+    if (arg_refused(c, program.writes > 1    ? string_grow(c->txn, call_key(c, 0), program.size_needed, &grew)
+                       : program.writes == 1 ? string_peek(c->txn, call_key(c, 0), &text)
+                                             : string_get(c->txn, call_key(c, 0), &text)))
         return;
     run_program(c, &program, grew);
 }

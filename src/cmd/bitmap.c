@@ -53,7 +53,7 @@ void cmd_setbit(struct call *c)
         reply_errorf(c->reply, "ERR bit is not an integer or out of range");
         return;
     }
-    if (!get_text(c, &text))
+    if (arg_refused(c, string_peek(c->txn, call_key(c, 0), &text)))
         return;
     uint64_t old = bits_get(text.view, offset, 1);
     uint8_t byte[BITS_FIELD_BYTES];

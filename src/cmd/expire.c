@@ -76,6 +76,7 @@ static void reply_lifetime(struct call *c, bool in_seconds, bool relative)
 {
     struct key_info info;
     key_info(c->txn, call_key(c, 0), &info);
+    key_looked_up(c->txn, call_key(c, 0), info.found);
     if (!info.found || info.deadline_ms == 0) {
         reply_int(c->reply, info.found ? -1 : -2);
         return;

@@ -7,6 +7,7 @@
 #include "engine/events.h"
 #include "engine/hashes.h"
 #include "engine/keys.h"
+#include "engine/objects.h"
 #include "os/os.h"
 
 #include <math.h>
@@ -66,12 +67,12 @@ void cmd_hmset(struct call *c)
 
 void cmd_hsetnx(struct call *c)
 {
-    const struct hash *hash;
+    struct object_ref hash; /* as it is found for a change: not counted as a read */
     bytes old;
     bool is_new;
-    if (!view_hash(c, &hash))
+    if (arg_refused(c, object_find(c->txn, call_key(c, 0), TYPE_HASH, &hash)))
         return;
-    if (find_field(hash, c->argv[2], &old))
+    if (find_field(hash.object, c->argv[2], &old))
         reply_int(c->reply, 0);
     else if (!arg_refused(c, hashes_set(c->txn, call_key(c, 0), c->argv[2], c->argv[3], &is_new))) {
         event(c, "hset");

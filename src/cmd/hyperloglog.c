@@ -29,9 +29,9 @@ static bool refuse_damaged(struct call *c)
 }
 
 /* The string of a key; absent is fine. False: replied that it is something else. */
-static bool view_value(struct call *c, size_t key, struct text *text)
+static bool view_value(struct call *c, size_t key, bool reads, struct text *text)
 {
-    if (arg_refused(c, string_get(c->txn, call_key(c, key), text)))
+    if (arg_refused(c, (reads ? string_get : string_peek)(c->txn, call_key(c, key), text)))
         return false;
     if (!text->found || hll_is_valid(text->view))
         return true;
@@ -40,10 +40,10 @@ static bool view_value(struct call *c, size_t key, struct text *text)
 }
 
 /* The same for a value that Redis then works on in place, which makes it raw for OBJECT ENCODING, whatever follows. */
-static bool view_to_change(struct call *c, size_t key, struct text *text)
+static bool view_to_change(struct call *c, size_t key, bool reads, struct text *text)
 {
     bool grew;
-    return view_value(c, key, text) && (!text->found || !arg_refused(c, string_grow(c->txn, call_key(c, key), 0, &grew)));
+    return view_value(c, key, reads, text) && (!text->found || !arg_refused(c, string_grow(c->txn, call_key(c, key), 0, &grew)));
 }
 
 /* A copy of w->before to change; release it. One larger than any valid one is damaged, and not copied. */
@@ -62,7 +62,7 @@ static bool working_copy(struct call *c, struct working *w)
 
 static bool working_begin(struct call *c, size_t key, struct working *w)
 {
-    return view_to_change(c, key, &w->before) && working_copy(c, w);
+    return view_to_change(c, key, false, &w->before) && working_copy(c, w);
 }
 
 struct difference { size_t from, to; };
@@ -125,7 +125,7 @@ void cmd_pfadd(struct call *c)
 {
     struct working w;
     size_t first = 2;
-    if (!view_to_change(c, 0, &w.before))
+    if (!view_to_change(c, 0, false, &w.before))
         return;
     while (w.before.found && first < c->argc && hll_has_surely(w.before.view, c->argv[first]))
         first++;
@@ -170,7 +170,7 @@ static void count_one(struct call *c)
 {
     struct text text;
     uint64_t count = 0;
-    if (!view_to_change(c, 0, &text))
+    if (!view_to_change(c, 0, true, &text))
         return;
     if (text.found && !hll_cached_count(text.view, &count)) {
         if (text.view.size > HLL_SPARSE_SIZE_MAX || !hll_count(text.view, &count)) {
@@ -187,7 +187,7 @@ static bool merge_all(struct call *c, uint8_t *registers, bool *dense)
 {
     for (size_t i = 0; i < c->key_count; i++) {
         struct text text;
-        if (!view_value(c, i, &text))
+        if (!view_value(c, i, true, &text))
             return false;
         if (!text.found)
             continue;
@@ -301,7 +301,7 @@ void cmd_pfdebug(struct call *c)
 {
     struct text text;
     bytes what = c->argv[1];
-    if (!view_to_change(c, 0, &text))
+    if (!view_to_change(c, 0, false, &text))
         return;
     if (!text.found)
         reply_errorf(c->reply, "ERR The specified key does not exist");

@@ -2,6 +2,7 @@
  *
  * Lifetimes are in expire.c, walks over the keyspace in scan.c.
  */
+#include "engine/items.h"
 #include "engine/keys.h"
 
 #include "base/number.h"
@@ -36,7 +37,7 @@ void cmd_del(struct call *c)
 
 void cmd_exists(struct call *c)
 {
-    count_keys(c, key_exists);
+    count_keys(c, key_read);
 }
 
 void cmd_touch(struct call *c)
@@ -48,6 +49,7 @@ void cmd_type(struct call *c)
 {
     struct key_info info;
     key_info(c->txn, call_key(c, 0), &info);
+    key_looked_up(c->txn, call_key(c, 0), info.found);
     reply_simple(c->reply, info.found ? type_name(info.type) : "none");
 }
 
@@ -137,17 +139,25 @@ static bool look_at_key(struct call *c, struct key_info *info)
     return info->found;
 }
 
+/* Counted as a read, but a miss is told nobody. */
+static bool look_at_object(struct call *c, struct key_info *info)
+{
+    bool found = look_at_key(c, info);
+    item_count_lookup(c->txn, found);
+    return found;
+}
+
 void cmd_object_encoding(struct call *c)
 {
     struct key_info info;
-    if (look_at_key(c, &info))
+    if (look_at_object(c, &info))
         reply_text(c->reply, info.encoding);
 }
 
 void cmd_object_refcount(struct call *c)
 {
     struct key_info info;
-    if (look_at_key(c, &info))
+    if (look_at_object(c, &info))
         reply_int(c->reply, 1);
 }
 
@@ -172,7 +182,7 @@ static bool policy_is_lfu(void)
 void cmd_object_freq(struct call *c)
 {
     struct key_info info;
-    if (!look_at_key(c, &info))
+    if (!look_at_object(c, &info))
         return;
     if (policy_is_lfu())
         reply_int(c->reply, info.frequency);
@@ -185,7 +195,7 @@ void cmd_object_freq(struct call *c)
 void cmd_object_idletime(struct call *c)
 {
     struct key_info info;
-    if (!look_at_key(c, &info))
+    if (!look_at_object(c, &info))
         return;
     if (policy_is_lfu())
         reply_errorf(c->reply,

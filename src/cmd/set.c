@@ -5,6 +5,7 @@
 #include "cmd/scan.h"
 #include "engine/events.h"
 #include "engine/keys.h"
+#include "engine/objects.h"
 #include "engine/sets.h"
 
 /* A negative count of SRANDMEMBER asks for repetition; beyond this it asks for harm. */
@@ -13,6 +14,15 @@
 static bool view_set(struct call *c, size_t key, const struct set **set)
 {
     return !arg_refused(c, sets_view(c->txn, call_key(c, key), set));
+}
+
+/* For a command that writes: not counted as a read. */
+static bool peek_set(struct call *c, size_t key, const struct set **set)
+{
+    struct object_ref o = {.object = NULL};
+    bool fine = !arg_refused(c, object_find(c->txn, call_key(c, key), TYPE_SET, &o));
+    *set = o.object;
+    return fine;
 }
 
 static void tell_of_set(struct call *c, size_t key, const char *name)
@@ -80,13 +90,13 @@ void cmd_smove(struct call *c)
     const struct set *from, *to;
     uint64_t count;
     bool emptied;
-    if (!view_set(c, 0, &from))
+    if (!peek_set(c, 0, &from))
         return;
     if (!from) {
         reply_int(c->reply, 0);
         return;
     }
-    if (!view_set(c, 1, &to))
+    if (!peek_set(c, 1, &to))
         return;
     bool is_there = set_has(from, c->argv[3]);
     if (!is_there || from == to) {

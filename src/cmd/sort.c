@@ -151,14 +151,7 @@ static bool take_options(struct sort *s)
 static bool view_source(struct sort *s)
 {
     static const enum type types[] = {TYPE_LIST, TYPE_SET, TYPE_ZSET};
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        status state = object_view(s->c->txn, call_key(s->c, 0), types[i], &s->object);
-        s->type = types[i];
-        if (state == HF_OK)
-            return true;
-    }
-    reply_status(s->c->reply, HF_ERR_WRONGTYPE);
-    return false;
+    return !arg_refused(s->c, object_view_any(s->c->txn, call_key(s->c, 0), types, sizeof(types) / sizeof(types[0]), &s->type, &s->object));
 }
 
 static size_t source_count(const struct sort *s)

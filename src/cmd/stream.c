@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "cmd/handlers.h"
+#include "engine/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,13 @@ bool view_stream(struct call *c, const struct key *k, const struct stream **s)
 bool find_stream(struct call *c, const struct key *k, struct object_ref *o)
 {
     return !arg_refused(c, object_find(c->txn, k, TYPE_STREAM, o));
+}
+
+bool read_stream(struct call *c, const struct key *k, struct object_ref *o)
+{
+    status s = object_find(c->txn, k, TYPE_STREAM, o);
+    key_looked_up(c->txn, k, s != HF_OK || o->object);
+    return !arg_refused(c, s);
 }
 
 bool change_stream(struct call *c, struct object_ref *o, struct buf *change)

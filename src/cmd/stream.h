@@ -28,6 +28,7 @@ void reply_stream_entries(struct reply *r, const struct stream *s, uint64_t posi
 
 bool view_stream(struct call *c, const struct key *k, const struct stream **s); /* *s NULL: absent */
 bool find_stream(struct call *c, const struct key *k, struct object_ref *o);
+bool read_stream(struct call *c, const struct key *k, struct object_ref *o); /* the same, counted as a read */
 /* Makes the change and empties the buffer. False: the error was replied. */
 bool change_stream(struct call *c, struct object_ref *o, struct buf *change);
 static inline const struct stream *stream_of(const struct object_ref *o) { return o->object; }

@@ -45,7 +45,7 @@ static void no_group(struct call *c, bytes group)
 /* The stream of key 0 and the group of word 2. False: the error was replied. */
 static bool find_group(struct call *c, struct object_ref *o, struct stream_group *g)
 {
-    if (!find_stream(c, call_key(c, 0), o))
+    if (!read_stream(c, call_key(c, 0), o))
         return false;
     if (o->object && stream_group_find(o->object, c->argv[2], g))
         return true;
@@ -235,7 +235,7 @@ void cmd_xack(struct call *c)
     struct object_ref o;
     struct stream_group g;
     size_t count;
-    if (!find_stream(c, call_key(c, 0), &o))
+    if (!read_stream(c, call_key(c, 0), &o))
         return;
     if (!o.object || !stream_group_find(o.object, c->argv[2], &g)) {
         reply_int(c->reply, 0);

@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
+#include "engine/keys.h"
 #include "cmd/stream.h"
 
 struct source {
@@ -131,7 +132,7 @@ static bool take_source(struct call *c, const struct reading *r, size_t n, struc
     s->key = &c->keys[n];
     if (c->woken_by && c->woken_by != s->key)
         return true;
-    if (!find_stream(c, s->key, &s->object))
+    if (!read_stream(c, s->key, &s->object))
         return false;
     if (r->grouped && (!s->object.object || !stream_group_find(s->object.object, r->group, &s->group))) {
         reply_errorf(c->reply, "NOGROUP No such key '" WORD_FORMAT "' or consumer group '" WORD_FORMAT "' in XREADGROUP with GROUP option",
@@ -347,6 +348,7 @@ static void read_sources(struct call *c, struct reading *r)
     for (size_t n = 0; n < r->stream_count; n++) {
         struct source *s = &r->sources[n];
         struct stream_consumer consumer;
+        key_looked_up(c->txn, s->key, s->object.object != NULL); /* Redis looks twice: at the words, and here */
         serves[n] = s->object.object && ((r->grouped && !s->only_new) || has_news_left(r, n));
         served += serves[n];
         if (r->grouped && serves[n] && !meet_consumer(c, &s->object, &s->group, r->consumer, &consumer))

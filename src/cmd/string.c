@@ -348,7 +348,7 @@ void cmd_incrbyfloat(struct call *c)
     bytes result;
     struct text text;
     if (!number_parse_float(c->argv[2], &delta)) {
-        if (!arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+        if (!arg_refused(c, string_peek(c->txn, call_key(c, 0), &text)))
             reply_status(c->reply, HF_ERR_NOT_FLOAT);
         return;
     }

@@ -59,18 +59,19 @@ static bool input_score(const struct input *in, bytes member, double *score)
 
 static bool view_input(struct call *c, size_t key, struct input *in)
 {
+    static const enum type types[] = {TYPE_ZSET, TYPE_SET};
     const void *object;
+    enum type type;
     *in = (struct input){.weight = 1, .order = key};
-    status s = object_view(c->txn, call_key(c, key), TYPE_ZSET, &object);
-    if (s == HF_OK) {
+    if (arg_refused(c, object_view_any(c->txn, call_key(c, key), types, 2, &type, &object)))
+        return false;
+    if (type == TYPE_ZSET) {
         in->zset = object;
         in->count = object ? zset_count(object) : 0;
-        return true;
+    } else {
+        in->set = object;
+        in->count = object ? set_count(object) : 0;
     }
-    if (arg_refused(c, object_view(c->txn, call_key(c, key), TYPE_SET, &object)))
-        return false;
-    in->set = object;
-    in->count = object ? set_count(object) : 0;
     return true;
 }
 

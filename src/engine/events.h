@@ -42,6 +42,14 @@ static inline void txn_event(struct txn *t, const struct key *k, enum event_clas
         txn_event_collect(t, k, class, name);
 }
 
+/* A read has looked for the key: counted for keyspace_hits and keyspace_misses, and told where it was not found. */
+static inline void txn_looked_up(struct txn *t, const struct key *k, bool hit)
+{
+    txn_count_lookup(t, hit);
+    if (HF_UNLIKELY(!hit))
+        txn_event(t, k, EVENT_MISS, "keymiss");
+}
+
 /* Which classes are collected, and who is told of them (before they are switched on). */
 void engine_events_listen(struct engine *e, uint32_t classes, void (*tell)(const struct event *event, uint64_t lsn));
 

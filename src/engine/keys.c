@@ -1,7 +1,7 @@
 /* keys.c -- operations on a key of any type. */
 #include "engine/keys.h"
 
-#include "engine/internal.h"
+#include "engine/events.h"
 #include "types/type.h"
 
 static const char *encoding_name(const struct entry *e)
@@ -40,10 +40,20 @@ bool key_exists(struct txn *t, const struct key *k)
     return txn_find(t, k, &spot) != NULL;
 }
 
+void key_looked_up(struct txn *t, const struct key *k, bool found) { txn_looked_up(t, k, found); }
+
+bool key_read(struct txn *t, const struct key *k)
+{
+    bool found = key_exists(t, k);
+    txn_looked_up(t, k, found);
+    return found;
+}
+
 bool key_touch(struct txn *t, const struct key *k)
 {
     struct spot spot;
     struct entry *e = txn_find(t, k, &spot);
+    txn_looked_up(t, k, e != NULL);
     if (e)
         txn_access(t, e);
     return e != NULL;
@@ -126,6 +136,8 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
 {
     struct entry_image image = entry_read(source);
     void *object = NULL;
+    if (spot->place.entry) /* as a key of its own, not as a change of the one that was there */
+        txn_event(t, to, EVENT_NEW, "new");
     image.key = to->name;
     image.has_version = image.fetched = false; /* a version belongs to one key */
     if (share || image.encoding <= ENC_INT) {
@@ -196,9 +208,9 @@ status key_copy(struct txn *t, const struct key *from, const struct key *to, boo
 {
     struct spot source, target;
     *done = false;
-    if (!txn_find(t, from, &source))
-        return HF_OK;
-    if (txn_find(t, to, &target) && !replace)
+    bool there = txn_find(t, from, &source) != NULL;
+    txn_looked_up(t, from, there);
+    if (!there || (txn_find(t, to, &target) && !replace))
         return HF_OK;
     bool found = table_find(source.table, from->name, from->hash, &source.place);
     hf_assert(found);

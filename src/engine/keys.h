@@ -18,6 +18,8 @@ struct key_info {
 
 void key_info(struct txn *t, const struct key *k, struct key_info *out);
 bool key_exists(struct txn *t, const struct key *k);
+void key_looked_up(struct txn *t, const struct key *k, bool found); /* by a command that reads: counted, a miss is told */
+bool key_read(struct txn *t, const struct key *k); /* key_exists for such a command */
 bool key_touch(struct txn *t, const struct key *k); /* exists, and now counts as accessed */
 bool key_remove(struct txn *t, const struct key *k);
 /* As if the last access of the key, which is there, had been so long ago; how often it was used. Neither is logged. */

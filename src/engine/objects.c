@@ -110,15 +110,24 @@ status object_find(struct txn *t, const struct key *k, enum type type, struct ob
     return HF_OK;
 }
 
-status object_view(struct txn *t, const struct key *k, enum type type, const void **object)
+status object_view_any(struct txn *t, const struct key *k, const enum type *types, size_t count, enum type *type, const void **object)
 {
     struct object_ref o;
-    status s = object_find(t, k, type, &o);
+    status s = HF_ERR_WRONGTYPE;
+    size_t i = 0;
+    while (i < count && (s = object_find(t, k, types[i], &o)) == HF_ERR_WRONGTYPE)
+        i++;
+    txn_looked_up(t, k, s != HF_OK || o.object); /* what is of another type is found, too */
     if (s != HF_OK)
         return s;
-    txn_count_lookup(t, o.object != NULL);
+    *type = types[i];
     *object = o.object;
     return HF_OK;
+}
+
+status object_view(struct txn *t, const struct key *k, enum type type, const void **object)
+{
+    return object_view_any(t, k, &type, 1, &type, object);
 }
 
 static struct spot spot_of(const struct object_ref *o)

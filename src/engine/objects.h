@@ -27,6 +27,8 @@ struct object_ref {
 status object_find(struct txn *t, const struct key *k, enum type type, struct object_ref *out) HF_CHECK;
 /* The same for commands that only read: counts a hit or a miss. Returns the object, NULL: absent. */
 status object_view(struct txn *t, const struct key *k, enum type type, const void **object) HF_CHECK;
+/* The same for a key that may be of one of several types; *type: which. */
+status object_view_any(struct txn *t, const struct key *k, const enum type *types, size_t count, enum type *type, const void **object) HF_CHECK;
 /* Applies a change that fits (asserted); an absent key is created first. */
 status object_change(struct txn *t, struct object_ref *o, bytes change) HF_CHECK;
 /* For a command that counts as a change although it changed nothing (LTRIM that keeps all): tells WATCH, logs nothing. */

@@ -3,7 +3,7 @@
 
 #include "base/number.h"
 #include "base/memory.h"
-#include "engine/internal.h"
+#include "engine/events.h"
 
 #include <math.h>
 
@@ -42,22 +42,27 @@ void string_form(struct entry_image *image, bytes value, int64_t *number)
     }
 }
 
-status string_get(struct txn *t, const struct key *k, struct text *out)
+static status get(struct txn *t, const struct key *k, bool reads, struct text *out)
 {
     struct spot spot;
     struct entry *e;
     status s = find_string(t, k, &spot, &e);
+    if (reads)
+        txn_looked_up(t, k, s != HF_OK || e); /* what is no string is found, too */
     if (s != HF_OK)
         return s;
     out->found = e != NULL;
     out->view = (bytes){0};
-    txn_count_lookup(t, e != NULL);
     if (e) {
         txn_access(t, e);
         out->view = string_view(e, out->digits);
     }
     return HF_OK;
 }
+
+status string_get(struct txn *t, const struct key *k, struct text *out) { return get(t, k, true, out); }
+
+status string_peek(struct txn *t, const struct key *k, struct text *out) { return get(t, k, false, out); }
 
 static status keep_old(struct txn *t, const struct entry *e, struct text *out)
 {
@@ -77,6 +82,7 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     struct entry *e = txn_find(t, k, &spot);
     result->done = false;
     if (o->get_old) {
+        txn_looked_up(t, k, e != NULL);
         status s = keep_old(t, e, &result->old);
         if (s != HF_OK)
             return s;
@@ -86,6 +92,8 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     if (o->deadline_ms && o->deadline_ms <= t->now_ms) {
         if (e)
             txn_remove(t, k, &spot, true, false);
+        else
+            txn_event(t, k, EVENT_NEW, "new"); /* in Redis it is made, and gone at the next look */
         result->done = true;
         return HF_OK;
     }

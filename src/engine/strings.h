@@ -35,6 +35,7 @@ struct set_result {
 /* Overwrites a key of any type. */
 status string_set(struct txn *t, const struct key *k, bytes value, const struct set_options *o, struct set_result *result) HF_CHECK;
 status string_get(struct txn *t, const struct key *k, struct text *out) HF_CHECK;
+status string_peek(struct txn *t, const struct key *k, struct text *out) HF_CHECK; /* for a command that writes: not counted as a read */
 status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size) HF_CHECK;
 /* Zero-fills a gap. An empty value changes nothing and reports the current size. */
 status string_set_range(struct txn *t, const struct key *k, uint64_t offset, bytes value, size_t *size) HF_CHECK;
