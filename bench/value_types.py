@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 
@@ -126,7 +127,7 @@ class Measured(Server):
         words = super().arguments(port)
         if not self.instructions:
             return words
-        return ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + os.path.join(self.directory, "callgrind.out.%p")] + words
+        return [shutil.which("valgrind") or "valgrind", "--tool=callgrind", "--callgrind-out-file=" + os.path.join(self.directory, "callgrind.out.%p")] + words
 
 
 def send(client, lines):
@@ -160,6 +161,7 @@ def used_memory(client):
 
 
 def measure(kind, row, reads, instructions):
+    Measured.instructions = instructions
     with Measured(kind, workers=1) as server:
         client = server.client(timeout=600)
         resident, used = common.status_bytes(server.pid), used_memory(client)
