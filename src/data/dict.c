@@ -65,9 +65,8 @@ size_t dict_memory(const struct dict *d) { return tree_memory(&d->tree); }
 
 bool dict_get(const struct dict *d, bytes member, bytes *value)
 {
-    uint64_t position;
     struct tree_element e;
-    if (!d->tree.root || !tree_find(&d->tree, hash_of(member), member, &position, &e))
+    if (!d->tree.root || !tree_find(&d->tree, hash_of(member), member, NULL, &e))
         return false;
     if (value)
         member_of(e.payload, value);
@@ -77,7 +76,6 @@ bool dict_get(const struct dict *d, bytes member, bytes *value)
 bool dict_set(struct dict *d, bytes member, bytes value)
 {
     uint8_t few[512], *payload = few;
-    uint64_t position, hash = hash_of(member);
     size_t at = 0, total = SIZE_MAX_BYTES + member.size + value.size;
     if (total > sizeof(few))
         payload = mem_alloc(total);
@@ -91,14 +89,10 @@ bool dict_set(struct dict *d, bytes member, bytes value)
     if (value.size)
         memcpy(payload + at + member.size, value.data, value.size);
     bytes whole = bytes_of(payload, at + member.size + value.size);
-    bool found = tree_find(&d->tree, hash, member, &position, NULL);
-    if (found)
-        tree_replace(&d->tree, position, whole);
-    else
-        tree_insert(&d->tree, position, hash, whole);
+    bool is_new = tree_put(&d->tree, hash_of(member), member, whole);
     if (payload != few)
         mem_free(payload);
-    return !found;
+    return is_new;
 }
 
 bool dict_remove(struct dict *d, bytes member)

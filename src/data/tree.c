@@ -1,7 +1,6 @@
 /* tree.c -- a B+ tree with counted nodes.
  *
- * Leaves: tree_leaf.h. Inner: for each child its node, the order of its first element and the number of elements below, so a
- * step down reads one node only.
+ * Leaves: tree_leaf.h. Inner nodes: tree_node.h; a step down reads one node only. Reading: tree_read.c.
  *
  * Changes go down recursively by slot (the pointer that holds the node): `own` first makes the node
  * this tree's alone, copying it if somebody else holds it. Insertion may return a new right neighbour, which
@@ -11,35 +10,9 @@
 #include "data/tree.h"
 
 #include "base/memory.h"
-#include "data/tree_leaf.h"
-
-#define FANOUT 31u /* an inner node fills an allocation */
-
-struct child {
-    struct tree_node *node;
-    uint64_t order, elements, memory;
-};
-
-struct inner {
-    struct tree_node head;
-    uint64_t elements, memory; /* below, this node included */
-    struct child at[FANOUT];
-};
-_Static_assert(sizeof(struct inner) <= 1024, "an allocation class");
-
-static struct leaf *leaf_of(struct tree_node *n) { return (struct leaf *)n; }
-static struct inner *inner_of(struct tree_node *n) { return (struct inner *)n; }
-static const struct leaf *leaf_view(const struct tree_node *n) { return (const struct leaf *)n; }
-static const struct inner *inner_view(const struct tree_node *n) { return (const struct inner *)n; }
+#include "data/tree_node.h"
 
 /* ---- nodes ---- */
-
-static uint64_t elements_of(const struct tree_node *n) { return n->level ? inner_view(n)->elements : n->count; }
-
-static uint64_t memory_of(const struct tree_node *n)
-{
-    return n->level ? inner_view(n)->memory : LEAF_HEADER + leaf_view(n)->room + leaf_view(n)->outside;
-}
 
 static struct inner *inner_new(unsigned level, unsigned count)
 {
@@ -63,7 +36,7 @@ static void drop(struct tree_node *n)
     if (n->level == 0)
         leaf_drop_bigs(leaf_of(n));
     for (unsigned i = 0; n->level && i < n->count; i++)
-        drop(inner_of(n)->at[i].node);
+        drop(inner_of(n)->nodes[i]);
     mem_free(n);
 }
 
@@ -80,10 +53,19 @@ static void own(struct tree_node **slot)
         const size_t behind = offsetof(struct inner, elements); /* holders can change meanwhile, nothing else of a shared node */
         memcpy((char *)copy + behind, (const char *)n + behind, sizeof(*copy) - behind);
         for (unsigned i = 0; i < n->count; i++)
-            atomic_fetch_add_explicit(&copy->at[i].node->holders, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&copy->nodes[i]->holders, 1, memory_order_relaxed);
         *slot = &copy->head;
     }
     drop(n);
+}
+
+/* Children [first, first + count) of a node, to another place or node. */
+static void children_copy(struct inner *to, unsigned at, const struct inner *from, unsigned first, unsigned count)
+{
+    memmove(&to->orders[at], &from->orders[first], count * sizeof(to->orders[0]));
+    memmove(&to->counts[at], &from->counts[first], count * sizeof(to->counts[0]));
+    memmove(&to->memories[at], &from->memories[first], count * sizeof(to->memories[0]));
+    memmove(&to->nodes[at], &from->nodes[first], count * sizeof(struct tree_node *));
 }
 
 static void sum_up(struct inner *n)
@@ -91,26 +73,26 @@ static void sum_up(struct inner *n)
     n->elements = 0;
     n->memory = sizeof(*n);
     for (unsigned i = 0; i < n->head.count; i++) {
-        n->elements += n->at[i].elements;
-        n->memory += n->at[i].memory;
+        n->elements += n->counts[i];
+        n->memory += n->memories[i];
     }
 }
 
-static void child_refresh(struct child *c)
+static void child_refresh(struct inner *n, unsigned i)
 {
-    c->elements = elements_of(c->node);
-    c->memory = memory_of(c->node);
-    c->order = c->node->level ? inner_view(c->node)->at[0].order : leaf_order(leaf_view(c->node), 0);
+    n->counts[i] = node_elements(n->nodes[i]);
+    n->memories[i] = node_memory(n->nodes[i]);
+    n->orders[i] = node_order(n->nodes[i]);
 }
 
 /* The one child that has changed. */
-static void child_changed(struct inner *n, struct child *c)
+static void child_changed(struct inner *n, unsigned i)
 {
-    n->elements -= c->elements;
-    n->memory -= c->memory;
-    child_refresh(c);
-    n->elements += c->elements;
-    n->memory += c->memory;
+    n->elements -= n->counts[i];
+    n->memory -= n->memories[i];
+    child_refresh(n, i);
+    n->elements += n->counts[i];
+    n->memory += n->memories[i];
 }
 
 /* ---- insertion ---- */
@@ -176,89 +158,133 @@ static struct tree_node *leaf_insert(struct tree_node **slot, unsigned i, const 
     return &right->head;
 }
 
-static void put_child(struct inner *n, unsigned i, struct child c)
+static void put_child(struct inner *n, unsigned i, struct tree_node *child)
 {
-    memmove(&n->at[i + 1], &n->at[i], (n->head.count - i) * sizeof(c));
-    n->at[i] = c;
+    children_copy(n, i + 1, n, i, n->head.count - i);
+    n->nodes[i] = child;
+    child_refresh(n, i);
     n->head.count++;
 }
 
 /* Takes in a new child behind child i. Returns a right neighbour of this node, if it had to be split. */
 static struct tree_node *take_in(struct inner *n, unsigned i, struct tree_node *fresh)
 {
-    struct child c = {.node = fresh};
-    child_refresh(&c);
     if (n->head.count < FANOUT) {
-        put_child(n, i + 1, c);
+        put_child(n, i + 1, fresh);
         sum_up(n);
         return NULL;
     }
     unsigned cut = i + 1 == FANOUT ? FANOUT : i == 0 ? 1 : FANOUT / 2;
     struct inner *right = inner_new(n->head.level, FANOUT - cut);
-    memcpy(right->at, &n->at[cut], (FANOUT - cut) * sizeof(c));
+    children_copy(right, 0, n, cut, FANOUT - cut);
     n->head.count = (uint16_t)cut;
     if (i + 1 > cut || cut == FANOUT)
-        put_child(right, i + 1 - cut, c);
+        put_child(right, i + 1 - cut, fresh);
     else
-        put_child(n, i + 1, c);
+        put_child(n, i + 1, fresh);
     sum_up(n);
     sum_up(right);
     return &right->head;
 }
 
-/* The child that holds the position (for an insertion also: behind its last element). Makes position relative. */
-static unsigned child_of(const struct inner *n, uint64_t *position, bool inserting)
+/* An element on its way to its leaf. */
+struct placing {
+    struct item item;
+    tree_compare *compare;
+    const bytes *key;  /* its place is found by (order, key); NULL: by position */
+    uint64_t position;
+    bool replaces;     /* the element there: by position; by key it is found out */
+    bool lone, placed;
+};
+
+/* Into a leaf that is ours: over what stands there, or as one more. */
+static struct tree_node *place(struct tree_node **slot, struct placing *p)
 {
-    unsigned i = 0;
-    while (i + 1 < n->head.count && *position >= n->at[i].elements + inserting)
-        *position -= n->at[i++].elements;
-    return i;
+    struct leaf *l = leaf_of(*slot);
+    bool there = p->replaces;
+    unsigned i = (unsigned)p->position;
+    if (p->key)
+        i = l->head.count ? leaf_find(l, p->compare, p->item.order, p->key, &there) : 0;
+    if (there && !p->item.big && leaf_size(l, i) == p->item.payload.size) {
+        if (p->item.payload.size)
+            memcpy(l->data + leaf_start(l, i), p->item.payload.data, p->item.payload.size);
+        p->replaces = true;
+        return NULL;
+    }
+    if (there) {
+        p->item.order = leaf_order(l, i);
+        leaf_cut(l, i, 1);
+        p->replaces = true;
+    }
+    return leaf_insert(slot, i, &p->item, p->lone, &p->placed);
 }
 
-static struct tree_node *insert(struct tree_node **slot, uint64_t position, const struct item *item, bool lone, bool *placed)
+static struct tree_node *insert(struct tree_node **slot, struct placing *p)
 {
     own(slot);
     if ((*slot)->level == 0)
-        return leaf_insert(slot, (unsigned)position, item, lone, placed);
+        return place(slot, p);
     struct inner *n = inner_of(*slot);
-    unsigned i = child_of(n, &position, true);
-    struct tree_node *fresh = insert(&n->at[i].node, position, item, false, placed);
-    child_changed(n, &n->at[i]);
+    unsigned i = p->key ? inner_find(n, p->compare, p->item.order, p->key) : inner_at(n, &p->position, !p->replaces);
+    p->lone = false;
+    struct tree_node *fresh = insert(&n->nodes[i], p);
+    child_changed(n, i);
     return fresh ? take_in(n, i, fresh) : NULL;
 }
 
 /* The root has a right neighbour: both get a new root above them. */
 static void grow(struct tree *t, struct tree_node *right)
 {
-    struct inner *root = inner_new(t->root->level + 1u, 2);
-    root->at[0].node = t->root;
-    root->at[1].node = right;
-    child_refresh(&root->at[0]);
-    child_refresh(&root->at[1]);
+    struct inner *root = inner_new(t->root->level + 1u, 0);
+    put_child(root, 0, t->root);
+    put_child(root, 1, right);
     sum_up(root);
     t->root = &root->head;
 }
 
-void tree_insert(struct tree *t, uint64_t position, uint64_t order, bytes payload)
+/* True: it replaced one. */
+static bool put(struct tree *t, struct placing p, bytes payload)
 {
-    struct item item = {.order = t->compare ? order : 0, .payload = payload};
-    hf_assert(position <= tree_count(t) && payload.size <= TREE_PAYLOAD_MAX);
+    struct item *item = &p.item;
+    hf_assert(payload.size <= TREE_PAYLOAD_MAX);
+    item->payload = payload;
     if (payload.size > TREE_INLINE_MAX) {
-        item.big = mem_alloc(sizeof(*item.big) + payload.size);
-        atomic_init(&item.big->holders, 1);
-        item.big->size = (uint32_t)payload.size;
-        memcpy(item.big->data, payload.data, payload.size);
+        item->big = mem_alloc(sizeof(*item->big) + payload.size);
+        atomic_init(&item->big->holders, 1);
+        item->big->size = (uint32_t)payload.size;
+        memcpy(item->big->data, payload.data, payload.size);
     }
     if (!t->root) {
-        struct frame f = {.base = item.order};
-        t->root = &leaf_new(leaf_room_for(leaf_need(item_size(&item), 1, f), true), f)->head;
+        struct frame f = {.base = item->order};
+        t->root = &leaf_new(leaf_room_for(leaf_need(item_size(item), 1, f), true), f)->head;
     }
-    for (bool placed = false; !placed;) {
-        placed = true;
-        struct tree_node *right = insert(&t->root, position, &item, true, &placed);
+    bool replaced = false;
+    for (uint64_t position = p.position; !p.placed; p.position = position) {
+        p.placed = p.lone = true;
+        struct tree_node *right = insert(&t->root, &p);
         if (right)
             grow(t, right);
+        replaced |= p.replaces;
+        p.replaces = false; /* if it was not placed: what it replaces is gone */
     }
+    return replaced;
+}
+
+void tree_insert(struct tree *t, uint64_t position, uint64_t order, bytes payload)
+{
+    hf_assert(position <= tree_count(t));
+    put(t, (struct placing){.item.order = t->compare ? order : 0, .position = position}, payload);
+}
+
+void tree_replace(struct tree *t, uint64_t position, bytes payload)
+{
+    hf_assert(position < tree_count(t));
+    put(t, (struct placing){.position = position, .replaces = true}, payload);
+}
+
+bool tree_put(struct tree *t, uint64_t order, bytes key, bytes payload)
+{
+    return !put(t, (struct placing){.item.order = order, .compare = t->compare, .key = &key}, payload);
 }
 
 /* ---- removal ---- */
@@ -293,35 +319,35 @@ static struct leaf *joined(const struct leaf *a, const struct leaf *b)
 /* Joins child i with the one behind it if both fit into one node. */
 static bool join(struct inner *n, unsigned i)
 {
-    struct tree_node *a = n->at[i].node, *b = n->at[i + 1].node;
+    struct tree_node *a = n->nodes[i], *b = n->nodes[i + 1];
     struct leaf *both = a->level ? NULL : joined(leaf_of(a), leaf_of(b));
     if (a->level ? a->count + b->count > FANOUT : !both)
         return false;
-    own(&n->at[i].node);
-    own(&n->at[i + 1].node);
-    a = n->at[i].node;
-    b = n->at[i + 1].node;
+    own(&n->nodes[i]);
+    own(&n->nodes[i + 1]);
+    a = n->nodes[i];
+    b = n->nodes[i + 1];
     if (a->level) {
-        memcpy(&inner_of(a)->at[a->count], inner_of(b)->at, b->count * sizeof(struct child));
+        children_copy(inner_of(a), a->count, inner_of(b), 0, b->count);
         a->count = (uint16_t)(a->count + b->count);
         sum_up(inner_of(a));
     } else {
         leaf_append(both, leaf_of(a), 0, a->count, false);
         leaf_append(both, leaf_of(b), 0, b->count, false);
         mem_free(a);
-        n->at[i].node = &both->head;
+        n->nodes[i] = &both->head;
     }
     mem_free(b);
-    child_refresh(&n->at[i]);
+    child_refresh(n, i);
     n->head.count--;
-    memmove(&n->at[i + 1], &n->at[i + 2], (n->head.count - i - 1) * sizeof(struct child));
+    children_copy(n, i + 1, n, i + 2, n->head.count - i - 1);
     return true;
 }
 
 static void tidy(struct inner *n, unsigned first)
 {
     for (unsigned i = first > 0 ? first - 1 : 0; i + 1 < n->head.count && i <= first + 1;) {
-        if ((!is_small(n->at[i].node) && !is_small(n->at[i + 1].node)) || !join(n, i))
+        if ((!is_small(n->nodes[i]) && !is_small(n->nodes[i + 1])) || !join(n, i))
             i++;
     }
 }
@@ -335,18 +361,17 @@ static void cut_range(struct tree_node **slot, uint64_t position, uint64_t count
         return;
     }
     struct inner *n = inner_of(*slot);
-    unsigned first = child_of(n, &position, false), kept = first;
+    unsigned first = inner_at(n, &position, false), kept = first;
     for (unsigned i = first; i < n->head.count; i++) {
-        struct child *c = &n->at[i];
-        uint64_t here = count < c->elements - position ? count : c->elements - position;
-        if (here == c->elements) {
-            drop(c->node);
+        uint64_t here = count < n->counts[i] - position ? count : n->counts[i] - position;
+        if (here == n->counts[i]) {
+            drop(n->nodes[i]);
         } else {
             if (here) {
-                cut_range(&c->node, position, here, false);
-                child_refresh(c);
+                cut_range(&n->nodes[i], position, here, false);
+                child_refresh(n, i);
             }
-            n->at[kept++] = *c;
+            children_copy(n, kept++, n, i, 1);
         }
         count -= here;
         position = 0;
@@ -368,31 +393,9 @@ void tree_remove(struct tree *t, uint64_t position, uint64_t count)
     cut_range(&t->root, position, count, true);
     while (t->root->level > 0 && t->root->count == 1) {
         struct tree_node *old = t->root; /* ours: cut_range went through it */
-        t->root = inner_of(old)->at[0].node;
+        t->root = inner_of(old)->nodes[0];
         mem_free(old);
     }
-}
-
-void tree_replace(struct tree *t, uint64_t position, bytes payload)
-{
-    struct tree_element old = tree_at(t, position);
-    uint64_t order = old.order;
-    if (old.payload.size != payload.size || payload.size > TREE_INLINE_MAX) {
-        tree_remove(t, position, 1);
-        tree_insert(t, position, order, payload);
-        return;
-    }
-    struct tree_node **slot = &t->root;
-    for (;;) {
-        own(slot);
-        if ((*slot)->level == 0)
-            break;
-        struct inner *n = inner_of(*slot);
-        slot = &n->at[child_of(n, &position, false)].node;
-    }
-    struct leaf *l = leaf_of(*slot);
-    if (payload.size)
-        memcpy(l->data + leaf_start(l, (unsigned)position), payload.data, payload.size);
 }
 
 /* ---- the whole ---- */
@@ -422,7 +425,7 @@ static bool clear_some(struct tree_node *n, size_t *budget)
         return true;
     }
     while (n->count > 0) {
-        if (!clear_some(inner_of(n)->at[n->count - 1].node, budget))
+        if (!clear_some(inner_of(n)->nodes[n->count - 1], budget))
             return false;
         n->count--;
     }
@@ -436,180 +439,4 @@ bool tree_clear_some(struct tree *t, size_t *budget)
         return false;
     t->root = NULL;
     return true;
-}
-
-uint64_t tree_count(const struct tree *t) { return t->root ? elements_of(t->root) : 0; }
-size_t tree_memory(const struct tree *t) { return t->root ? memory_of(t->root) : 0; }
-
-/* ---- reading ---- */
-
-struct tree_element tree_at(const struct tree *t, uint64_t position)
-{
-    hf_assert(position < tree_count(t));
-    const struct tree_node *n = t->root;
-    while (n->level > 0)
-        n = inner_view(n)->at[child_of(inner_view(n), &position, false)].node;
-    return leaf_element(leaf_view(n), (unsigned)position);
-}
-
-static const struct leaf *leftmost(const struct tree_node *n)
-{
-    while (n->level > 0)
-        n = inner_view(n)->at[0].node;
-    return leaf_view(n);
-}
-
-/* The last child whose first element is below what is looked for, or equal to it; the first one if none is. */
-static unsigned child_for(const struct tree *t, const struct inner *n, uint64_t order, const bytes *key)
-{
-    unsigned low = 0, high = n->head.count; /* the answer is in [low, high) */
-    while (high - low > 1) {
-        unsigned middle = (low + high) / 2;
-        const struct child *c = &n->at[middle];
-        bool right;
-        if (c->order != order || !key) {
-            right = c->order < order;
-        } else {
-            right = t->compare(leaf_element_at(leftmost(c->node), 0, 0).payload, *key) <= 0;
-        }
-        if (right)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool find(const struct tree *t, uint64_t order, const bytes *key, uint64_t *position, struct tree_element *found)
-{
-    const struct tree_node *n = t->root;
-    uint64_t before = 0;
-    *position = 0;
-    if (!n)
-        return false;
-    while (n->level > 0) {
-        unsigned i = child_for(t, inner_view(n), order, key);
-        for (unsigned k = 0; k < i; k++)
-            before += inner_view(n)->at[k].elements;
-        n = inner_view(n)->at[i].node;
-    }
-    bool equal;
-    unsigned i = leaf_find(leaf_view(n), t->compare, order, key, &equal);
-    *position = before + i;
-    if (equal && found)
-        *found = leaf_element(leaf_view(n), i);
-    return equal;
-}
-
-bool tree_find(const struct tree *t, uint64_t order, bytes key, uint64_t *position, struct tree_element *found)
-{
-    return find(t, order, &key, position, found);
-}
-
-uint64_t tree_lower(const struct tree *t, uint64_t order)
-{
-    uint64_t position;
-    find(t, order, NULL, &position, NULL);
-    return position;
-}
-
-bool tree_seek(const struct tree *t, uint64_t position, struct tree_cursor *c, struct tree_element *e)
-{
-    if (position >= tree_count(t))
-        return false;
-    const struct tree_node *n = t->root;
-    c->depth = n->level;
-    for (unsigned d = 0; n->level > 0; d++) {
-        c->path[d] = n;
-        c->at[d] = (uint16_t)child_of(inner_view(n), &position, false);
-        n = inner_view(n)->at[c->at[d]].node;
-    }
-    c->path[c->depth] = n;
-    c->at[c->depth] = (uint16_t)position;
-    c->start = (uint16_t)leaf_start(leaf_view(n), (unsigned)position);
-    *e = leaf_element_at(leaf_view(n), (unsigned)position, c->start);
-    return true;
-}
-
-/* Down from depth d, along the first or the last children. */
-static void descend(struct tree_cursor *c, unsigned d, bool last)
-{
-    for (; d < c->depth; d++) {
-        const struct tree_node *below = inner_view(c->path[d])->at[c->at[d]].node;
-        c->path[d + 1] = below;
-        c->at[d + 1] = last ? (uint16_t)(below->count - 1) : 0;
-    }
-}
-
-bool tree_next(struct tree_cursor *c, struct tree_element *e)
-{
-    unsigned d = c->depth;
-    const struct leaf *l = leaf_view(c->path[d]);
-    if (c->at[d] + 1u < l->head.count) {
-        c->start = (uint16_t)(c->start + leaf_item_size(l, c->at[d]++));
-    } else {
-        while (c->at[d] + 1u >= c->path[d]->count) {
-            if (d-- == 0)
-                return false;
-        }
-        c->at[d]++;
-        descend(c, d, false);
-        c->start = 0;
-        l = leaf_view(c->path[c->depth]);
-    }
-    *e = leaf_element_at(l, c->at[c->depth], c->start);
-    return true;
-}
-
-bool tree_previous(struct tree_cursor *c, struct tree_element *e)
-{
-    unsigned d = c->depth;
-    const struct leaf *l = leaf_view(c->path[d]);
-    unsigned end = c->start;
-    if (c->at[d] > 0) {
-        c->at[d]--;
-    } else {
-        while (c->at[d] == 0) {
-            if (d-- == 0)
-                return false;
-        }
-        c->at[d]--;
-        descend(c, d, true);
-        l = leaf_view(c->path[c->depth]);
-        end = l->used;
-    }
-    unsigned i = c->at[c->depth];
-    c->start = (uint16_t)(end - leaf_item_size(l, i));
-    *e = leaf_element_at(l, i, c->start);
-    return true;
-}
-
-/* ---- invariants ---- */
-
-static void check_node(const struct tree_node *n, bool sequence)
-{
-    hf_assert(((struct tree_node *)(uintptr_t)n)->holders > 0);
-    if (n->level == 0) {
-        leaf_check(leaf_view(n), sequence);
-        return;
-    }
-    uint64_t elements = 0, memory = sizeof(struct inner);
-    hf_assert(n->count > 0 && n->count <= FANOUT);
-    for (unsigned i = 0; i < n->count; i++) {
-        struct child now = inner_view(n)->at[i], *c = &now;
-        child_refresh(c);
-        hf_assert(c->node->level + 1 == n->level && memcmp(c, &inner_view(n)->at[i], sizeof(*c)) == 0);
-        hf_assert(i == 0 || inner_view(n)->at[i - 1].order <= c->order);
-        check_node(c->node, sequence);
-        elements += c->elements;
-        memory += c->memory;
-    }
-    hf_assert(elements == inner_view(n)->elements && memory == inner_view(n)->memory);
-}
-
-void tree_check(const struct tree *t)
-{
-    if (t->root)
-        check_node(t->root, !t->compare);
-    hf_assert(!t->root || t->root->level == 0 || t->root->count > 1);
 }

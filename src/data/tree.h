@@ -59,8 +59,12 @@ void tree_replace(struct tree *t, uint64_t position, bytes payload); /* same ord
 void tree_remove(struct tree *t, uint64_t position, uint64_t count); /* a range: O(log n + leaves) */
 
 /* By key; compare is set. Position of the first element that is not below (order, key):
- * the element itself when true, where it would stand when false. found may be NULL. */
+ * the element itself when true, where it would stand when false. position and found may be NULL. */
 bool tree_find(const struct tree *t, uint64_t order, bytes key, uint64_t *position, struct tree_element *found);
+
+/* Puts the payload, for which compare says 0 against the key, in its place, or over the element that is there. True: it is new. One way
+ * down the tree, where tree_find and tree_insert are two. */
+bool tree_put(struct tree *t, uint64_t order, bytes key, bytes payload);
 
 /* Position of the first element whose order is not below this one. */
 uint64_t tree_lower(const struct tree *t, uint64_t order);

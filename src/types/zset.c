@@ -47,10 +47,10 @@ static struct scored scored_of(struct tree_element e)
 /* To read; what changes it is followed by keeping its root. */
 static struct tree tree_of(const struct zset *z) { return (struct tree){z->root, bytes_compare}; }
 
-static void insert(struct zset *z, uint64_t rank, double score, bytes member)
+static void insert(struct zset *z, double score, bytes member)
 {
     struct tree t = tree_of(z);
-    tree_insert(&t, rank, order_of(score), member);
+    tree_put(&t, order_of(score), member, member);
     z->root = t.root;
 }
 
@@ -155,9 +155,7 @@ bool zset_set(struct zset *z, bytes member, double score)
         return false;
     if (found)
         remove_range(z, place, 1);
-    struct tree t = tree_of(z);
-    tree_find(&t, order_of(score), member, &place, NULL);
-    insert(z, place, score, member);
+    insert(z, score, member);
     if (z->scores)
         dict_set(z->scores, member, bytes_of(&score, sizeof(score)));
     else

@@ -128,7 +128,10 @@ static void insert_one(struct tree *t, struct twin *w)
         i = where == 0 ? 0 : where == 1 ? w->count : next_random() % (w->count + 1);
         item.order = 0;
     }
-    tree_insert(t, i, item.order, payload_of(&item, room));
+    if (t->compare && next_random() % 2)
+        assert_true(tree_put(t, item.order, payload_of(&item, room), payload_of(&item, room)));
+    else
+        tree_insert(t, i, item.order, payload_of(&item, room));
     twin_insert(w, i, item);
 }
 
@@ -148,7 +151,10 @@ static void one_step(struct tree *t, struct twin *w, unsigned growth)
             w->at[i].number = (uint32_t)next_random();
         if (next_random() % 2)
             w->at[i].size = any_size();
-        tree_replace(t, i, payload_of(&w->at[i], room));
+        if (t->compare && next_random() % 2)
+            assert_false(tree_put(t, w->at[i].order, payload_of(&w->at[i], room), payload_of(&w->at[i], room)));
+        else
+            tree_replace(t, i, payload_of(&w->at[i], room));
     } else {
         size_t i = next_random() % w->count;
         struct tree_element e = tree_at(t, i);
