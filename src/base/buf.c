@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 void buf_init(struct buf *b, size_t size_max)
 {
@@ -28,7 +27,14 @@ bool buf_try_grow(struct buf *b, size_t extra)
     size_t capacity = b->capacity ? b->capacity : 256;
     while (capacity < needed)
         capacity = capacity > b->size_max / 2 ? b->size_max : capacity * 2;
-    uint8_t *data = realloc(b->data, capacity);
+    return buf_try_fit(b, capacity);
+}
+
+bool buf_try_fit(struct buf *b, size_t capacity)
+{
+    if (capacity <= b->capacity)
+        return true;
+    uint8_t *data = mem_try_realloc(b->data, capacity);
     if (!data)
         return false;
     b->data = data;

@@ -21,6 +21,7 @@ struct buf {
 void buf_init(struct buf *b, size_t size_max);
 void buf_release(struct buf *b);
 bool buf_try_grow(struct buf *b, size_t extra) HF_CHECK; /* the slow half of try_reserve */
+bool buf_try_fit(struct buf *b, size_t capacity) HF_CHECK; /* at least this capacity, and no more than it when it grows */
 void buf_shrink(struct buf *b, size_t capacity_max);     /* gives memory back when empty and larger */
 void buf_consume(struct buf *b, size_t size);            /* drops bytes from the front */
 void buf_printf(struct buf *b, const char *format, ...) HF_PRINTF(2, 3);

@@ -16,7 +16,7 @@
 void multi_end(struct session *s)
 {
     s->in_multi = s->multi_aborted = s->multi_strict = false;
-    s->queue_count = s->queue_bytes = 0;
+    s->queue_count = s->queue_bytes = s->queue_words = 0;
     arena_reset(&s->queue_arena);
 }
 
@@ -37,6 +37,7 @@ void multi_queue(struct session *s, const struct command *row, const bytes *argv
         words[i] = arena_dup(&s->queue_arena, argv[i]);
     s->queue[s->queue_count++] = (struct queued_command){row, words, argc};
     s->queue_bytes += exec_words_size(argv, argc);
+    s->queue_words += argc;
     reply_simple(&s->reply, "QUEUED");
 }
 

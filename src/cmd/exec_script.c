@@ -104,8 +104,13 @@ static bool refused(struct script *s, const struct command *row, const bytes *ar
     else if (s->read_only && row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
-        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom ? (uint32_t)CMD_GROWS : 0), r);
+        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom || s->wrote ? (uint32_t)CMD_GROWS : 0), r);
     return true;
+}
+
+bool call_is_out_of_memory(const struct call *c)
+{
+    return c->exec->out_of_memory;
 }
 
 static bool is_held(const struct txn *t, uint16_t stripe)
@@ -158,6 +163,7 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     const struct command *row = resolve(argv, argc, r);
     if (!row || refused(s, row, argv, argc, r))
         return SCRIPT_DONE;
+    s->wrote |= (row->flags & CMD_WRITE) != 0;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
                      .argv = argv, .argc = argc, .exec = outer->exec};
     if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {

@@ -22,7 +22,12 @@ struct script {
     bool read_only;         /* refuses commands that write */
     bool noted;             /* for client-side caching: its keys count as read */
     bool allow_oom;         /* commands that grow may run above maxmemory */
+    bool wrote;             /* it is too late to stop for want of memory: what follows may grow, too */
 };
+
+/* Above maxmemory as the script was admitted, and nothing could go: one that says that it may write, and not that it may be run
+ * then, is refused before it runs. */
+bool call_is_out_of_memory(const struct call *c);
 
 void script_begin(struct script *s, struct call *call);
 /* Runs one command: resolved, checked, its keys located and locked. */

@@ -127,6 +127,7 @@ bool pubsub_subscribe(struct session *s, enum topic_kind kind, bytes name)
     place_set(s, kind, name, l->count);
     l->at[l->count++] = s;
     s->listens++;
+    s->topic_bytes += 2 * name.size;
     route_add(kind, name, s->worker);
     return true;
 }
@@ -148,6 +149,7 @@ bool pubsub_unsubscribe(struct session *s, enum topic_kind kind, bytes name)
         mem_free(l);
         dict_remove(table, name);
     }
+    s->topic_bytes -= 2 * name.size;
     dict_remove(&s->topics[kind], name);
     s->listens--;
     return true;

@@ -38,10 +38,11 @@ struct session {
     bool in_multi, multi_aborted;
     bool strict, multi_strict; /* CLIENT STRICT; MULTI STRICT: an error undoes the whole transaction (ADR 0007) */
     struct queued_command *queue;
-    size_t queue_count, queue_capacity, queue_bytes;
+    size_t queue_count, queue_capacity, queue_bytes, queue_words;
     struct arena queue_arena; /* the words of the queue */
     struct watch *watches;    /* NULL: none */
     struct watcher *watcher;  /* of `watches`, dirty: the next EXEC replies nil; NULL: has never watched */
+    size_t watch_bytes;       /* what `watches` takes */
     /* names shown by CLIENT LIST: "" when unset */
     char name[128], lib_name[64], lib_version[64];
     const char *last_command; /* full name, lower case; static */
@@ -50,7 +51,7 @@ struct session {
     bool is_local;            /* from this machine: loopback, or the unix socket */
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
     unsigned worker;          /* the number of its worker */
-    size_t listens;           /* how many topics */
+    size_t listens, topic_bytes; /* how many topics, and the length of their names in memory */
     bool monitors;            /* MONITOR: is shown every command */
     bool findable;            /* tracking: its worker finds it by its number */
     struct tracking *tracking; /* client-side caching; NULL: never asked for */

@@ -392,6 +392,7 @@ static void add_prefix(struct tracking *k, bytes prefix)
         memcpy(copy, prefix.data, prefix.size);
     k->prefixes[at] = bytes_of(copy, prefix.size);
     k->prefix_count++;
+    k->prefix_bytes += sizeof(*k->prefixes) + prefix.size;
     count_prefix(prefix, true);
 }
 
@@ -474,7 +475,7 @@ void tracking_stop(struct session *s)
     spin_unlock(&all.lock);
     mem_free(k->prefixes);
     k->prefixes = NULL;
-    k->prefix_count = 0;
+    k->prefix_count = k->prefix_bytes = 0;
     k->on = k->bcast = k->optin = k->optout = k->noloop = k->caching = k->broken = false;
     k->redirect = 0;
 }

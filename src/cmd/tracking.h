@@ -26,7 +26,7 @@ struct tracking { /* session.tracking; NULL: never switched on */
     uint64_t redirect;     /* the session that is told instead; 0: itself */
     unsigned redirect_worker;
     bytes *prefixes;       /* BCAST; sorted; memory of their own */
-    size_t prefix_count;
+    size_t prefix_count, prefix_bytes;
     struct message **own;  /* of changes by the session itself: told behind its reply */
     size_t own_count, own_capacity;
 };

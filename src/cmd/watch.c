@@ -24,6 +24,7 @@ void unwatch_locked(struct session *s)
         watch_remove_locked(s->watches);
         s->watches = next;
     }
+    s->watch_bytes = 0;
     if (s->watcher)
         atomic_store(&s->watcher->dirty, false);
 }
@@ -59,6 +60,7 @@ void session_unwatch(struct session *s)
     *last = left_behind[s->worker];
     left_behind[s->worker] = s->watches;
     s->watches = NULL;
+    s->watch_bytes = 0;
     s->watcher = NULL;
 }
 
@@ -102,6 +104,7 @@ void cmd_watch(struct call *c)
         struct watch *w = watch_add_locked(c->exec->engine, &c->keys[i], s->watcher);
         w->sibling = s->watches;
         s->watches = w;
+        s->watch_bytes += watch_memory(w);
     }
     reply_ok(c->reply);
 }

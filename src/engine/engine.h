@@ -46,6 +46,7 @@ uint64_t engine_durable(const struct engine *e);
 bool engine_logged(const struct engine *e);
 struct log *engine_log(struct engine *e); /* NULL when memory only */
 void engine_set_maxmemory(struct engine *e, uint64_t bytes);
+uint64_t engine_maxmemory(const struct engine *e);
 void engine_set_eviction(struct engine *e, uint32_t policy, uint32_t samples, uint32_t lfu_log_factor, uint32_t lfu_decay_min);
 
 status engine_snapshot_start(struct engine *e);  /* HF_ERR_EXISTS: one runs already */

@@ -5,6 +5,7 @@
 #ifndef HF_ENGINE_INTERNAL_H
 #define HF_ENGINE_INTERNAL_H
 
+#include "base/memory.h"
 #include "durable/effect.h"
 #include "durable/identity.h"
 #include "durable/log.h"
@@ -231,6 +232,7 @@ struct watch {
 };
 struct watch *watch_add_locked(struct engine *e, const struct key *k, struct watcher *watcher);
 void watch_remove_locked(struct watch *w); /* frees it */
+static inline size_t watch_memory(const struct watch *w) { return mem_class_size(sizeof(*w) + w->key.size); }
 /* Whoever watches the key is told, at commit if the transaction can be undone. */
 void watch_touch_locked(struct txn *t, struct stripe *s, uint32_t db_id, bytes key);
 /* Whoever watches a key that is in one of the two databases; ids: by number, as they were before the change. */

@@ -116,6 +116,8 @@ void engine_set_maxmemory(struct engine *e, uint64_t limit)
     atomic_store(&e->maxmemory, limit);
 }
 
+uint64_t engine_maxmemory(const struct engine *e) { return atomic_load_explicit(&e->maxmemory, memory_order_relaxed); }
+
 void engine_set_eviction(struct engine *e, uint32_t policy, uint32_t samples, uint32_t lfu_log_factor, uint32_t lfu_decay_min)
 {
     atomic_store(&e->eviction.samples, samples);

@@ -59,10 +59,12 @@ void client_record_refresh(struct conn *c)
         PUT(patterns, (uint32_t)pubsub_count(s, TOPIC_PATTERN));
         PUT(shards, (uint32_t)pubsub_count(s, TOPIC_SHARD));
     }
-    PUT(query, c->input.size - c->input_at);
+    size_t unread = c->input.size - c->input_at;
+    PUT(query, unread > c->parser.at ? unread - c->parser.at : 0);
     PUT(query_free, c->input.capacity - c->input.size);
     PUT(output, c->output.size - c->sent);
     PUT(output_memory, c->output.capacity);
+    conn_note_memory(c);
     PUT(command, command);
     uint32_t flags = GET(flags) & RECORD_UNIX;
     flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
@@ -126,7 +128,6 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
     const char *command = GET(command);
     uint64_t query = GET(query), query_free = GET(query_free), output = GET(output), output_memory = GET(output_memory);
     uint64_t multi_memory = GET(multi_memory);
-    unsigned long long total = sizeof(struct conn) + query + query_free + output_memory + multi_memory;
     buf_printf(out,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=%u sub=%u psub=%u ssub=%u multi=%d "
                "qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=%llu rbs=%llu rbp=%llu obl=%llu oll=0 omem=0 tot-mem=%llu "
@@ -136,7 +137,7 @@ static void put_line(const struct client_record *r, uint64_t now_us, struct buf 
                (unsigned long long)(now_us > active ? (now_us - active) / 1000000 : 0), letters, GET(db), GET(channels), GET(patterns),
                GET(shards), multi,
                (unsigned long long)query, (unsigned long long)query_free, (unsigned long long)multi_memory,
-               (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, total,
+               (unsigned long long)output_memory, (unsigned long long)output, (unsigned long long)output, (unsigned long long)GET(memory),
                output ? "rw" : "r", command ? command : "NULL", r->user ? (const char *)r->user->name.data : "default", (long long)GET(redirect), GET(resp), r->lib_name, r->lib_version);
 }
 
@@ -169,8 +170,10 @@ static void refresh_own(const struct net *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = n->workers[i];
-        if (worker_is_current(w) && w->serving)
+        if (worker_is_current(w) && w->serving) {
             client_record_refresh(w->serving);
+            worker_mark_excess(w); /* nobody is shown who has to go */
+        }
     }
 }
 
@@ -186,7 +189,7 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
         spin_lock(&r->lock);
         for (size_t k = 0; k < r->count; k++) {
             const struct client_record *record = &r->items[k]->record;
-            if (wanted(record->id, ids, id_count) && is_of_type(record, type) && out->size_max - out->size > LINE_ROOM)
+            if (wanted(record->id, ids, id_count) && is_of_type(record, type) && !atomic_load(&record->kill) && out->size_max - out->size > LINE_ROOM)
                 put_line(&r->items[k]->record, now_us, out);
         }
         spin_unlock(&r->lock);

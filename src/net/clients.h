@@ -31,7 +31,7 @@ struct client_record {
     _Atomic uint32_t db;
     _Atomic int32_t multi;            /* queued commands; -1: not in MULTI */
     _Atomic uint32_t resp;
-    _Atomic uint64_t multi_memory, query, query_free, output, output_memory;
+    _Atomic uint64_t multi_memory, query, query_free, output, output_memory, memory;
     _Atomic(const char *) command;
     _Atomic uint16_t flags;           /* of enum record_flags */
     _Atomic bool kill;                /* another worker asks for its end */

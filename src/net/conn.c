@@ -106,6 +106,7 @@ void conn_close(struct conn *c)
     c->dead = true;
     session_leave(&c->session);
     registry_remove(w, c);
+    conn_forget_memory(c);
     OS.close(c->fd); /* leaves the epoll set by itself */
     list_remove(&c->ready);
     list_remove(&c->flush);
@@ -188,6 +189,21 @@ static void refuse_query(struct conn *c)
     conn_close(c);
 }
 
+/* For what is missing of a large word, at most doubling at a time: in the end there is room for it and little more. */
+static bool make_input_room(struct conn *c)
+{
+    struct buf *b = &c->input;
+    size_t needs = resp_parser_needs(&c->parser), missing = needs > b->size ? needs - b->size : 0;
+    if (missing <= READ_MIN)
+        return buf_try_reserve(b, READ_MIN);
+    size_t step = missing < INPUT_STEP_MAX ? missing : INPUT_STEP_MAX, twice = b->capacity * 2;
+    if (b->capacity - b->size >= step)
+        return true;
+    size_t capacity = b->size + step;
+    capacity = capacity > twice ? capacity : twice < needs ? twice : needs;
+    return buf_try_fit(b, mem_class_size(capacity));
+}
+
 /* Where the next bytes go: the worker's shared buffer, or behind an incomplete command. */
 static uint8_t *read_room(struct conn *c, size_t *size)
 {
@@ -199,9 +215,7 @@ static uint8_t *read_room(struct conn *c, size_t *size)
         buf_consume(&c->input, c->input_at);
         c->input_at = 0;
     }
-    size_t needs = resp_parser_needs(&c->parser), step = needs > c->input.size ? needs - c->input.size : 0;
-    step = step < READ_MIN ? READ_MIN : step > INPUT_STEP_MAX ? INPUT_STEP_MAX : step;
-    if (!buf_try_reserve(&c->input, step))
+    if (!make_input_room(c))
         return NULL;
     *size = c->input.capacity - c->input.size;
     if (*size > INPUT_STEP_MAX)
@@ -237,6 +251,12 @@ static void read_socket(struct conn *c)
         refuse_query(c);
         return;
     }
+    if (data != c->worker->shared && HF_UNLIKELY(atomic_load_explicit(&c->worker->net->limits->clients_memory_max, memory_order_relaxed) != 0)) {
+        conn_note_memory(c);
+        worker_mark_excess(c->worker);
+        if (atomic_load(&c->record.kill))
+            return;
+    }
     int64_t got = OS.recv(c->fd, data, size);
     if (got > 0) {
         if ((size_t)got < size && !c->hung_up)
@@ -268,6 +288,8 @@ void conn_serve(struct conn *c)
         return;
     if (w->draining && !c->blocked && !c->more)
         c->closing = true;
+    if (HF_UNLIKELY(atomic_load_explicit(&w->net->limits->clients_memory_max, memory_order_relaxed) != 0))
+        buf_shrink(&c->input, INPUT_KEPT); /* what is judged should be in use */
     client_record_refresh(c);
     if (c->output.size || c->closing)
         list_append(&w->flush, &c->flush);
@@ -315,6 +337,7 @@ void conn_flush(struct conn *c)
         c->output_base += c->sent;
         c->sent = 0;
     }
+    conn_note_memory(c);
     if (c->blocked & BLOCKED_OUTPUT &&
         conn_unsent(c) <= atomic_load_explicit(&c->worker->net->limits->held_max, memory_order_relaxed) / 2)
         conn_unblock(c, BLOCKED_OUTPUT);
@@ -352,4 +375,5 @@ void conn_tend(struct conn *c)
     buf_shrink(&c->input, idle_us > 1000000 ? 0 : INPUT_KEPT);
     if (idle_us > 1000000)
         buf_shrink(&c->output, 0);
+    conn_note_memory(c);
 }

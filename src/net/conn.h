@@ -88,6 +88,8 @@ void conn_unblock(struct conn *c, enum conn_blocked why);
 void conn_serve(struct conn *c);    /* inside a batch: one read, and what can be run */
 void conn_flush(struct conn *c);    /* outside: sends what the marks allow */
 void conn_open_gate(struct conn *c); /* moves open_end past the marks that the log has passed */
+void conn_note_memory(struct conn *c);   /* its buffers may have changed (clients_memory.c) */
+void conn_forget_memory(struct conn *c); /* it is closed */
 void conn_tend(struct conn *c);     /* about once a second: limits in time, memory back */
 
 void net_served(struct waiter *waiter); /* exec_on_served: any worker, under locks */

@@ -101,6 +101,7 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
     struct worker *w = c->worker;
     conn_mark(c, begin, s->durability == DURABILITY_NONE ? 0 : lsn, 0);
     list_append(&w->flush, &c->flush);
+    conn_note_memory(c);
     uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
     if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
         stat_add(&w->stats.output_closed, 1);

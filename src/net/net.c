@@ -171,6 +171,8 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->output_limit_closed += atomic_load_explicit(&s->output_closed, memory_order_relaxed);
         out->idle_closed += atomic_load_explicit(&s->idle_closed, memory_order_relaxed);
         out->accept_errors += atomic_load_explicit(&s->accept_errors, memory_order_relaxed);
+        out->clients_memory += atomic_load_explicit(&s->clients_memory, memory_order_relaxed);
+        out->evicted += atomic_load_explicit(&s->evicted, memory_order_relaxed);
         out->waiting_now += atomic_load_explicit(&s->waiting_now, memory_order_relaxed);
         out->parked_now += atomic_load_explicit(&s->parked_now, memory_order_relaxed);
         out->gated_now += atomic_load_explicit(&s->gated_now, memory_order_relaxed);
@@ -226,6 +228,7 @@ void net_stats(struct net_stats *out)
     out->output_limit_closed -= zero.output_limit_closed;
     out->idle_closed -= zero.idle_closed;
     out->accept_errors -= zero.accept_errors;
+    out->evicted -= zero.evicted;
     out->commands_per_second = atomic_load(&n->commands_per_second);
     out->bytes_in_per_second = atomic_load(&n->in_per_second);
     out->bytes_out_per_second = atomic_load(&n->out_per_second);

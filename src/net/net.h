@@ -32,6 +32,7 @@ struct net_limits {
         _Atomic uint32_t soft_s;             /* longer above soft than this: closed */
     } output[2];                             /* normal: 256 MiB, 64 MiB, 60 s; pubsub: 32 MiB, 8 MiB, 60 s */
     _Atomic uint32_t failed_hold_ms;         /* how long replies are held while the log fails: 1000 */
+    _Atomic int64_t clients_memory_max;      /* maxmemory-clients: above it the largest are closed. 0: none; below 0: percent of maxmemory */
     _Atomic uint64_t held_max;               /* unsent or gated bytes above which a connection is not read: 1 MiB */
 };
 

@@ -24,7 +24,7 @@
 #define ACCEPT_REST_US 100000 /* after "too many open files" and the like */
 #define RETRY_MS 5           /* gate shut, or commands parked: the gate may open, credit return, without a wake */
 #define WAIT_MAX_US 60000000
-#define WORDS_KEPT 16384     /* beyond a second */
+#define WORDS_KEPT 4096     /* beyond a second */
 #define TEND_SLOW_US 1000000
 #define TEND_FAST_US 100000
 #define TEND_SLOW_COUNT 256  /* above: a tenth of the connections ten times a second */
@@ -344,6 +344,7 @@ static void run_ready(struct worker *w)
         struct conn *c = LIST_OF(w->turn.next, struct conn, ready);
         list_remove(&c->ready);
         conn_serve(c);
+        worker_limit_clients(w);
     }
     exec_batch_end(w->exec);
 }
@@ -539,6 +540,7 @@ void worker_step(struct worker *w, int timeout_ms)
     run_ready(w);
     drain(w);
     moved |= worker_look_at_log(w);
+    worker_limit_clients(w);
     worker_flush(w, moved);
     bury(w);
     tend(w);

@@ -21,6 +21,7 @@ struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
     _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
     _Atomic uint64_t reads, writes;
+    _Atomic uint64_t clients_memory, evicted; /* what its connections hold; those that it has asked to end for all that is held */
     _Atomic uint64_t step_us_max; /* the longest step, without its wait for events */
 };
 
@@ -51,7 +52,7 @@ struct worker {
     uint64_t written, durable;
     int log_state;           /* enum log_state, as last seen */
     uint64_t log_failed_us;  /* since when it is not LOG_OK; 0: it is */
-    uint64_t housekeeping_us, tend_us, accept_again_us, accept_told_us;
+    uint64_t housekeeping_us, tend_us, accept_again_us, accept_told_us, evict_again_us;
     uint64_t chunk;          /* counts chunks of commands, for merging marks */
     enum pause_mode pause;
     bool gate_shut, listening;
@@ -93,6 +94,7 @@ struct net {
     _Atomic uint64_t connections;
     _Atomic uint64_t pause_until_ms;
     _Atomic bool pause_writes_only;
+    struct spin evicting; /* somebody looks for the largest clients */
     /* sampled once a second by worker 0 */
     uint64_t sample_us, sample_commands, sample_in, sample_out;
     _Atomic uint64_t commands_per_second, in_per_second, out_per_second;
@@ -115,6 +117,8 @@ void worker_take_kills(struct worker *w);
 bool worker_look_at_log(struct worker *w);
 void worker_flush(struct worker *w, bool moved);
 void *worker_main(void *worker);
+void worker_mark_excess(struct worker *w);      /* the same, but those of its own that have to go stay until the step's end */
+void worker_limit_clients(struct worker *w);    /* maxmemory-clients; between two connections */
 bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 

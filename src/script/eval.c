@@ -202,6 +202,11 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
         reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
+    if (flags.present && !flags.no_writes && !flags.allow_oom && call_is_out_of_memory(c)) {
+        lua_pop(s->lua, 1);
+        reply_status(c->reply, HF_ERR_OOM);
+        return;
+    }
     struct run run = {.is_eval = true};
     run_begin(s, &run, c, digest);
     run.script.read_only = read_only || flags.no_writes;

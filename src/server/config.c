@@ -186,9 +186,18 @@ static bool say_words(const struct setting_row *row, char *reason, size_t size)
     return false;
 }
 
+/* "5%": kept as -5 by settings that take a share. */
+static bool is_percent(const char *value, int64_t *number)
+{
+    size_t size = strlen(value);
+    return size > 1 && value[size - 1] == '%' && number_parse_int(bytes_of(value, size - 1), number) && *number >= 0;
+}
+
 static bool parse_number(const struct setting_row *row, const char *value, int64_t *number, char *reason, size_t size)
 {
-    if (row->kind == MEMORY) {
+    if (row->kind == MEMORY && row->min < 0 && is_percent(value, number)) {
+        *number = -*number;
+    } else if (row->kind == MEMORY) {
         uint64_t bytes_wanted;
         if (!number_parse_memory(bytes_str(value), &bytes_wanted) || bytes_wanted > INT64_MAX)
             return say(reason, size, "argument must be a memory value");
@@ -380,6 +389,10 @@ static size_t copy_locked(enum setting id, char out[CONFIG_TEXT_MAX])
     case OCTAL: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%llo", (unsigned long long)number);
     case TEXT:
     case LIST: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%s", values[id].text);
+    case MEMORY:
+        if (number < 0)
+            return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%lld%%", -(long long)number);
+        return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%lld", (long long)number);
     default: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%lld", (long long)number);
     }
 }

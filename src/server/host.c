@@ -106,6 +106,7 @@ static void apply(enum setting id)
         if (server.engine)
             engine_set_maxmemory(server.engine, (uint64_t)number);
         break;
+    case SETTING_MAXMEMORY_CLIENTS: atomic_store(&server.limits.clients_memory_max, number); break;
     case SETTING_MAXMEMORY_POLICY:
     case SETTING_MAXMEMORY_SAMPLES:
     case SETTING_LFU_LOG_FACTOR:

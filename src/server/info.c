@@ -191,8 +191,9 @@ static void write_memory(struct buf *out, const struct facts *f)
     LINE("mem_fragmentation_bytes:%lld\r\n", (long long)(f->rss - used));
     UINT("mem_not_counted_for_evict", f->engine.uncounted_memory);
     LINE("mem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
-         "mem_clients_slaves:0\r\nmem_clients_normal:0\r\nmem_cluster_links:0\r\n"
+         "mem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
          "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\n");
+    UINT("mem_clients_normal", f->net.clients_memory);
     UINT("mem_aof_buffer", f->engine.uncounted_memory);
     UINT("lazyfree_pending_objects", f->engine.freeing);
     UINT("lazyfreed_objects", f->engine.freed);
@@ -282,7 +283,7 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("expired_time_cap_reached_count", f->engine.expire_capped);
     UINT("expire_cycle_cpu_milliseconds", ticks_to_us(f->engine.expire_ticks) / 1000);
     UINT("evicted_keys", f->engine.evicted_keys);
-    UINT("evicted_clients", n->query_limit_closed + n->output_limit_closed);
+    UINT("evicted_clients", n->evicted);
     UINT("total_eviction_exceeded_time", f->engine.over_total_ms);
     UINT("current_eviction_exceeded_time", f->engine.over_ms);
     UINT("keyspace_hits", f->engine.hits);
