@@ -270,7 +270,53 @@ def check_use_is_counted():
         assert c.call("OBJECT", "IDLETIME", "c") <= 1
 
 
-CHECKS = [check_policies, check_next_command, check_limit_under_writers, check_told_and_gone, check_memory_comes_back, check_use_is_counted]
+def check_clients_are_evicted():
+    """maxmemory-clients: the largest go first, NO-EVICT stays, what is below the limit stays; in bytes and in percent of maxmemory."""
+    sizes = [100 << 10, 400 << 10, 1600 << 10]
+    with Server(workers=2) as server:
+        c = server.client()
+        c.call("CLIENT", "NO-EVICT", "ON")
+
+        def client(name, size, *words):
+            other = server.client()
+            other.call("CLIENT", "SETNAME", name)
+            if words:
+                other.call(*words)
+            other.send_raw(b"*2\r\n$3\r\nGET\r\n$%d\r\n" % size + b"v" * size)      # never complete
+            return other
+
+        def memory():
+            lines = c.call("CLIENT", "LIST").decode().splitlines()
+            each = [dict(word.split("=", 1) for word in line.split()) for line in lines]
+            return {f["name"]: int(f["tot-mem"]) for f in each}
+
+        others = [client("%d:%d" % (i, n), size) for i, size in enumerate(sizes) for n in range(3)]
+        others.append(client("kept", sizes[2] * 2, "CLIENT", "NO-EVICT", "ON"))
+        wait_for("all has been read", lambda: sum(memory().values()) > 3 * sum(sizes) + 2 * sizes[2])
+        before = memory()
+        assert all(sizes[i] < before["%d:%d" % (i, n)] < sizes[i] * 1.3 + 40000 for i in range(3) for n in range(3)), before
+        total = sum(before.values())
+        assert abs(int(fields(c, "memory")["mem_clients_normal"]) - total) < 100000
+        for i in (2, 1, 0):
+            total -= 3 * before["%d:0" % i]
+            c.call("CONFIG", "SET", "maxmemory-clients", total + 60000)
+            now = memory()
+            assert {name for name in now if ":" in name} == {"%d:%d" % (k, n) for k in range(i) for n in range(3)}, (i, now)
+            assert "kept" in now
+        wait_for("9 evicted clients", lambda: fields(c, "stats")["evicted_clients"] == "9")
+        c.call("CONFIG", "SET", "maxmemory", 100 << 20)
+        c.call("CONFIG", "SET", "maxmemory-clients", "5%")      # 5 MiB
+        assert c.call("CONFIG", "GET", "maxmemory-clients") == [b"maxmemory-clients", b"5%"]
+        try:
+            late = client("late", 6 << 20)
+            assert late.socket.recv(1) == b""
+        except ConnectionError:
+            pass
+        wait_for("the late one is closed", lambda: fields(c, "stats")["evicted_clients"] == "10")
+        assert set(memory()) == {"", "kept"}, memory()
+
+
+CHECKS = [check_clients_are_evicted, check_policies, check_next_command, check_limit_under_writers, check_told_and_gone, check_memory_comes_back, check_use_is_counted]
 
 
 def main():
