@@ -23,8 +23,9 @@ class StreamCommands:
 
     def stream_new_id(self):
         self.stream_clock = getattr(self, "stream_clock", 0) + self.random.randrange(2)
-        return self.pick([b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, self.stream_id()]
-                         if self.chance(0.97) else BAD_IDS[:-5])
+        new = self.pick([b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, self.stream_id()]
+                        if self.chance(0.97) else BAD_IDS[:-5])
+        return b"*-*" if new == b"*" else new
 
     def stream_end(self):
         return self.pick([self.stream_id(), self.stream_id(), b"(" + self.stream_id(), b"-", b"+"])
