@@ -2,10 +2,10 @@
 
 Figures: server CPU microseconds per operation (user + system of all threads) with two workers over that with one:
         at most 1.15 (--check); and operations per second, two over one, which must be above 1.
-Method: for each class the two servers take turns (medians of --repetitions), each with the same keys. With one worker the server has
-        core 0 and the load generator core 1. With two, the server's threads may use both cores and the generator
-        shares them, so on a machine of two cores only the CPU per operation is a fair figure; with four or more
-        cores the server gets cores 0 and 1, the generator the rest, and the speed is fair, too.
+Method: for each class the two servers take turns (medians of --repetitions), each with the same keys. With four or more cores the
+        server gets as many as it has workers, the generator the rest. With fewer, each worker shares its core with the
+        generator in both runs (one core against two), so that what switching between server and generator costs, caches
+        included, stands on both sides, and the ratio is what the workers cost each other.
         All load comes from holdfast-load, 50 connections, random keys.
 Usage:  script/bench workers [--durability none|interval|commit] [--pipeline N] [--quick] [--check]
 """
@@ -32,9 +32,9 @@ CORES = sorted(os.sched_getaffinity(0))
 
 def cores(workers):
     """(those of the server, those of the generator)"""
-    if workers == 1:
-        return CORES[:1], CORES[1:2] or CORES
-    return (CORES[:2], CORES[2:]) if len(CORES) >= 4 else (CORES, CORES)
+    if len(CORES) >= 4:
+        return CORES[:workers], CORES[2:]
+    return CORES[:workers], CORES[:workers]
 
 
 def measure(server, command, workers, operations, pipeline):
