@@ -51,6 +51,8 @@ class SortCommands:
         words.append(self.pick([[], [], [b"DESC"], [b"asc"], [b"ASC", b"DESC"]]))
         if named and self.chance(0.3):
             words.append([b"STORE", self.pick(SORT_KEYS[:1] + [b"sort:out", b"sort:out"]) if self.chance(0.97) else self.key()])
+            if [b"ALPHA"] not in words and [b"BY", b"nosort"] not in words:
+                words.append([b"ALPHA"]) # Redis may refuse numbers for an overflow of an earlier command (NOT_NUMBERS), and then stores nothing
         self.random.shuffle(words)
         if self.chance(0.03):
             words.append(self.pick([[b"LIMIT", b"1"], [b"STORE"], [b"BY"], [b"GET"], [b"nonsense"], [b"LIMIT", b"x", b"1"]]))
