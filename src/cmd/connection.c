@@ -3,6 +3,7 @@
 #include "cmd/acl.h"
 #include "cmd/args.h"
 #include "cmd/client.h"
+#include "cmd/cluster.h"
 #include "cmd/handlers.h"
 
 /* What clients that look for features are told. */
@@ -29,8 +30,15 @@ void cmd_echo(struct call *c)
 
 void cmd_select(struct call *c)
 {
-    if (arg_db(c, 1, &c->session->db))
-        reply_ok(c->reply);
+    uint32_t db;
+    if (!arg_db(c, 1, &db))
+        return;
+    if (db && cluster_on) {
+        reply_errorf(c->reply, "ERR SELECT is not allowed in cluster mode");
+        return;
+    }
+    c->session->db = db;
+    reply_ok(c->reply);
 }
 
 void cmd_quit(struct call *c)
@@ -132,7 +140,7 @@ static void reply_hello(struct call *c)
     reply_text(r, "id");
     reply_int(r, (int64_t)c->session->id);
     reply_text(r, "mode");
-    reply_text(r, "standalone");
+    reply_text(r, cluster_on ? "cluster" : "standalone");
     reply_text(r, "role");
     reply_text(r, "master");
     reply_text(r, "modules");

@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "cmd/acl.h"
+#include "cmd/cluster.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "cmd/monitor.h"
@@ -706,6 +707,13 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         if (row->handler == cmd_exec)
             multi_refuse_exec(s, reply_start);
         exec_gate_give_up(x, node);
+        atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
+        abort_multi(s);
+        return EXEC_DONE;
+    }
+    if (HF_UNLIKELY(cluster_on) && cluster_refuses(s, row, p->argv, p->argc)) {
+        if (row->handler == cmd_exec)
+            multi_drop(s);
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
         return EXEC_DONE;

@@ -7,6 +7,7 @@
 
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/cluster.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
 #include "engine/engine.h"
@@ -96,6 +97,10 @@ void cmd_copy(struct call *c)
         } else if (bytes_is_word(c->argv[i], "DB") && i + 1 < c->argc) {
             if (!arg_db(c, ++i, &db))
                 return;
+            if (db && cluster_on) {
+                reply_errorf(c->reply, "ERR Copying to another database is not allowed in cluster mode");
+                return;
+            }
         } else {
             reply_status(c->reply, HF_ERR_SYNTAX);
             return;
@@ -115,6 +120,10 @@ void cmd_move(struct call *c)
 {
     uint32_t db;
     bool done;
+    if (cluster_on) {
+        reply_errorf(c->reply, "ERR MOVE is not allowed in cluster mode");
+        return;
+    }
     if (!arg_db(c, 2, &db))
         return;
     if (db == c->session->db)
@@ -301,7 +310,9 @@ void cmd_swapdb(struct call *c)
 {
     int64_t a, b;
     uint32_t databases = engine_databases(txn_engine(c->txn));
-    if (!number_parse_int(c->argv[1], &a) || a != (int32_t)a) {
+    if (cluster_on) {
+        reply_errorf(c->reply, "ERR SWAPDB is not allowed in cluster mode");
+    } else if (!number_parse_int(c->argv[1], &a) || a != (int32_t)a) {
         reply_errorf(c->reply, "ERR invalid first DB index");
     } else if (!number_parse_int(c->argv[2], &b) || b != (int32_t)b) {
         reply_errorf(c->reply, "ERR invalid second DB index");

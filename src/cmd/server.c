@@ -1,6 +1,7 @@
 /* server.c -- commands about the server: its numbers, snapshots, time and end. */
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/cluster.h"
 #include "cmd/handlers.h"
 #include "os/os.h"
 
@@ -143,16 +144,12 @@ void cmd_role(struct call *c)
 
 void cmd_replicaof(struct call *c)
 {
-    if (bytes_is_word(c->argv[1], "NO") && bytes_is_word(c->argv[2], "ONE"))
+    if (cluster_on)
+        reply_errorf(c->reply, "ERR REPLICAOF not allowed in cluster mode.");
+    else if (bytes_is_word(c->argv[1], "NO") && bytes_is_word(c->argv[2], "ONE"))
         reply_ok(c->reply);
     else
         reply_errorf(c->reply, "ERR holdfast does not replicate yet; only NO ONE is accepted");
-}
-
-/* CLUSTER, READONLY, READWRITE, ASKING: the text by which clients know a server that is no cluster. */
-void cmd_no_cluster(struct call *c)
-{
-    reply_errorf(c->reply, "ERR This instance has cluster support disabled");
 }
 
 void cmd_failover(struct call *c)

@@ -50,6 +50,7 @@ struct session {
     void *connection;         /* the net layer's own */
     bool is_local;            /* from this machine: loopback, or the unix socket */
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
+    const char *local_address; /* that of this server, likewise */
     unsigned worker;          /* the number of its worker */
     size_t listens, topic_bytes; /* how many topics, and the length of their names in memory */
     bool monitors;            /* MONITOR: is shown every command */

@@ -11,6 +11,7 @@
 #include "base/number.h"
 #include "cmd/acl_user.h"
 #include "cmd/args.h"
+#include "cmd/cluster.h"
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
@@ -94,6 +95,10 @@ static bool take_limit(struct sort *s, size_t at)
 static bool may_look_up(const struct sort *s, const char *option)
 {
     const struct call *c = s->c;
+    if (HF_UNLIKELY(cluster_on)) {
+        reply_errorf(c->reply, "ERR %s option of SORT denied in Cluster mode.", option);
+        return false;
+    }
     if (HF_LIKELY(c->session->acl_pass != 0) || !c->session->user || acl_user_reads_all(c->session->user, c->command, c->argv, c->argc))
         return true;
     reply_errorf(c->reply, "ERR %s option of SORT denied due to insufficient ACL permissions.", option);

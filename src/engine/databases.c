@@ -412,6 +412,17 @@ uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void
     return stripe < STRIPE_COUNT ? stripe << CURSOR_SHIFT | from : 0;
 }
 
+#define SLOT_STEP 256
+
+void db_scan_slot(struct txn *t, uint32_t db, uint16_t slot, uint64_t count, void (*each)(void *, bytes, int), void *context,
+                  const uint64_t *enough)
+{
+    uint64_t stripe = slot >> STRIPE_SHIFT, cursor = stripe << CURSOR_SHIFT;
+    do
+        cursor = db_scan(t, db, cursor, SLOT_STEP, each, context);
+    while (cursor && cursor >> CURSOR_SHIFT == stripe && *enough < count);
+}
+
 static uint64_t random_step(uint64_t *state)
 {
     *state += UINT64_C(0x9e3779b97f4a7c15);

@@ -369,6 +369,7 @@ uint64_t engine_durable(const struct engine *e)
         return engine_written(e);
     return e->log ? log_durable(e->log) : UINT64_MAX;
 }
+uint64_t engine_identity(const struct engine *e) { return e->log_id; }
 bool engine_logged(const struct engine *e) { return e->log != NULL; }
 struct log *engine_log(struct engine *e) { return e->log; }
 uint32_t engine_databases(const struct engine *e) { return e->config.databases; }

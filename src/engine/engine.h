@@ -44,6 +44,7 @@ void engine_close(struct engine *e); /* everything acknowledged or published is 
 uint64_t engine_written(const struct engine *e);
 uint64_t engine_durable(const struct engine *e);
 bool engine_logged(const struct engine *e);
+uint64_t engine_identity(const struct engine *e); /* random, kept in the data directory */
 struct log *engine_log(struct engine *e); /* NULL when memory only */
 void engine_set_maxmemory(struct engine *e, uint64_t bytes);
 uint64_t engine_maxmemory(const struct engine *e);

@@ -49,6 +49,9 @@ uint64_t db_deadline_count(struct txn *t, uint32_t db);
 /* One step of SCAN: at least one bucket, about count keys; returns the next cursor (below 2^53), 0 at the end. */
 uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count,
                  void (*each)(void *context, bytes key, int type), void *context);
+/* Keys of the 16 slots beside this one, its own among them, until *enough (the caller's count) has reached `count`. */
+void db_scan_slot(struct txn *t, uint32_t db, uint16_t slot, uint64_t count, void (*each)(void *context, bytes key, int type),
+                  void *context, const uint64_t *enough);
 bool db_random_key(struct txn *t, uint32_t db, bytes *name); /* in the txn's arena */
 
 #endif

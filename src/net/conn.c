@@ -87,6 +87,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     c->session.address = c->record.address;
     c->session.is_local = peer.loopback;
     memcpy(c->record.local, peer.local, PEER_TEXT_MAX);
+    c->session.local_address = c->record.local;
     client_record_refresh(c);
     registry_add(w, c);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};

@@ -242,8 +242,6 @@ static bool parse_special(enum setting id, struct parsed *p, char *reason, size_
         return say(reason, size, "the password is longer than 512 bytes");
     if (id == SETTING_REPLICAOF && p->text[0] && !bytes_is_word(bytes_str(p->text), "no one"))
         return say(reason, size, "there is no replication yet");
-    if (id == SETTING_CLUSTER_ENABLED && p->number)
-        return say(reason, size, "there is no cluster mode yet");
     if (id == SETTING_DIR && !p->text[0])
         return say(reason, size, "a directory is needed");
     return true;

@@ -5,6 +5,7 @@
  * every setting and after each CONFIG SET for the changed one.
  */
 #include "cmd/acl.h"
+#include "cmd/cluster.h"
 #include "cmd/command.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
@@ -64,6 +65,14 @@ static void apply_eviction(void)
                             (uint32_t)config_number(SETTING_LFU_DECAY_TIME));
 }
 
+static void apply_cluster(void)
+{
+    char ip[CONFIG_TEXT_MAX];
+    size_t size = config_copy(SETTING_CLUSTER_ANNOUNCE_IP, ip);
+    cluster_announce(bytes_of(ip, size), (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_PORT),
+                     (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT));
+}
+
 static void apply(enum setting id)
 {
     int64_t number = config_number(id);
@@ -99,6 +108,9 @@ static void apply(enum setting id)
     case SETTING_BUSY_REPLY: script_set_time_limit(number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
+    case SETTING_CLUSTER_ANNOUNCE_IP:
+    case SETTING_CLUSTER_ANNOUNCE_PORT:
+    case SETTING_CLUSTER_ANNOUNCE_BUS_PORT: apply_cluster(); break;
     case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 1); break;
     case SETTING_ACLLOG_LEN: acl_log_set_length((uint64_t)number); break;
     case SETTING_TRACKING_MAX: tracking_set_keys_max((uint64_t)number); break;

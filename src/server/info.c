@@ -6,6 +6,7 @@
  * Redis in their section.
  */
 #include "cmd/acl.h"
+#include "cmd/cluster.h"
 #include "cmd/command.h"
 #include "cmd/pubsub.h"
 #include "cmd/tracking.h"
@@ -115,7 +116,7 @@ static void write_server(struct buf *out, const struct facts *f)
     uint64_t uptime_s = (OS.monotonic_us() - server.started_us) / 1000000;
     uname(&os);
     LINE("redis_version:" REDIS_VERSION "\r\nserver_name:holdfast\r\nholdfast_version:" HF_VERSION "\r\n");
-    LINE("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n");
+    LINE("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:%s\r\n", cluster_on ? "cluster" : "standalone");
     LINE("os:%s %s %s\r\narch_bits:%d\r\n", os.sysname, os.release, os.machine, (int)sizeof(void *) * 8);
     LINE("monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\n");
     LINE("gcc_version:%s\r\nprocess_id:%d\r\nprocess_supervised:no\r\n", __VERSION__, (int)getpid());
@@ -394,7 +395,7 @@ static void write_latencystats(struct buf *out, const struct facts *f)
 static void write_cluster(struct buf *out, const struct facts *f)
 {
     (void)f;
-    LINE("cluster_enabled:0\r\n");
+    LINE("cluster_enabled:%d\r\n", cluster_on);
 }
 
 static void write_keyspace(struct buf *out, const struct facts *f)

@@ -6,6 +6,7 @@
  */
 #include "server/start.h"
 
+#include "cmd/cluster.h"
 #include "cmd/acl.h"
 #include "cmd/command.h"
 #include "os/os.h"
@@ -261,6 +262,8 @@ bool start_engine(char *error, size_t size)
     if (s == HF_OK) {
         script_load_libraries(server.engine);
         host_apply_engine();
+        if (config_number(SETTING_CLUSTER_ENABLED))
+            cluster_start(engine_identity(server.engine), (uint16_t)config_number(SETTING_PORT));
         return true;
     }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));

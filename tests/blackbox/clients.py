@@ -17,8 +17,8 @@ from harness import ROOT, Server
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 NODE_DIRECTORY = os.path.join(ROOT, "build/node")
 INSTALL_SECONDS, RUN_SECONDS = 180, 60
-PYTHON_PROGRAMS = ("redis_py", "rq_jobs", "celery_jobs", "redis_cli")
-NODE_PROGRAMS = ("ioredis", "node_redis", "bullmq", "sessions", "limits_and_locks", "socket_io")
+PYTHON_PROGRAMS = ("redis_py", "redis_py_cluster", "rq_jobs", "celery_jobs", "redis_cli")
+NODE_PROGRAMS = ("ioredis", "ioredis_cluster", "node_redis", "bullmq", "sessions", "limits_and_locks", "socket_io")
 
 
 def command_of(name):
@@ -41,6 +41,16 @@ def install_node_packages():
                    cwd=NODE_DIRECTORY, check=True, timeout=INSTALL_SECONDS)
 
 
+def give_slots(server):
+    """A redis-server that is a cluster of its own."""
+    c = server.client()
+    c.call("CONFIG", "SET", "cluster-announce-ip", "127.0.0.1")
+    c.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    while b"cluster_state:ok" not in c.call("CLUSTER", "INFO"):
+        time.sleep(0.1)
+    c.close()
+
+
 def main():
     kind = "redis" if "--peer" in sys.argv[1:] else "holdfast"
     chosen = [name for name in sys.argv[1:] if name != "--peer"] or list(PYTHON_PROGRAMS + NODE_PROGRAMS)
@@ -53,7 +63,9 @@ def main():
     failed = 0
     for name in chosen:
         began = time.monotonic()
-        with Server(kind) as server:
+        with Server(kind, extra=["--cluster-enabled", "yes"] if name.endswith("_cluster") else ()) as server:
+            if kind == "redis" and name.endswith("_cluster"):
+                give_slots(server)
             command = command_of(name) + ["127.0.0.1", str(server.port)]
             try:
                 status = subprocess.run(command, env=environment, timeout=RUN_SECONDS).returncode
