@@ -40,6 +40,7 @@ enum command_flags {
     CMD_KEYS_OPTIONAL = 1 << 20, /* a count of keys may be 0 (EVAL); COMMAND: "no_mandatory_keys" */
     CMD_PROTECTED = 1 << 28, /* a container that a setting must allow: host.debug_allowed */
     CMD_WORDS = 1 << 27,     /* a container whose subcommands are words only to COMMAND, ACL and statistics: DEBUG */
+    CMD_HIDDEN_KEYS = 1 << 29, /* reads keys that the content of another one names (SORT): "movablekeys", and a key spec that says so */
     CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
                               * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };

@@ -44,11 +44,8 @@ void cmd_debug_sleep(struct call *c)
     }
     if (seconds > SLEEP_SECONDS_MAX)
         seconds = SLEEP_SECONDS_MAX;
-    if (seconds > 0) {
-        uint64_t us = (uint64_t)(seconds * 1000000);
-        c->session->sleep_until_us = OS.monotonic_us() + us;
-        exec_sleeps(c->exec, us);
-    }
+    if (seconds > 0)
+        exec_sleeps(c->exec, c->session, (uint64_t)(seconds * 1000000));
     reply_ok(c->reply);
 }
 

@@ -507,7 +507,12 @@ void exec_spent(struct exec *x, const struct session *s, const struct command *r
     slowlog_look(s, row, argv, argc, took, x->wall_ms);
 }
 
-void exec_sleeps(struct exec *x, uint64_t us) { x->ticks -= ticks_of_us(us); }
+void exec_sleeps(struct exec *x, struct session *s, uint64_t us)
+{
+    struct session *client = s->in_script ? x->session : s;
+    client->sleep_until_us = OS.monotonic_us() + us;
+    x->ticks -= ticks_of_us(us);
+}
 
 /* What a session is before a body runs. */
 struct before { size_t reply_start; uint64_t errors; uint32_t db; };

@@ -52,6 +52,7 @@ struct host {
     void (*info)(struct txn *t, const bytes *sections, size_t count, struct buf *out); /* t: the caller's; count 0: default */
     void (*reset_stats)(void);
     status (*snapshot_start)(void);          /* BGSAVE; HF_ERR_EXISTS when one runs */
+    bool (*snapshot_follow)(void);           /* BGREWRITEAOF; true: once the one that runs has ended */
     status (*snapshot_wait)(void);           /* SAVE: blocks the worker until published */
     uint64_t (*snapshot_last_s)(void);       /* LASTSAVE, unix seconds */
     bool (*shutdown)(bool save, bool nosave, bool abort, bool force); /* false: cannot (abort: none in progress) */

@@ -71,7 +71,7 @@ static void reply_flags(struct reply *r, const struct command *row)
         if (flags_of(row) & flag_words[i].flag)
             words_add(&w, bytes_str(flag_words[i].word));
     }
-    if (row->keys.counted || row->keys.behind)
+    if (row->keys.counted || row->keys.behind || row->flags & CMD_HIDDEN_KEYS)
         words_add(&w, BYTES("movablekeys"));
     reply_word_set(r, &w, "");
 }
@@ -177,6 +177,25 @@ static void reply_key_spec(struct reply *r, const struct command *row, const str
     reply_named_int(r, "limit", behind && keys->half ? 2 : 0);
 }
 
+/* Where such keys stand no word says. */
+static void reply_hidden_spec(struct reply *r)
+{
+    static const char *const parts[] = {"begin_search", "find_keys"};
+    reply_map(r, 4);
+    reply_text(r, "notes");
+    reply_text(r, "Keys that BY and GET make of the elements: known once the command runs.");
+    reply_text(r, "flags");
+    reply_key_use(r, BYTES("RO access"));
+    for (size_t i = 0; i < 2; i++) {
+        reply_text(r, parts[i]);
+        reply_map(r, 2);
+        reply_text(r, "type");
+        reply_text(r, "unknown");
+        reply_text(r, "spec");
+        reply_map(r, 0);
+    }
+}
+
 static size_t sub_count(const struct command *row)
 {
     size_t count = 0;
@@ -202,9 +221,13 @@ static void reply_command(struct reply *r, const struct command *row)
     r->ops->set(r, tips.count);
     for (size_t i = 0; i < tips.count; i++)
         reply_bulk(r, tips.words[i]);
-    r->ops->set(r, uses.count);
-    for (size_t i = 0; i < uses.count; i++)
+    bool hidden = row->flags & CMD_HIDDEN_KEYS;
+    r->ops->set(r, uses.count + hidden);
+    for (size_t i = 0; i < uses.count; i++) {
         reply_key_spec(r, row, &uses, i);
+        if (hidden && i == 0)
+            reply_hidden_spec(r);
+    }
     r->ops->set(r, sub_count(row));
     for (size_t i = 0; i < sub_count(row); i++)
         reply_command(r, &row->subcommands[i]);

@@ -71,6 +71,14 @@ void cmd_bgsave(struct call *c)
         reply_snapshot(c, host->snapshot_start(), "Background saving started");
 }
 
+/* A snapshot is what makes the log shorter. */
+void cmd_bgrewriteaof(struct call *c)
+{
+    bool scheduled = host->snapshot_follow();
+    reply_simple(c->reply, scheduled ? "Background append only file rewriting scheduled"
+                                     : "Background append only file rewriting started");
+}
+
 void cmd_lastsave(struct call *c)
 {
     reply_int(c->reply, (int64_t)host->snapshot_last_s());

@@ -440,6 +440,7 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     out->used_memory_peak = atomic_load(&e->used_peak);
     os_mutex_lock(&e->snapshot_lock);
     out->snapshot_running = e->snapshot_running;
+    out->snapshot_follows = e->snapshot_follows;
     out->snapshot_running_ms = e->snapshot_running ? (OS.monotonic_us() - e->snapshot_started_us) / 1000 : 0;
     out->snapshots = e->snapshot_count;
     out->snapshot_last_failed = e->snapshot_failed;

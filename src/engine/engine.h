@@ -51,6 +51,8 @@ uint64_t engine_maxmemory(const struct engine *e);
 void engine_set_eviction(struct engine *e, uint32_t policy, uint32_t samples, uint32_t lfu_log_factor, uint32_t lfu_decay_min);
 
 status engine_snapshot_start(struct engine *e);  /* HF_ERR_EXISTS: one runs already */
+/* After all that is written now: when one runs, another follows it (*scheduled). */
+void engine_snapshot_follow(struct engine *e, bool *scheduled);
 status engine_snapshot_wait(struct engine *e);   /* for the one that runs, or starts one */
 
 struct txn;
@@ -65,7 +67,7 @@ struct engine_stats {
     uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     uint64_t snapshot_running_ms, snapshots; /* since when; how many were written since the start */
     uint64_t expire_ticks, expire_capped;    /* time of removing what is due; turns that did not get to the end */
-    bool snapshot_running, snapshot_last_failed;
+    bool snapshot_running, snapshot_last_failed, snapshot_follows /* another one follows */;
     double snapshot_progress;
     uint64_t recovery_ms, recovered_keys, recovered_records;
 };

@@ -76,7 +76,7 @@ struct engine {
     struct os_mutex snapshot_lock;
     struct os_cond snapshot_done;
     _Atomic bool snapshot_running; /* changed under the lock */
-    bool snapshot_failed, snapshot_cancel;
+    bool snapshot_failed, snapshot_cancel, snapshot_follows; /* another one is wanted after it */
     uint64_t snapshot_number, snapshot_generation, snapshot_count, snapshot_started_us;
     uint64_t snapshot_last_s, snapshot_last_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     _Atomic uint64_t snapshot_done_keys, snapshot_total_keys;

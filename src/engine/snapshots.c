@@ -68,6 +68,8 @@ static uint64_t changes(const struct engine *e)
     return sum;
 }
 
+static status start_locked(struct engine *e);
+
 static void *snapshot_thread(void *context)
 {
     struct engine *e = context;
@@ -105,6 +107,10 @@ static void *snapshot_thread(void *context)
         e->log_at_snapshot = logged;
         atomic_store(&e->changes_at_snapshot, changes_before);
     }
+    if (e->snapshot_follows && !cancelled(e)) {
+        e->snapshot_follows = false;
+        (void)start_locked(e);
+    }
     os_cond_broadcast(&e->snapshot_done);
     os_mutex_unlock(&e->snapshot_lock);
     return NULL;
@@ -126,6 +132,14 @@ status engine_snapshot_start(struct engine *e)
     status s = start_locked(e);
     os_mutex_unlock(&e->snapshot_lock);
     return s;
+}
+
+void engine_snapshot_follow(struct engine *e, bool *scheduled)
+{
+    os_mutex_lock(&e->snapshot_lock);
+    *scheduled = start_locked(e) == HF_ERR_EXISTS;
+    e->snapshot_follows |= *scheduled;
+    os_mutex_unlock(&e->snapshot_lock);
 }
 
 status engine_snapshot_wait(struct engine *e)

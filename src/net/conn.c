@@ -71,7 +71,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     resp_parser_init(&c->parser);
     uint64_t id = atomic_fetch_add(&w->net->next_id, 1) + 1;
     session_init(&c->session, id, &resp_reply_ops, &c->output);
-    c->session.durability = w->net->default_durability;
+    c->session.durability = atomic_load_explicit(&w->net->default_durability, memory_order_relaxed);
     c->session.connection = c;
     c->session.worker = w->number;
     c->park.wake = park_wake;

@@ -79,7 +79,7 @@ status net_start(const struct net_config *config, struct net **out, char *detail
     exec_on_served = net_served;
     n->limits = config->limits;
     n->engine = config->engine;
-    n->default_durability = config->default_durability;
+    atomic_init(&n->default_durability, config->default_durability);
     n->on_log_line = config->on_log_line;
     n->context = config->context;
     raise_file_limit(n);
@@ -105,6 +105,11 @@ status net_start(const struct net_config *config, struct net **out, char *detail
     }
     *out = n;
     return HF_OK;
+}
+
+void net_set_durability(struct net *n, int durability)
+{
+    atomic_store_explicit(&n->default_durability, durability, memory_order_relaxed);
 }
 
 void net_wake_workers(void *context)

@@ -56,6 +56,9 @@ struct net_config {
 /* Binds, starts the workers, and accepts. On failure `detail` says which address and why. */
 status net_start(const struct net_config *config, struct net **out, char *detail, size_t detail_size) HF_CHECK;
 
+/* enum durability of connections from now on. */
+void net_set_durability(struct net *n, int durability);
+
 /* Replies may leave, or the gate opened: struct engine_config's wake_workers. The
  * context is not looked at; before net_start and after net_stop it does nothing. */
 void net_wake_workers(void *context);

@@ -80,7 +80,7 @@ struct worker {
 struct net {
     struct net_limits *limits;
     struct engine *engine;
-    int default_durability;
+    _Atomic int default_durability;
     void (*on_log_line)(void *context, int level, const char *line);
     void *context;
     struct listeners listeners;

@@ -143,6 +143,14 @@ static void on_number(struct reply *reply, bytes text)
         on_bulk(reply, text);
 }
 
+static void on_big_number(struct reply *reply, bytes digits)
+{
+    if (reply->version < 3)
+        on_bulk(reply, digits);
+    else
+        put_field(reply, "big_number", digits);
+}
+
 static void on_boolean(struct reply *reply, bool value)
 {
     lua_checkstack(of(reply)->lua, 4);
@@ -186,7 +194,7 @@ static void on_attribute(struct reply *reply, size_t pairs)
 static const struct reply_ops to_lua = {
     .simple = on_simple, .error = on_error, .integer = on_integer, .bulk = on_bulk, .verbatim = on_verbatim,
     .dbl = on_double, .number = on_number, .boolean = on_boolean, .null = on_null, .null_array = on_null, .array = on_array,
-    .map = on_map, .set = on_set, .push = on_array, .attribute = on_attribute,
+    .map = on_map, .set = on_set, .push = on_array, .attribute = on_attribute, .big_number = on_big_number,
 };
 
 void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp)
@@ -212,6 +220,17 @@ static bool push_field(lua_State *lua, const char *name, int type)
         return true;
     lua_pop(lua, 1);
     return false;
+}
+
+/* The string on top, without line ends: it may be any. */
+static void big_number_to_reply(lua_State *lua, struct reply *r)
+{
+    bytes given = text_at(lua, -1);
+    char *line = lua_newuserdata(lua, given.size + 1);
+    for (size_t i = 0; i < given.size; i++)
+        line[i] = given.data[i] == '\r' || given.data[i] == '\n' ? ' ' : (char)given.data[i];
+    r->ops->big_number(r, bytes_of(line, given.size));
+    lua_pop(lua, 1);
 }
 
 static void array_to_reply(lua_State *lua, struct reply *r, int depth);
@@ -281,7 +300,7 @@ static void table_to_reply(lua_State *lua, struct reply *r, int depth)
         pairs_to_reply(lua, r, false, depth);
         lua_pop(lua, 1);
     } else if (push_field(lua, "big_number", LUA_TSTRING)) {
-        r->ops->big_number(r, text_at(lua, -1));
+        big_number_to_reply(lua, r);
         lua_pop(lua, 2);
     } else if (push_field(lua, "verbatim_string", LUA_TTABLE)) {
         verbatim_to_reply(lua, r);

@@ -288,7 +288,8 @@ static void store(enum setting id, const struct parsed *p, enum setting_source s
     }
     atomic_store(&v->number, p->number);
     v->source = source;
-    if (id == SETTING_APPENDFSYNC && source != SOURCE_DEFAULT) { /* always: commit; no, everysec: interval */
+    bool memory_only = source == SOURCE_RUNTIME && config_number(SETTING_DURABILITY) == 0; /* it has no effect then, as in Redis */
+    if (id == SETTING_APPENDFSYNC && source != SOURCE_DEFAULT && !memory_only) { /* always: commit; no, everysec: interval */
         atomic_store(&values[SETTING_DURABILITY].number, p->number == 2 ? 2 : 1);
         values[SETTING_DURABILITY].source = source;
     }
@@ -377,7 +378,7 @@ static void enum_word(enum setting id, int64_t index, char *out, size_t size)
 static size_t copy_locked(enum setting id, char out[CONFIG_TEXT_MAX])
 {
     int64_t number = config_number(id), durability = config_number(SETTING_DURABILITY);
-    if (id == SETTING_APPENDFSYNC)
+    if (id == SETTING_APPENDFSYNC && (durability || values[id].source != SOURCE_RUNTIME))
         number = durability;
     if (id == SETTING_APPENDONLY)
         number = durability != 0;

@@ -90,6 +90,10 @@ static void apply(enum setting id)
                      config_number(SETTING_PROTECTED_MODE) != 0 && config_number(SETTING_REQUIREPASS) == 0);
         break;
     case SETTING_QUERY_BUFFER: atomic_store(&server.limits.query_buffer_max, (uint64_t)number); break;
+    case SETTING_APPENDFSYNC:
+        if (server.net)
+            net_set_durability(server.net, (int)config_number(SETTING_DURABILITY));
+        break;
     case SETTING_BULK_MAX: atomic_store(&server.limits.bulk_max, (uint64_t)number); break;
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
@@ -181,6 +185,13 @@ static status snapshot_start(void)
     return engine_snapshot_start(server.engine);
 }
 
+static bool snapshot_follow(void)
+{
+    bool scheduled;
+    engine_snapshot_follow(server.engine, &scheduled);
+    return scheduled;
+}
+
 static status snapshot_wait(void)
 {
     return engine_snapshot_wait(server.engine);
@@ -232,6 +243,7 @@ void host_bind(void)
         .info = info_write,
         .reset_stats = reset_stats,
         .snapshot_start = snapshot_start,
+        .snapshot_follow = snapshot_follow,
         .snapshot_wait = snapshot_wait,
         .snapshot_last_s = snapshot_last_s,
         .shutdown = ask_shutdown,

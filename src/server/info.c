@@ -250,7 +250,8 @@ static void write_persistence(struct buf *out, const struct facts *f)
     UINT("rdb_last_load_keys_loaded", e->recovered_keys);
     UINT("rdb_last_save_bytes", e->snapshot_last_bytes);
     UINT("snapshot_hold_bytes_max", e->snapshot_hold_bytes_max);
-    LINE("aof_enabled:%d\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n", f->logged);
+    LINE("aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\n", f->logged, e->snapshot_running);
+    LINE("aof_rewrite_scheduled:%d\r\n", e->snapshot_follows);
     LINE("aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\n"
          "aof_rewrites:0\r\naof_rewrites_consecutive_failures:0\r\n");
     write_log(out, f);

@@ -141,6 +141,36 @@ def _answers_noauth(server, deadline):
     return False
 
 
+def appendfsync_is_changed_for_new_connections():
+    with Server("holdfast", durability="interval") as server:
+        before = server.client()
+        before.call("CONFIG", "SET", "appendfsync", "always")
+        after = server.client()
+        for client, wanted in ((before, b"interval"), (after, b"commit")):
+            found = client.call("CLIENT", "DURABILITY")
+            if found != wanted:
+                raise AssertionError("CLIENT DURABILITY: %r, not %r" % (found, wanted))
+        after.call("SET", "a", 1)
+        if dict(zip(*[iter(after.call("CONFIG", "GET", "appendfsync"))] * 2)) != {b"appendfsync": b"always"}:
+            raise AssertionError("CONFIG GET appendfsync")
+
+
+def bgrewriteaof_writes_a_snapshot():
+    with Server("holdfast", durability="interval") as server:
+        client = server.client()
+        client.call("SET", "a", 1)
+        replies = {client.call("BGREWRITEAOF") for _ in range(3)}
+        known = {b"Background append only file rewriting started", b"Background append only file rewriting scheduled"}
+        if not replies <= known:
+            raise AssertionError(repr(replies))
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            info = client.call("INFO", "persistence").decode()
+            if "aof_rewrite_in_progress:0" in info and "rdb_saves:0" not in info and "rdb_changes_since_last_save:0" in info:
+                return
+        raise AssertionError(info)
+
+
 def missing_directory_is_named():
     result = run("--port", str(free_port()), "--dir", "/nonexistent/holdfast")
     expect(result.status not in (0, "running") and "/nonexistent/holdfast" in result.text, result)
@@ -164,7 +194,8 @@ CHECKS = [help_names_the_options, version_is_one_line, unknown_option_names_the_
           check_config_accepts_a_good_file, check_config_refuses_a_bad_file_and_starts_nothing,
           second_server_on_a_directory_is_refused, directory_is_free_again_after_kill9,
           public_bind_without_password_is_refused, public_bind_with_password_starts, missing_directory_is_named,
-          taken_port_is_named, sigterm_ends_with_status_0]
+          taken_port_is_named, sigterm_ends_with_status_0, appendfsync_is_changed_for_new_connections,
+          bgrewriteaof_writes_a_snapshot]
 
 
 def main():

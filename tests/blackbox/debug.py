@@ -97,10 +97,16 @@ def check_populate(redis, holdfast):
 
 def check_attribute(redis, holdfast):
     script = "return redis.call('DEBUG', 'PROTOCOL', 'attrib')"
+    types = "string integer double bignum null array set map verbatim true false".split()
     replies = []
     for client in (redis, holdfast):
         client.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1)
         replies.append([client.call("EVAL", "redis.setresp(%d) %s" % (version, script), 0) for version in (2, 3)])
+        replies[-1].append([client.call("EVAL", "redis.setresp(%d) return redis.call('DEBUG', 'PROTOCOL', '%s')" % (version, kind), 0)
+                            for version in (2, 3) for kind in types if kind != "push"])
+        client.call("SET", "short", 1, "PX", 1)
+        client.call("EVAL", "redis.call('DEBUG', 'SLEEP', 0.01)", 0)
+        replies[-1].append(client.call("EXISTS", "short"))
         client.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 0)
         client.call("DEBUG", "PROTOCOL", "integer")
         replies[-1].append(refused(client, "EVAL", "return redis.call('CONFIG', 'GET', 'port')", 0)[:60])
