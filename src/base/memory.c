@@ -13,6 +13,7 @@
 /* Linked with jemalloc (else NULL): it counts for each thread by itself, and all that other libraries allocate, too. Without it
  * the calls below count. */
 int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size) __attribute__((weak));
+void malloc_stats_print(void (*write)(void *, const char *), void *context, const char *options) __attribute__((weak));
 
 static _Atomic int64_t told;
 static const uint64_t not_counted;
@@ -65,6 +66,37 @@ static void *counted(void *block, size_t before)
 }
 
 static size_t size_of(void *block) { return mallctl ? 0 : malloc_usable_size(block); }
+
+static size_t statistic(const char *name)
+{
+    size_t value = 0, size = sizeof(value);
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+struct mem_pages mem_pages(void)
+{
+    if (mallctl) {
+        uint64_t epoch = 1;
+        mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)); /* renews the statistics */
+        return (struct mem_pages){statistic("stats.active"), statistic("stats.resident")};
+    }
+    struct mallinfo2 info = mallinfo2();
+    return (struct mem_pages){info.uordblks + info.hblkhd, info.arena + info.hblkhd};
+}
+
+bool mem_allocator_report(void (*write)(void *context, const char *text), void *context)
+{
+    if (malloc_stats_print)
+        malloc_stats_print(write, context, NULL);
+    return malloc_stats_print != NULL;
+}
+
+void mem_purge_in_background(void)
+{
+    bool on = true;
+    if (mallctl)
+        mallctl("background_thread", NULL, NULL, &on, sizeof(on)); /* refused: pages go back as others are used */
+}
 
 void mem_give_back(void)
 {

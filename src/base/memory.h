@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ size_t mem_class_size(size_t size);
 size_t mem_in_use(void);
 int64_t mem_untold(void); /* of the calling thread: allocated less freed since it last told */
 void mem_tell(void);      /* threads that live long call it now and then; thread_start does at a thread's end */
+struct mem_pages { size_t active, resident; }; /* bytes in pages that hold something, and in all pages that are held */
+struct mem_pages mem_pages(void);
+bool mem_allocator_report(void (*write)(void *context, const char *text), void *context); /* false: this allocator has none */
+void mem_purge_in_background(void); /* once, at the start: unused memory goes back also while nothing is allocated or freed */
 void mem_give_back(void); /* asks the allocator to return unused memory to the system now: MEMORY PURGE */
 char *mem_strdup(const char *text);
 

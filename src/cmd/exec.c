@@ -50,7 +50,8 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
 
 void exec_free(struct exec *x)
 {
-    bool left = waiters_sweep(x) | (!x->aside && watches_sweep(x->worker));
+    bool left = waiters_sweep(x);
+    left |= !x->aside && watches_sweep(x->worker);
     hf_assert(!left); /* nobody runs any more */
     txn_free(x->txn);
     txn_free(x->housekeeping_txn);
@@ -863,7 +864,8 @@ unsigned exec_housekeeping(struct exec *x)
     struct engine *e = x->engine;
     uint64_t now_us = OS.monotonic_us();
     wake_waiting(x);
-    bool left = watches_sweep(x->worker) | waiters_sweep(x);
+    bool left = watches_sweep(x->worker);
+    left |= waiters_sweep(x);
     if (now_us - x->housekeeping_us < HOUSEKEEPING_PERIOD_US)
         return 1;
     x->housekeeping_us = now_us;

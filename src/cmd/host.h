@@ -24,6 +24,13 @@ struct kill_filter { /* unset: NULL or 0 */
     uint64_t my_id;
 };
 
+struct engine_stats;
+struct memory_facts { /* bytes, beside what the engine counts */
+    uint64_t rss, startup;                /* of the process; used_memory when the server had started */
+    uint64_t clients, scripts, functions; /* buffers of all connections; scripts kept by EVAL; libraries */
+    uint64_t active, resident;            /* pages that hold something, and those that the allocators have from the system */
+};
+
 struct host {
     /* settings (server/config): names are matched as Redis does, case-insensitive */
     void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
@@ -50,6 +57,7 @@ struct host {
     bool (*debug_allowed)(bool is_local); /* enable-debug-command */
     /* life (server) */
     void (*info)(struct txn *t, const bytes *sections, size_t count, struct buf *out); /* t: the caller's; count 0: default */
+    void (*memory_facts)(const struct engine_stats *engine, struct memory_facts *out);
     void (*reset_stats)(void);
     status (*snapshot_start)(void);          /* BGSAVE; HF_ERR_EXISTS when one runs */
     bool (*snapshot_follow)(void);           /* BGREWRITEAOF; true: once the one that runs has ended */

@@ -213,56 +213,6 @@ void cmd_object_idletime(struct call *c)
         reply_int(c->reply, info.idle_seconds);
 }
 
-/* SAMPLES is checked and not needed: sizes here are exact. */
-void cmd_memory_usage(struct call *c)
-{
-    struct key_info info;
-    int64_t samples;
-    for (size_t i = 3; i < c->argc; i += 2) {
-        bool is_samples = bytes_is_word(c->argv[i], "SAMPLES") && i + 1 < c->argc;
-        if (is_samples && !arg_int(c, i + 1, &samples))
-            return;
-        if (!is_samples || samples < 0) {
-            reply_status(c->reply, HF_ERR_SYNTAX);
-            return;
-        }
-    }
-    if (look_at_key(c, &info))
-        reply_int(c->reply, (int64_t)(info.memory + info.index_memory));
-}
-
-static void reply_stat(struct call *c, const char *name, uint64_t value)
-{
-    reply_text(c->reply, name);
-    reply_int(c->reply, (int64_t)value);
-}
-
-void cmd_memory_stats(struct call *c)
-{
-    struct engine_stats stats;
-    engine_stats(txn_engine(c->txn), c->txn, &stats);
-    uint64_t data = stats.used_memory > stats.index_memory ? stats.used_memory - stats.index_memory : 0;
-    reply_map(c->reply, 6);
-    reply_stat(c, "peak.allocated", stats.used_memory_peak);
-    reply_stat(c, "total.allocated", stats.used_memory);
-    reply_stat(c, "overhead.total", stats.index_memory);
-    reply_stat(c, "keys.count", stats.keys);
-    reply_stat(c, "keys.bytes-per-key", stats.keys ? stats.used_memory / stats.keys : 0);
-    reply_stat(c, "dataset.bytes", data);
-}
-
-void cmd_memory_doctor(struct call *c)
-{
-    struct engine_stats stats;
-    char text[256];
-    engine_stats(txn_engine(c->txn), c->txn, &stats);
-    int size = snprintf(text, sizeof(text),
-                        "%llu keys hold %llu bytes, %llu of them for the index; the peak was %llu bytes.\n",
-                        (unsigned long long)stats.keys, (unsigned long long)stats.used_memory,
-                        (unsigned long long)stats.index_memory, (unsigned long long)stats.used_memory_peak);
-    c->reply->ops->verbatim(c->reply, "txt", bytes_of(text, (size_t)size));
-}
-
 /* ---- databases ---- */
 
 void cmd_dbsize(struct call *c)

@@ -397,6 +397,35 @@ uint64_t engine_snapshot_last_s(struct engine *e)
     return last_s;
 }
 
+void engine_db_memory(struct engine *e, struct txn *t, uint32_t db, struct db_memory *out)
+{
+    *out = (struct db_memory){0};
+    for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
+        struct stripe *s = &e->store->stripes[i];
+        bool locked;
+        if (!walk_enter(t, s, &locked))
+            break;
+        struct table *table = stripe_table(s, e->db_ids[db]);
+        if (table) {
+            uint64_t wheels = table_wheel_memory(table);
+            out->keys += table->count;
+            out->wheels += wheels;
+            out->index += table_index_memory(table) - wheels;
+        }
+        if (locked)
+            stripe_unlock(s);
+    }
+}
+
+static void add_table(struct engine_stats *out, const struct table *t)
+{
+    out->index_memory += table_index_memory(t);
+    if (t->db_id == SYSTEM_DB_ID)
+        return;
+    out->keys += t->count;
+    out->keys_with_deadline += t->deadline_count;
+}
+
 void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
 {
     uint64_t held;
@@ -406,13 +435,10 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
         bool locked;
         if (!walk_enter(t, s, &locked))
             break;
-        if (s->table) {
-            out->keys += s->table->count;
-            out->keys_with_deadline += s->table->deadline_count;
-            out->index_memory += table_index_memory(s->table);
-        }
+        if (s->table)
+            add_table(out, s->table);
         for (uint32_t k = 0; k < s->other_count; k++)
-            out->index_memory += table_index_memory(s->others[k]);
+            add_table(out, s->others[k]);
         if (locked)
             stripe_unlock(s);
     }
@@ -433,8 +459,10 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     for (unsigned i = 0; i <= WORKERS_MAX; i++)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);
-    slab_stats(e->store->slab, &out->used_memory, &held);
-    out->used_memory += chunks_memory(e->store->chunks) + mem_in_use();
+    slab_stats(e->store->slab, &out->slab_memory, &held);
+    out->slab_memory += chunks_memory(e->store->chunks);
+    out->held_memory = held + chunks_held(e->store->chunks);
+    out->used_memory = out->slab_memory + mem_in_use();
     if (out->used_memory > atomic_load(&e->used_peak))
         atomic_store(&e->used_peak, out->used_memory);
     out->used_memory_peak = atomic_load(&e->used_peak);

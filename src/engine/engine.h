@@ -59,6 +59,8 @@ struct txn;
 
 struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
+    uint64_t held_memory;          /* pages of entries and of the index */
+    uint64_t slab_memory;          /* what is used of them */
     uint64_t uncounted_memory;     /* beside used_memory: the log's ring */
     uint64_t freeing, freed;       /* values and tables that are freed in slices: now, and since the start */
     uint64_t over_ms, over_total_ms; /* above maxmemory: since when it is now, and in all */
@@ -82,6 +84,8 @@ struct keyspace {
 };
 void engine_keyspace(struct engine *e, struct txn *t, uint64_t now_ms, struct keyspace *out);
 void keyspace_release(struct keyspace *k);
+struct db_memory { uint64_t keys, index, wheels; };
+void engine_db_memory(struct engine *e, struct txn *t, uint32_t db, struct db_memory *out); /* locks as they do */
 /* Sums of what each worker counts; no lock. */
 struct engine_counts { uint64_t hits, misses, expired, evicted, freed, expire_ticks, expire_capped; };
 void engine_counts(struct engine *e, struct engine_counts *out);

@@ -258,10 +258,10 @@ status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHEC
 /* databases.c */
 /* A stripe that the transaction (NULL: none) holds already is left as it is. True: locked now. */
 bool walk_lock(const struct txn *t, struct stripe *s);
-/* DATABASES_MAX: none, its database has been emptied, or is the system's. Inside a batch: the map stands still. */
-uint32_t db_number(const struct engine *e, uint32_t db_id);
 /* The same for a transaction that may give up. False: it has, since the stripe stays busy; it returns at once, and runs again. */
 bool walk_enter(struct txn *t, struct stripe *s, bool *locked);
+/* DATABASES_MAX: none, its database has been emptied, or is the system's. Inside a batch: the map stands still. */
+uint32_t db_number(const struct engine *e, uint32_t db_id);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */

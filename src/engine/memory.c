@@ -101,6 +101,9 @@ bool memory_tend(struct engine *e, struct evictor *v, struct txn *t, uint64_t no
     bool more = slab_heap_tend(t->heap, TAKEN_BACK);
     more |= memory_free_dropped(e, t->heap);
     memory_tell(t->heap);
+    uint64_t used = memory_used(e, t->heap);
+    if (used > atomic_load_explicit(&e->used_peak, memory_order_relaxed))
+        atomic_store_explicit(&e->used_peak, used, memory_order_relaxed);
     bool over = memory_is_over(e, t->heap);
     if (HF_UNLIKELY(over || atomic_load_explicit(&e->over_since_us, memory_order_relaxed)))
         time_excess(e, over);

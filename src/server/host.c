@@ -241,6 +241,7 @@ void host_bind(void)
         .users_changed = net_users_changed,
         .client_pause = net_client_pause,
         .info = info_write,
+        .memory_facts = info_memory_facts,
         .reset_stats = reset_stats,
         .snapshot_start = snapshot_start,
         .snapshot_follow = snapshot_follow,

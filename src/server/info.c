@@ -5,6 +5,7 @@
  * holdfast. rdb_* tells of snapshots, aof_* of the log. Fields of our own follow those of
  * Redis in their section.
  */
+#include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/cluster.h"
 #include "cmd/command.h"
@@ -166,35 +167,57 @@ static void write_script_memory(struct buf *out)
     UINT("number_of_libraries", libraries);
 }
 
+void info_memory_facts(const struct engine_stats *engine, struct memory_facts *out)
+{
+    struct net_stats net;
+    struct mem_pages pages = mem_pages();
+    uint64_t count, functions;
+    net_stats(&net);
+    *out = (struct memory_facts){.rss = resident_bytes(), .startup = server.started_memory, .clients = net.clients_memory,
+                                 .active = pages.active + engine->slab_memory, .resident = pages.resident + engine->held_memory};
+    script_cache_stats(&count, &out->scripts);
+    out->scripts += script_memory();
+    script_library_stats(&count, &functions, &out->functions);
+}
+
+static void ratio_lines(struct buf *out, const char *name, uint64_t more, uint64_t less)
+{
+    LINE("%s_ratio:%.2f\r\n%s_bytes:%lld\r\n", name, ratio(more, less), name, (long long)(more - less));
+}
+
 static void write_memory(struct buf *out, const struct facts *f)
 {
-    uint64_t used = f->engine.used_memory, data = used - (f->engine.index_memory < used ? f->engine.index_memory : used);
-    uint64_t peak = f->engine.used_memory_peak > used ? f->engine.used_memory_peak : used;
+    struct memory_facts m;
+    info_memory_facts(&f->engine, &m);
+    uint64_t used = f->engine.used_memory, peak = f->engine.used_memory_peak > used ? f->engine.used_memory_peak : used;
+    uint64_t overhead = m.startup + f->engine.index_memory + m.clients + m.scripts + m.functions;
+    uint64_t data = used > overhead ? used - overhead : 0, fresh = used > m.startup ? used - m.startup : 0;
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     size_line(out, "used_memory", used);
     size_line(out, "used_memory_rss", f->rss);
     size_line(out, "used_memory_peak", peak);
     LINE("used_memory_peak_perc:%.2f%%\r\n", ratio(used, peak) * 100);
-    UINT("used_memory_overhead", f->engine.index_memory);
-    LINE("used_memory_startup:0\r\n");
+    UINT("used_memory_overhead", overhead);
+    UINT("used_memory_startup", m.startup);
     UINT("used_memory_dataset", data);
-    LINE("used_memory_dataset_perc:%.2f%%\r\n", ratio(data, used) * 100);
+    LINE("used_memory_dataset_perc:%.2f%%\r\n", ratio(data, fresh) * 100);
     UINT("allocator_allocated", used);
-    UINT("allocator_active", f->rss);
-    UINT("allocator_resident", f->rss);
+    UINT("allocator_active", m.active);
+    UINT("allocator_resident", m.resident);
     size_line(out, "total_system_memory", machine);
     write_script_memory(out);
     size_line(out, "maxmemory", (uint64_t)config_number(SETTING_MAXMEMORY));
     LINE("maxmemory_policy:%s\r\n", config_word(SETTING_MAXMEMORY_POLICY));
-    LINE("allocator_frag_ratio:1.00\r\nallocator_frag_bytes:0\r\nallocator_rss_ratio:1.00\r\nallocator_rss_bytes:0\r\n"
-         "rss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n");
+    ratio_lines(out, "allocator_frag", m.active, used);
+    ratio_lines(out, "allocator_rss", m.resident, m.active);
+    ratio_lines(out, "rss_overhead", f->rss, m.resident);
     LINE("mem_fragmentation_ratio:%.2f\r\n", ratio(f->rss, used));
     LINE("mem_fragmentation_bytes:%lld\r\n", (long long)(f->rss - used));
     UINT("mem_not_counted_for_evict", f->engine.uncounted_memory);
     LINE("mem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
          "mem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
          "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\n");
-    UINT("mem_clients_normal", f->net.clients_memory);
+    UINT("mem_clients_normal", m.clients);
     UINT("mem_aof_buffer", f->engine.uncounted_memory);
     UINT("lazyfree_pending_objects", f->engine.freeing);
     UINT("lazyfreed_objects", f->engine.freed);

@@ -1,7 +1,9 @@
 /* main.c -- the life of the server, as a table of contents. */
 #include "cmd/command.h"
+#include "base/memory.h"
 #include "server/config.h"
 #include "server/logline.h"
+#include "server/server.h"
 #include "server/start.h"
 #include "server/users.h"
 
@@ -15,6 +17,14 @@ static int refuse(const char *error)
     if (config_text(SETTING_LOGFILE)[0])
         logline(LOG_WARNING, "%s", error);
     return EXIT_FAILURE;
+}
+
+static void note_memory(void)
+{
+    struct engine_stats stats;
+    mem_tell();
+    engine_stats(server.engine, NULL, &stats);
+    server.started_memory = stats.used_memory;
 }
 
 int main(int argc, char **argv)
@@ -36,6 +46,7 @@ int main(int argc, char **argv)
 
     if (!start_process(error, sizeof(error)))
         return refuse(error);
+    mem_purge_in_background();
     host_bind();
     host_apply_settings();
     if (!start_engine(error, sizeof(error)))
@@ -44,6 +55,7 @@ int main(int argc, char **argv)
         engine_close(server.engine);
         return refuse(error);
     }
+    note_memory();
     start_announce();
     start_tell(NULL);
 

@@ -7,6 +7,7 @@
 #define HF_SERVER_SERVER_H
 
 #include "base/buf.h"
+#include "cmd/host.h"
 #include "engine/engine.h"
 #include "net/net.h"
 
@@ -20,6 +21,7 @@ struct server {
     struct net_limits limits;
     unsigned workers;
     uint64_t started_us;              /* monotonic */
+    uint64_t started_memory;          /* used_memory then */
     uint64_t started_s;               /* unix time */
     char run_id[41], replication_id[41];
     char executable[4096];
@@ -35,5 +37,6 @@ void host_apply_engine(void);         /* those that need the engine, once it is 
 /* info.c */
 void info_write(struct txn *t, const bytes *sections, size_t count, struct buf *out);
 void info_reset(void);
+void info_memory_facts(const struct engine_stats *engine, struct memory_facts *out);
 
 #endif

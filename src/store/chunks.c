@@ -52,3 +52,10 @@ uint64_t chunks_memory(const struct chunks *c)
 {
     return slab_told(c->slab);
 }
+
+uint64_t chunks_held(struct chunks *c)
+{
+    uint64_t used, held;
+    slab_stats(c->slab, &used, &held);
+    return held;
+}

@@ -16,6 +16,7 @@ void chunks_free(struct chunks *c);
 
 struct bucket *chunks_take(struct chunks *c); /* CHUNK_BUCKETS empty buckets */
 void chunks_give(struct chunks *c, struct bucket *chunk);
+uint64_t chunks_held(struct chunks *c);         /* in pages */
 uint64_t chunks_memory(const struct chunks *c); /* bytes taken; no lock */
 
 #endif

@@ -678,6 +678,8 @@ size_t table_take_some(struct table *t, struct entry **out, size_t max)
     return count;
 }
 
+uint64_t table_wheel_memory(const struct table *t) { return wheel_memory(t->wheel); }
+
 uint64_t table_index_memory(const struct table *t)
 {
     uint64_t chunks = (t->now.bucket_count - t->frontier) / CHUNK_BUCKETS;

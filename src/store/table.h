@@ -104,7 +104,8 @@ struct entry *table_random(struct table *t, uint64_t random); /* NULL: empty */
 /* Freeing a dropped table in slices: hands out each entry once, a few buckets at a time; 0: all given.
  * max >= 256. The entries may be freed before the next call; nothing else may use the table. */
 size_t table_take_some(struct table *t, struct entry **out, size_t max);
-uint64_t table_index_memory(const struct table *t);
+uint64_t table_index_memory(const struct table *t); /* wheel and all */
+uint64_t table_wheel_memory(const struct table *t);
 void table_check(struct table *t);
 
 #endif

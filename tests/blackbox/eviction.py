@@ -316,7 +316,32 @@ def check_clients_are_evicted():
         assert set(memory()) == {"", "kept"}, memory()
 
 
-CHECKS = [check_clients_are_evicted, check_policies, check_next_command, check_limit_under_writers, check_told_and_gone, check_memory_comes_back, check_use_is_counted]
+def check_memory_command():
+    """MEMORY STATS has redis-server's fields, and they add up; PURGE, MALLOC-STATS, DOCTOR answer."""
+    names = []
+    with Server(workers=2) as server, Server("redis") as peer:
+        for s in (server, peer):
+            c = s.client()
+            fill(c, "k")
+            c.call("SELECT", 3)
+            c.call("SET", "x", 1, "EX", 1000)
+            pairs = c.call("MEMORY", "STATS")
+            stats = dict(zip(pairs[::2], pairs[1::2]))
+            names.append([name for name in pairs[::2]])
+            names.append(sorted(stats[b"db.0"][::2]))
+            assert c.call("MEMORY", "PURGE") == b"OK"
+            assert stats[b"keys.count"] == KEYS + 1 and isinstance(c.call("MEMORY", "DOCTOR"), bytes)
+        assert names[:2] == names[2:], names
+        c = server.client()
+        pairs = c.call("MEMORY", "STATS")
+        stats = dict(zip(pairs[::2], pairs[1::2]))
+        assert stats[b"dataset.bytes"] + stats[b"overhead.total"] == stats[b"total.allocated"] <= stats[b"peak.allocated"]
+        assert stats[b"total.allocated"] <= stats[b"allocator.active"] <= stats[b"allocator.resident"]
+        assert stats[b"total.allocated"] - stats[b"startup.allocated"] > KEYS * 110
+        assert b"3001 keys" in c.call("MEMORY", "DOCTOR") and len(c.call("MEMORY", "MALLOC-STATS")) > 20
+
+
+CHECKS = [check_memory_command, check_clients_are_evicted, check_policies, check_next_command, check_limit_under_writers, check_told_and_gone, check_memory_comes_back, check_use_is_counted]
 
 
 def main():
