@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#define ZERO_AT 24u
 #define CRC_AT 28u
 
 void identity_encode(const struct identity *id, uint8_t out[IDENTITY_SIZE])
@@ -25,6 +26,8 @@ const char *identity_decode(const void *data, size_t size, struct identity *id)
         return "not an identity of this version";
     if (get_u32(p + CRC_AT) != crc32c(0, p, CRC_AT) && !os_bug(BUG_IDENTITY_CRC))
         return "its checksum does not hold";
+    if (get_u32(p + ZERO_AT) != 0)
+        return "its reserved bytes are not zero";
     *id = (struct identity){.log_id = get_u64(p + 8), .secret = get_u64(p + 16)};
     return NULL;
 }
