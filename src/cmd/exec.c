@@ -206,7 +206,7 @@ bool exec_would_wait(struct session *s, const struct parsed_command *p, bool wri
     return true;
 }
 
-static bool gate_take(struct exec *x, struct park_node *node)
+bool exec_gate_take(struct exec *x, struct park_node *node)
 {
     struct engine *e = x->engine;
     uint32_t none = 0, mine = x->worker + 1;
@@ -227,7 +227,7 @@ bool exec_owns_gate(const struct exec *x)
     return atomic_load(&x->engine->gate_owner) == x->worker + 1;
 }
 
-static void gate_leave(struct exec *x)
+void exec_gate_leave(struct exec *x)
 {
     struct engine *e = x->engine;
     x->gate_node = NULL;
@@ -241,7 +241,7 @@ static void gate_leave(struct exec *x)
 void exec_gate_give_up(struct exec *x, const struct park_node *node)
 {
     if (x->gate_node == node)
-        gate_leave(x);
+        exec_gate_leave(x);
 }
 
 /* ---- parking ---- */
@@ -273,7 +273,7 @@ static void wake_waiting(struct exec *x)
 bool exec_unpark(struct exec *x, struct park_node *node)
 {
     if (x->gate_node == node)
-        gate_leave(x);
+        exec_gate_leave(x);
     for (struct park_node **at = &x->waiting; *at; at = &(*at)->next) {
         if (*at == node) {
             *at = node->next;
@@ -560,7 +560,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
     for (;;) {
         if (HF_UNLIKELY(s->script != NULL))
             add_script_locks(x, s, l);
-        if (HF_UNLIKELY(l->gate) && !gate_take(x, node)) {
+        if (HF_UNLIKELY(l->gate) && !exec_gate_take(x, node)) {
             wait_for_gate(node);
             return false;
         }
@@ -612,7 +612,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
             script_locks_free(s);
         s->wait_over = false;
         if (HF_UNLIKELY(l->gate))
-            gate_leave(x);
+            exec_gate_leave(x);
     }
     if (e->log && l->bound)
         log_credit_return(e->log, l->bound);
@@ -815,18 +815,19 @@ static void prefetch_one(struct exec *x, struct session *s, struct parsed_comman
         stripe_unlock(stripe);
 }
 
-static void prefetch_all(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+static inline void locate(struct exec *x, const struct session *s, struct parsed_command *p, const struct command *row)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct command *row = p[i].argc ? command_find(p[i].argv[0]) : NULL;
-        p[i].command = row;
-        size_t first = row ? (size_t)command_first_key(row) : 0;
-        p[i].located = first > 0 && first < p[i].argc;
-        if (!p[i].located)
-            continue;
-        txn_locate(x->engine, s->db, p[i].argv[first], &p[i].key0);
-        __builtin_prefetch(&x->engine->store->stripes[p[i].key0.stripe], 1);
-    }
+    size_t first = row ? (size_t)command_first_key(row) : 0;
+    p->command = row;
+    p->located = first > 0 && first < p->argc;
+    if (!p->located)
+        return;
+    txn_locate(x->engine, s->db, p->argv[first], &p->key0);
+    __builtin_prefetch(&x->engine->store->stripes[p->key0.stripe], 1);
+}
+
+static void prefetch_located(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
     if (count < 2)
         return;
     for (size_t i = 0; i < count; i++) {
@@ -841,7 +842,17 @@ static void prefetch_all(struct exec *x, struct session *s, struct parsed_comman
 
 void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
 {
-    prefetch_all(x, s, p, count);
+    for (size_t i = 0; i < count; i++)
+        locate(x, s, &p[i], p[i].argc ? command_find(p[i].argv[0]) : NULL);
+    prefetch_located(x, s, p, count);
+    x->ticks = ticks_now();
+}
+
+void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        locate(x, s, &p[i], p[i].command);
+    prefetch_located(x, s, p, count);
     x->ticks = ticks_now();
 }
 
@@ -874,6 +885,7 @@ unsigned exec_housekeeping(struct exec *x)
     uint64_t next = UINT64_MAX;
     if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expiry_rests, memory_order_relaxed)))
         next = expire(x);
+    exec_flush_due(x);
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
     if (more || left || next <= x->wall_ms)

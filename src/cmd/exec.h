@@ -16,7 +16,7 @@ struct exec;
 struct parsed_command {
     const bytes *argv;   /* into the connection's input; stays valid until run or unparked */
     size_t argc;
-    const struct command *command; /* filled by exec_prefetch; may be NULL */
+    const struct command *command; /* filled by exec_prefetch (not _rows); may be NULL */
     struct key key0;     /* the first key, located by exec_prefetch */
     bool located;
 };
@@ -36,6 +36,8 @@ unsigned exec_worker(const struct exec *x); /* its number, which its sessions ca
 bool exec_batch_begin(struct exec *x);
 void exec_batch_end(struct exec *x); /* leaves the gate, kicks the log */
 void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
+/* The same for commands whose row the caller has filled in: a protocol's own. */
+void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
 /* *lsn: the log position that the reply must wait for, by the session's durability
  * (0: none). */
 enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p,

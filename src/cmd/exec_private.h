@@ -27,6 +27,7 @@ struct exec {
     bool out_of_memory;             /* above maxmemory, and nothing could be evicted, as the command that runs now was admitted */
     bool dropped;                   /* this batch has emptied a database */
     struct evictor *evictor;
+    struct park_node flush_node;    /* of exec_later.c */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
     const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
     uint64_t counted_calls, counted_ticks;
@@ -71,7 +72,12 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
 void unwatch_locked(struct session *s); /* the stripes of its watches are locked */
 bool watches_sweep(unsigned worker);    /* removes what its sessions have left behind; true: some are left still */
 
+/* For the node; false: not yet. From then on it has to be taken again, or left. */
+bool exec_gate_take(struct exec *x, struct park_node *node);
+void exec_gate_leave(struct exec *x);
 bool exec_owns_gate(const struct exec *x);
+/* exec_later.c: empties the database whose time has come (engine/keys.h, db_flush_later). Inside a batch. */
+void exec_flush_due(struct exec *x);
 void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
 /* For client-side caching: a command of this row has run, c's keys count as read. True: and it was a read. */

@@ -59,6 +59,8 @@ struct engine {
     struct worker_slot workers[WORKERS_MAX + 1]; /* last: everyone who is no worker */
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
+    _Atomic uint64_t flush_at_ms;   /* when a database is to be emptied (keys.h, db_flush_later); 0: none is */
+    _Atomic uint32_t flush_db;
     _Atomic uint64_t version_last;  /* of items.h; at the start above all that was ever given out */
     _Atomic unsigned expiry_rests;  /* reasons, of enum expiry_rest: then keys expire only when they are seen */
     _Atomic uint64_t maxmemory;     /* 0: no limit */

@@ -27,6 +27,11 @@ uint64_t item_version_next(struct engine *e)
     return (atomic_fetch_add_explicit(&e->version_last, 1, memory_order_relaxed) + 1) & ITEM_VERSION_MAX;
 }
 
+bool item_is_younger(const struct engine *e, const struct item *item, uint64_t version)
+{
+    return version < item->version || (!item->version && version <= atomic_load_explicit(&e->version_last, memory_order_relaxed));
+}
+
 static status find(struct txn *t, const struct key *k, struct spot *spot)
 {
     const struct entry *e = txn_find(t, k, spot);
@@ -71,12 +76,17 @@ status item_put(struct txn *t, const struct key *k, bytes value, const struct it
 {
     struct spot spot;
     int64_t number;
-    const struct entry *old = txn_find(t, k, &spot);
+    status s = find(t, k, &spot);
+    if (s != HF_OK)
+        return s;
+    const struct entry *old = spot.place.entry;
     if (version)
         *version = 0;
     if (fields->deadline_ms && fields->deadline_ms <= t->now_ms) {
         if (old)
             txn_remove(t, k, &spot, true, false);
+        if (version && fields->versioned)
+            *version = item_version_next(t->engine); /* of a value whose time was over at once */
         return HF_OK;
     }
     struct entry_image image = {.type = TYPE_STRING, .key = k->name,
@@ -87,7 +97,7 @@ status item_put(struct txn *t, const struct key *k, bytes value, const struct it
     image.has_version = versioned || fields->marks;
     image.version = field_of(chosen, fields->marks);
     string_form(&image, value, &number);
-    status s = txn_put(t, k, &spot, &image, NULL, true);
+    s = txn_put(t, k, &spot, &image, NULL, true);
     if (s == HF_OK && version)
         *version = chosen;
     return s;

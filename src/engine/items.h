@@ -44,13 +44,15 @@ struct item_fields {
     unsigned marks;
     bool fetched;
 };
-/* Replaces the whole entry, also one of another type. *version: that of the new value, 0: none; NULL: not asked for. */
+/* Replaces the whole entry. *version: that of the new value, 0: none; NULL: not asked for. */
 status item_put(struct txn *t, const struct key *k, bytes value, const struct item_fields *fields, uint64_t *version) HF_CHECK;
 /* The value's version, made if it has none. */
 status item_version(struct txn *t, const struct key *k, uint64_t *version) HF_CHECK;
 /* Sets number (0: a new one) and marks of the value, which stays. */
 status item_mark(struct txn *t, const struct key *k, uint64_t version, unsigned marks) HF_CHECK;
 uint64_t item_version_next(struct engine *e);
+/* Was this number given out for an earlier value? One without a number is younger than all that have one. */
+bool item_is_younger(const struct engine *e, const struct item *item, uint64_t version);
 
 /* Replay of item_version and item_mark. */
 status item_recover_version(struct txn *t, const struct key *k, uint64_t field) HF_CHECK;

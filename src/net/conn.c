@@ -50,7 +50,7 @@ static void park_wake(struct park_node *node)
     inbox_push(&c->worker->inbox, &c->wake);
 }
 
-struct conn *conn_open(struct worker *w, int fd, bool is_unix)
+struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
 {
     const struct net_limits *limits = w->net->limits;
     struct conn *c = mem_zalloc(sizeof(*c));
@@ -59,7 +59,8 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     stat_add(&w->stats.received, 1);
     bool open_to_all = acl_is_open();
     if (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode)) {
-        turn_away(w, fd, protected_text, sizeof(protected_text) - 1);
+        const char *text = protocol ? protocol->closed_to_all : protected_text;
+        turn_away(w, fd, text, strlen(text));
         mem_free(c);
         return NULL;
     }
@@ -72,6 +73,12 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
     uint64_t id = atomic_fetch_add(&w->net->next_id, 1) + 1;
     session_init(&c->session, id, &resp_reply_ops, &c->output);
     c->session.durability = atomic_load_explicit(&w->net->default_durability, memory_order_relaxed);
+    c->protocol = protocol;
+    if (protocol) {
+        c->session.protocol = protocol->open(&c->session);
+        c->session.reply.ops = protocol->ops;
+        c->session.db = protocol->database;
+    }
     c->session.connection = c;
     c->session.worker = w->number;
     c->park.wake = park_wake;
@@ -137,6 +144,8 @@ bool conn_bury(struct conn *c)
     c->resumed = false;
     if ((c->wake_due && !withdrawn) || c->session.waiter)
         return false;
+    if (c->protocol)
+        c->protocol->close(c->session.protocol);
     session_release(&c->session);
     acl_user_unref(c->record.user);
     resp_parser_release(&c->parser);
@@ -194,7 +203,8 @@ static void refuse_query(struct conn *c)
 static bool make_input_room(struct conn *c)
 {
     struct buf *b = &c->input;
-    size_t needs = resp_parser_needs(&c->parser), missing = needs > b->size ? needs - b->size : 0;
+    size_t needs = c->protocol ? c->protocol->needs(c->session.protocol) : resp_parser_needs(&c->parser);
+    size_t missing = needs > b->size ? needs - b->size : 0;
     if (missing <= READ_MIN)
         return buf_try_reserve(b, READ_MIN);
     size_t step = missing < INPUT_STEP_MAX ? missing : INPUT_STEP_MAX, twice = b->capacity * 2;

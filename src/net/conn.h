@@ -22,6 +22,7 @@
 #include "net/inbox.h"
 #include "net/list.h"
 #include "net/timers.h"
+#include "proto/protocol.h"
 #include "proto/resp/resp_parse.h"
 
 struct waiter;
@@ -57,6 +58,7 @@ struct conn {
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */
     bool resumed;             /* it has arrived, and the command has not run again yet; it may own the gate */
 
+    const struct protocol *protocol; /* NULL: RESP; else session.protocol is its state */
     struct resp_parser parser;
     struct buf input;
     size_t input_at;
@@ -80,7 +82,7 @@ struct conn {
     struct client_record record;
 };
 
-struct conn *conn_open(struct worker *w, int fd, bool is_unix); /* NULL: turned away, fd closed */
+struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct protocol *protocol); /* NULL: turned away, fd closed */
 void conn_close(struct conn *c);    /* dead from here; freed later */
 bool conn_bury(struct conn *c);     /* end of step: releases it; false: its wake-up is still on the way */
 void conn_schedule(struct conn *c); /* ready, if invariant 3 says so */

@@ -28,6 +28,12 @@ static void drop_first_mark(struct conn *c)
 /* Everything behind open_end, mark by mark: kept, or one error for each reply. */
 static void give_up_held(struct conn *c)
 {
+    if (c->protocol) { /* it knows no word for that: the connection ends, as unknown as its outcome */
+        c->output.size = (size_t)(c->open_end - c->output_base);
+        c->mark_count = 0;
+        c->closing = true;
+        return;
+    }
     status s = c->worker->log_state == LOG_FULL ? HF_ERR_FULL_UNKNOWN : HF_ERR_IO_UNKNOWN;
     size_t at = (size_t)(c->open_end - c->output_base);
     struct buf out;

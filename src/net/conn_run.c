@@ -116,6 +116,11 @@ static void protocol_error(struct conn *c)
 {
     struct worker *w = c->worker;
     stat_add(&w->stats.protocol_errors, 1);
+    if (c->protocol) {
+        net_log(w->net, 1, "%s: nonsense from client id=%llu addr=%s", c->protocol->name, (unsigned long long)c->session.id, c->record.address);
+        c->closing = true;
+        return;
+    }
     if (!c->parser.error[0]) {
         net_log(w->net, 3, "Possible SECURITY ATTACK detected: POST or Host: came from %s, as from a browser. Connection dropped.",
                 c->record.address);
@@ -135,7 +140,45 @@ struct chunk {
     size_t count, at;            /* commands; where the bytes after them begin */
     enum parse_result last;
     size_t end[RUN_CHUNK];       /* of each command's bytes */
+    struct protocol_command foreign[RUN_CHUNK]; /* beside RESP */
 };
+
+/* What stops a chunk: input without a command in it, which may not come again; a command that says what is skipped behind it. */
+static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size_t at, struct chunk *k)
+{
+    struct worker *w = c->worker;
+    struct protocol_limits limits = {.authenticated = c->session.authenticated};
+    size_t most = limits.authenticated ? RUN_CHUNK : 1, first[RUN_CHUNK], begin = at;
+    w->words.count = k->count = 0;
+    k->last = PARSE_DONE;
+    while (k->count < most && at < size) {
+        size_t used, before = w->words.count;
+        struct protocol_command *p = &k->foreign[k->count];
+        k->last = c->protocol->parse(c->session.protocol, &limits, bytes_of(data + at, size - at), &w->words, p, &used);
+        if (k->last != PARSE_DONE)
+            break;
+        at += used;
+        if (w->words.count == before)
+            break;
+        first[k->count] = before;
+        k->end[k->count] = at;
+        w->batch[k->count++] = (struct parsed_command){.argc = w->words.count - before, .command = p->row};
+        if (p->skip)
+            break;
+    }
+    hf_assert(k->count == 0 || k->end[k->count - 1] == at || at == begin);
+    k->at = at;
+    for (size_t i = 0; i < k->count; i++)
+        w->batch[i].argv = w->words.items + first[i];
+}
+
+static void parser_reset(struct conn *c)
+{
+    if (c->protocol)
+        c->protocol->reset(c->session.protocol);
+    else
+        resp_parser_reset(&c->parser);
+}
 
 static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t at, struct chunk *k)
 {
@@ -229,7 +272,10 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
 {
     struct worker *w = c->worker;
     w->chunk++;
-    exec_prefetch(w->exec, &c->session, w->batch, k->count);
+    if (HF_UNLIKELY(c->protocol != NULL))
+        exec_prefetch_rows(w->exec, &c->session, w->batch, k->count);
+    else
+        exec_prefetch(w->exec, &c->session, w->batch, k->count);
     size_t i = 0;
     if (HF_UNLIKELY(c->skip) && k->count) {
         c->skip = false;
@@ -250,6 +296,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         size_t before = c->output.size;
         c->wake_due = true;
         c->resumed = false;
+        if (HF_UNLIKELY(c->protocol != NULL))
+            c->protocol->begin(c->session.protocol, &k->foreign[i]);
         enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
         if (HF_UNLIKELY(result == EXEC_PARKED)) {
             if (HF_UNLIKELY(c->dead))
@@ -282,7 +330,10 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
     c->more = false;
     while (at < size && !c->blocked && !c->closing) {
         struct chunk k;
-        parse_chunk(c, data, size, at, &k);
+        if (HF_UNLIKELY(c->protocol != NULL))
+            parse_foreign(c, data, size, at, &k);
+        else
+            parse_chunk(c, data, size, at, &k);
         size_t done = k.count ? run_chunk(c, &k) : 0;
         stat_add(&w->stats.commands, done);
         if (w->text.current)
@@ -292,7 +343,7 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
         if (done < k.count || c->blocked || c->closing) {
             size_t stopped = done < k.count ? (done ? k.end[done - 1] : at) : k.at;
             if (stopped != k.at || k.last == PARSE_BAD)
-                resp_parser_reset(&c->parser);
+                parser_reset(c);
             c->more = stopped < size && (stopped != k.at || k.last != PARSE_MORE);
             return stopped;
         }

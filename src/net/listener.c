@@ -21,13 +21,13 @@ static void set_option(int fd, int level, int name, int value)
     setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static status add(struct listeners *l, int fd, bool is_unix)
+static status add(struct listeners *l, int fd, bool is_unix, const struct protocol *protocol)
 {
     if (l->count == LISTENERS_MAX) {
         close(fd);
         return HF_ERR_INVALID;
     }
-    l->items[l->count++] = (struct listener){fd, is_unix};
+    l->items[l->count++] = (struct listener){fd, is_unix, protocol};
     return HF_OK;
 }
 
@@ -48,14 +48,14 @@ static int bind_address(const struct addrinfo *a, int backlog)
     return fd;
 }
 
-static status open_tcp(struct listeners *l, const struct net_config *config, const char *address, bool optional,
-                       char *detail, size_t detail_size)
+static status open_tcp(struct listeners *l, const struct net_config *config, uint16_t port_number, const struct protocol *protocol,
+                       const char *address, bool optional, char *detail, size_t detail_size)
 {
     bool any4 = strcmp(address, "*") == 0, any6 = strcmp(address, "::*") == 0;
     struct addrinfo how = {.ai_family = any4 ? AF_INET : any6 ? AF_INET6 : AF_UNSPEC, .ai_socktype = SOCK_STREAM,
                            .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
     char port[8];
-    snprintf(port, sizeof(port), "%u", config->port);
+    snprintf(port, sizeof(port), "%u", port_number);
     int result = getaddrinfo(any4 || any6 ? NULL : address, port, &how, &found);
     if (result != 0) {
         snprintf(detail, detail_size, "cannot resolve the bind address %s: %s", address, gai_strerror(result));
@@ -65,13 +65,13 @@ static status open_tcp(struct listeners *l, const struct net_config *config, con
     for (struct addrinfo *a = found; a && s == HF_OK; a = a->ai_next) {
         int fd = bind_address(a, config->backlog);
         if (fd >= 0) {
-            s = add(l, fd, false);
+            s = add(l, fd, false, protocol);
             continue;
         }
         bool missing = fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT || fd == -EPROTONOSUPPORT;
         if (optional && missing)
             continue;
-        snprintf(detail, detail_size, "cannot listen on %s port %u: %s", address, config->port, strerror(-fd));
+        snprintf(detail, detail_size, "cannot listen on %s port %u: %s", address, port_number, strerror(-fd));
         s = HF_ERR_IO;
     }
     freeaddrinfo(found);
@@ -102,7 +102,7 @@ static status open_unix(struct listeners *l, const struct net_config *config, ch
         return HF_ERR_IO;
     }
     memcpy(l->unix_path, path, strlen(path) + 1);
-    return add(l, fd, true);
+    return add(l, fd, true, NULL);
 }
 
 status listeners_open(struct listeners *l, const struct net_config *config, char *detail, size_t detail_size)
@@ -112,9 +112,12 @@ status listeners_open(struct listeners *l, const struct net_config *config, char
     size_t count = config->bind_count ? config->bind_count : 2;
     *l = (struct listeners){0};
     status s = HF_OK;
-    for (size_t i = 0; config->port && i < count && s == HF_OK; i++) {
+    for (size_t i = 0; i < count && s == HF_OK; i++) {
         bool optional = binds[i][0] == '-';
-        s = open_tcp(l, config, binds[i] + optional, optional, detail, detail_size);
+        if (config->port)
+            s = open_tcp(l, config, config->port, NULL, binds[i] + optional, optional, detail, detail_size);
+        if (config->other_port && s == HF_OK)
+            s = open_tcp(l, config, config->other_port, config->other, binds[i] + optional, optional, detail, detail_size);
     }
     if (s == HF_OK && config->unix_path && config->unix_path[0])
         s = open_unix(l, config, detail, detail_size);

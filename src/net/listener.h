@@ -9,7 +9,7 @@
 
 #define LISTENERS_MAX 34
 
-struct listener { int fd; bool is_unix; };
+struct listener { int fd; bool is_unix; const struct protocol *protocol; /* NULL: RESP */ };
 
 struct listeners {
     struct listener items[LISTENERS_MAX];

@@ -17,6 +17,7 @@
 
 struct engine;
 struct net;
+struct protocol; /* proto/protocol.h */
 
 /* Settings that may change while it runs; the server's config rows write them. */
 struct net_limits {
@@ -42,6 +43,8 @@ struct net_config {
     const char *const *binds;       /* addresses; a leading '-': may be missing; "*" and "::*" as Redis; NULL: all */
     size_t bind_count;
     uint16_t port;                  /* 0: no TCP */
+    uint16_t other_port;            /* of `other`, on the same addresses; 0: none */
+    const struct protocol *other;   /* a protocol beside RESP */
     const char *unix_path;          /* NULL or "": none */
     unsigned unix_mode;             /* 0: what the umask leaves */
     int backlog;                    /* 511 */

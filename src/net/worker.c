@@ -13,6 +13,7 @@
 #include "cmd/message.h"
 #include "engine/engine.h"
 #include "os/os.h"
+#include "proto/protocol.h"
 
 #include <errno.h>
 #include <string.h>
@@ -114,25 +115,27 @@ struct arrival { /* an accepted socket on its way to another worker */
     struct inbox_node node;
     int fd;
     bool is_unix;
+    const struct protocol *protocol;
 };
 
-static void adopt(struct worker *w, int fd, bool is_unix)
+static void adopt(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
 {
     if (w->draining) {
         OS.close(fd);
         atomic_fetch_sub(&w->net->connections, 1);
         return;
     }
-    conn_open(w, fd, is_unix);
+    conn_open(w, fd, is_unix, protocol);
 }
 
 /* Round robin over the workers, whoever accepted. */
-static void place(struct worker *w, int fd, bool is_unix)
+static void place(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
 {
     struct net *n = w->net;
     static const char full[] = "-ERR max number of clients reached\r\n";
     if (atomic_fetch_add(&n->connections, 1) >= atomic_load(&n->limits->maxclients)) {
-        struct iovec part = {(void *)full, sizeof(full) - 1};
+        const char *text = protocol ? protocol->full : full;
+        struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
         OS.send(fd, &part, 1);
         OS.close(fd);
         atomic_fetch_sub(&n->connections, 1);
@@ -141,11 +144,11 @@ static void place(struct worker *w, int fd, bool is_unix)
     }
     unsigned number = atomic_fetch_add_explicit(&n->next_worker, 1, memory_order_relaxed) % n->worker_count;
     if (number == w->number) {
-        adopt(w, fd, is_unix);
+        adopt(w, fd, is_unix, protocol);
         return;
     }
     struct arrival *a = mem_alloc(sizeof(*a));
-    *a = (struct arrival){{NULL, INBOX_SOCKET}, fd, is_unix};
+    *a = (struct arrival){{NULL, INBOX_SOCKET}, fd, is_unix, protocol};
     inbox_push(&n->workers[number]->inbox, &a->node);
 }
 
@@ -165,7 +168,7 @@ static void accept_some(struct worker *w, const struct listener *l)
             w->accept_again_us = w->now_us + ACCEPT_REST_US;
             return;
         }
-        place(w, fd, l->is_unix);
+        place(w, fd, l->is_unix, l->protocol);
     }
 }
 
@@ -228,7 +231,7 @@ void worker_take_inbox(struct worker *w)
         struct inbox_node *next = node->next;
         if (node->kind == INBOX_SOCKET) {
             struct arrival *a = LIST_OF(node, struct arrival, node);
-            adopt(w, a->fd, a->is_unix);
+            adopt(w, a->fd, a->is_unix, a->protocol);
             mem_free(a);
         } else if (node->kind == INBOX_MESSAGE && HF_UNLIKELY(w->aside_now)) {
             aside_keep_message(w, node); /* it may be for the connection whose script runs */

@@ -16,6 +16,7 @@
 #include "net/clients.h"
 #include "os/os.h"
 #include "script/libraries.h"
+#include "proto/memcached/memcached.h"
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/server.h"
@@ -89,6 +90,7 @@ static void apply(enum setting id)
         atomic_store(&server.limits.protected_mode,
                      config_number(SETTING_PROTECTED_MODE) != 0 && config_number(SETTING_REQUIREPASS) == 0);
         break;
+    case SETTING_MEMCACHED_ITEM_MAX: atomic_store(&memcached_settings.item_size_max, (uint64_t)number); break;
     case SETTING_QUERY_BUFFER: atomic_store(&server.limits.query_buffer_max, (uint64_t)number); break;
     case SETTING_APPENDFSYNC:
         if (server.net)

@@ -10,6 +10,7 @@
 #include "cmd/acl.h"
 #include "cmd/command.h"
 #include "os/os.h"
+#include "proto/memcached/memcached.h"
 #include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
@@ -39,7 +40,7 @@ bool start_is_safe(char *error, size_t size)
 {
     struct words binds;
     bool safe = true;
-    if (config_number(SETTING_PORT) == 0 || !acl_is_open() ||
+    if ((config_number(SETTING_PORT) == 0 && config_number(SETTING_MEMCACHED_PORT) == 0) || !acl_is_open() ||
         config_number(SETTING_PROTECTED_MODE) == 0)
         return true;
     if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
@@ -276,6 +277,12 @@ bool start_net(char *error, size_t size)
 {
     char detail[CONFIG_ERROR_SIZE] = "";
     struct words binds;
+    if (config_number(SETTING_MEMCACHED_DB) >= config_number(SETTING_DATABASES)) {
+        snprintf(error, size, "memcached-database %lld: there are only %lld databases", (long long)config_number(SETTING_MEMCACHED_DB),
+                 (long long)config_number(SETTING_DATABASES));
+        return false;
+    }
+    memcached_init((uint32_t)config_number(SETTING_MEMCACHED_DB));
     if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
         snprintf(error, size, "bind: unbalanced quotes");
         return false;
@@ -284,6 +291,8 @@ bool start_net(char *error, size_t size)
         .binds = (const char *const *)binds.items,
         .bind_count = binds.count,
         .port = (uint16_t)config_number(SETTING_PORT),
+        .other_port = (uint16_t)config_number(SETTING_MEMCACHED_PORT),
+        .other = &memcached_protocol,
         .unix_path = config_text(SETTING_UNIXSOCKET),
         .unix_mode = (unsigned)config_number(SETTING_UNIXSOCKETPERM),
         .backlog = (int)config_number(SETTING_TCP_BACKLOG),
@@ -326,6 +335,9 @@ void start_announce(void)
     const char *path = config_text(SETTING_UNIXSOCKET);
     logline(LOG_NOTICE, "ready on port %lld (%s)%s%s", (long long)config_number(SETTING_PORT), config_text(SETTING_BIND),
             path[0] ? " and " : "", path);
+    if (config_number(SETTING_MEMCACHED_PORT))
+        logline(LOG_NOTICE, "clients of memcached: port %lld, database %lld", (long long)config_number(SETTING_MEMCACHED_PORT),
+                (long long)config_number(SETTING_MEMCACHED_DB));
 }
 
 /* -- the end -- */

@@ -1,0 +1,15 @@
+/* handlers.h -- prototypes of all handlers, made from the rows, and how they answer. */
+#ifndef HF_PROTO_MEMCACHED_HANDLERS_H
+#define HF_PROTO_MEMCACHED_HANDLERS_H
+
+#include "proto/memcached/memcached.h"
+
+#define COMMAND(id, name, handler, ...) void handler(struct call *c);
+#include "proto/memcached/memcached.def"
+#undef COMMAND
+
+void memcached_line(struct call *c, const char *line); /* unless the client wants no answer */
+void memcached_line_aloud(struct call *c, const char *line);
+bool memcached_refused(struct call *c, status s) HF_CHECK; /* true: the error was answered */
+
+#endif

@@ -1,0 +1,130 @@
+/* memcached.c -- rows, a connection's state, and errors of the executor in memcached's words. */
+#include "proto/memcached/memcached.h"
+
+#include "base/memory.h"
+#include "proto/memcached/binary.h"
+#include "proto/memcached/handlers.h"
+
+struct memcached_settings memcached_settings = {.item_size_max = 1 << 20};
+
+#define COMMAND(id, row_name, function, as, ...) [ROW_##id] = {.name = row_name, .handler = function, .arity = -1, __VA_ARGS__},
+static struct command rows[ROW_COUNT + 1] = {
+#include "proto/memcached/memcached.def"
+};
+#undef COMMAND
+
+#define COMMAND(id, name, function, as, ...) [ROW_##id] = as,
+static const char *const rights[ROW_COUNT] = {
+#include "proto/memcached/memcached.def"
+};
+#undef COMMAND
+
+static struct command_stats stats[ROW_COUNT];
+
+const struct command *memcached_row(enum memcached_row id) { return &rows[id]; }
+
+void memcached_init(uint32_t database)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        rows[i].full_name = rows[i].name;
+        rows[i].stats = &stats[i];
+        const struct command *as = rights[i] ? command_find_full(bytes_str(rights[i])) : NULL;
+        hf_assert(as || !rights[i]);
+        rows[i].id = as ? as->id : 0;
+        if (as && !rows[i].key_use)
+            rows[i].key_use = as->key_use;
+    }
+    memcached_protocol.database = database;
+}
+
+bool memcached_item_fits(size_t key, size_t value, uint32_t flags)
+{
+    enum { HEADER = 48 + 8 + 1 + 2 }; /* of memcached's item: fields, number, NUL, CR LF */
+    uint64_t most = atomic_load_explicit(&memcached_settings.item_size_max, memory_order_relaxed);
+    return value <= most && key + value + HEADER + (flags ? 4 : 0) <= most;
+}
+
+/* ---- a connection ---- */
+
+static void *state_open(struct session *s)
+{
+    struct memcached *m = mem_zalloc(sizeof(*m));
+    m->session = s;
+    return m;
+}
+
+static void state_close(void *state) { mem_free(state); }
+
+static void state_reset(void *state)
+{
+    struct memcached *m = state;
+    m->scanned = 0;
+}
+
+static size_t state_needs(const void *state)
+{
+    return ((const struct memcached *)state)->needs;
+}
+
+static void state_begin(void *state, const struct protocol_command *p)
+{
+    struct memcached *m = state;
+    m->now = *p;
+    m->skip = p->skip;
+}
+
+static enum parse_result parse(void *state, const struct protocol_limits *limits, bytes input, struct resp_words *words,
+                               struct protocol_command *out, size_t *used)
+{
+    struct memcached *m = state;
+    if (m->skip) {
+        *used = m->skip < input.size ? (size_t)m->skip : input.size;
+        m->skip -= *used;
+        return PARSE_DONE;
+    }
+    if (m->mode == MEMCACHED_NEW)
+        m->mode = input.data[0] == BINARY_REQUEST ? MEMCACHED_BINARY : MEMCACHED_TEXT;
+    return m->mode == MEMCACHED_BINARY ? memcached_parse_binary(m, limits, input, words, out, used)
+                                       : memcached_parse_text(m, limits, input, words, out, used);
+}
+
+/* ---- errors ---- */
+
+static bool begins_with(bytes line, const char *word)
+{
+    size_t size = strlen(word);
+    return line.size >= size && memcmp(line.data, word, size) == 0;
+}
+
+/* What the executor refuses: memory, the log, rights. */
+static void error(struct reply *r, bytes line)
+{
+    struct session *s = (struct session *)(void *)((char *)r - offsetof(struct session, reply));
+    struct memcached *m = s->protocol;
+    if (m->mode == MEMCACHED_BINARY) {
+        binary_error(m, r->out, begins_with(line, "OOM") ? BINARY_NO_MEMORY : begins_with(line, "NOAUTH") || begins_with(line, "NOPERM")
+                     ? BINARY_AUTH_ERROR : begins_with(line, "WRONGTYPE") ? BINARY_NOT_SUPPORTED : BINARY_INTERNAL, line);
+        return;
+    }
+    if (m->now.quiet)
+        return;
+    if (begins_with(line, "NOAUTH")) {
+        buf_append_bytes(r->out, BYTES("CLIENT_ERROR unauthenticated\r\n"));
+    } else if (begins_with(line, "OOM")) {
+        buf_append_bytes(r->out, BYTES("SERVER_ERROR out of memory storing object\r\n"));
+    } else {
+        buf_append_bytes(r->out, BYTES("SERVER_ERROR "));
+        buf_append_bytes(r->out, line);
+        buf_append_bytes(r->out, BYTES("\r\n"));
+    }
+}
+
+/* Handlers of this folder write their answers themselves; nothing else of a reply is ever said to such a connection. */
+static const struct reply_ops ops = {.error = error};
+
+struct protocol memcached_protocol = {
+    .name = "memcached", .full = "ERROR Too many open connections\r\n",
+    .closed_to_all = "SERVER_ERROR protected mode: no password is set for the default user, so only this machine is served\r\n",
+    .ops = &ops, .open = state_open, .close = state_close, .reset = state_reset, .parse = parse,
+    .needs = state_needs, .begin = state_begin,
+};

@@ -1,0 +1,209 @@
+/* stats.c -- numbers under memcached's names. Where memcached counts slabs, holdfast has one class, 1: all items. */
+#include "proto/memcached/stats.h"
+
+#include "base/number.h"
+#include "engine/keys.h"
+#include "proto/memcached/memcached.h"
+#include "proto/memcached/storage.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+struct writer {
+    struct call *call;
+    stat_put *put;
+    struct buf info; /* what INFO says, for numbers that other layers keep */
+};
+
+static void put_text(struct writer *w, const char *name, bytes value) { w->put(w->call, bytes_str(name), value); }
+
+static void put_number(struct writer *w, const char *name, uint64_t value)
+{
+    char text[NUMBER_TEXT_MAX];
+    put_text(w, name, bytes_of(text, number_format_uint(text, value)));
+}
+
+/* The value behind "field:" in INFO; empty: there is none. */
+static bytes info_of(const struct writer *w, const char *field)
+{
+    size_t size = strlen(field);
+    const uint8_t *at = w->info.data, *end = at + w->info.size;
+    while (at < end) {
+        const uint8_t *line_end = memchr(at, '\r', (size_t)(end - at));
+        line_end = line_end ? line_end : end;
+        if ((size_t)(line_end - at) > size && memcmp(at, field, size) == 0 && at[size] == ':')
+            return bytes_of(at + size + 1, (size_t)(line_end - at) - size - 1);
+        at = line_end + 2;
+    }
+    return (bytes){0};
+}
+
+static void put_info(struct writer *w, const char *name, const char *field)
+{
+    bytes value = info_of(w, field);
+    put_text(w, name, value.size ? value : BYTES("0"));
+}
+
+struct setting { char value[64]; size_t size; };
+
+static void keep_setting(void *context, const char *name, bytes value)
+{
+    struct setting *s = context;
+    (void)name;
+    s->size = value.size < sizeof(s->value) ? value.size : sizeof(s->value);
+    memcpy(s->value, value.data, s->size);
+}
+
+static void put_setting(struct writer *w, const char *name, const char *setting)
+{
+    struct setting s = {.size = 0};
+    host->config_get(bytes_str(setting), keep_setting, &s);
+    put_text(w, name, s.size ? bytes_of(s.value, s.size) : BYTES("0"));
+}
+
+static void put_items(struct writer *w)
+{
+    uint64_t keys = db_size(w->call->txn, w->call->session->db);
+    put_number(w, "curr_items", keys);
+}
+
+static void put_counts(struct writer *w)
+{
+    struct memcached_counts counts;
+    memcached_counts_sum(&counts);
+#define PUT(name) put_number(w, #name, counts.name)
+    PUT(cmd_get); PUT(cmd_set); PUT(cmd_flush); PUT(cmd_touch); PUT(cmd_meta);
+    PUT(get_hits); PUT(get_misses); PUT(get_expired);
+    PUT(delete_misses); PUT(delete_hits); PUT(incr_misses); PUT(incr_hits); PUT(decr_misses); PUT(decr_hits);
+    PUT(cas_misses); PUT(cas_hits); PUT(cas_badval); PUT(touch_hits); PUT(touch_misses); PUT(store_too_large);
+    PUT(auth_cmds); PUT(auth_errors);
+#undef PUT
+    put_number(w, "total_items", counts.cmd_set);
+}
+
+static void general(struct writer *w)
+{
+    put_number(w, "pid", (uint64_t)getpid());
+    put_info(w, "uptime", "uptime_in_seconds");
+    put_number(w, "time", txn_now_ms(w->call->txn) / 1000);
+    put_text(w, "version", BYTES(MEMCACHED_VERSION));
+    put_number(w, "pointer_size", 8 * sizeof(void *));
+    put_info(w, "rusage_user", "used_cpu_user");
+    put_info(w, "rusage_system", "used_cpu_sys");
+    put_setting(w, "max_connections", "maxclients");
+    put_info(w, "curr_connections", "connected_clients");
+    put_info(w, "total_connections", "total_connections_received");
+    put_info(w, "rejected_connections", "rejected_connections");
+    put_counts(w);
+    put_info(w, "bytes_read", "total_net_input_bytes");
+    put_info(w, "bytes_written", "total_net_output_bytes");
+    put_setting(w, "limit_maxbytes", "maxmemory");
+    put_number(w, "accepting_conns", 1);
+    put_setting(w, "threads", "workers");
+    put_info(w, "bytes", "used_memory");
+    put_items(w);
+    put_info(w, "evictions", "evicted_keys");
+    put_info(w, "reclaimed", "expired_keys");
+}
+
+static void settings(struct writer *w)
+{
+    put_setting(w, "maxbytes", "maxmemory");
+    put_setting(w, "maxconns", "maxclients");
+    put_setting(w, "tcpport", "memcached-port");
+    put_number(w, "udpport", 0);
+    put_setting(w, "inter", "bind");
+    put_number(w, "verbosity", 0);
+    put_setting(w, "domain_socket", "unixsocket");
+    put_setting(w, "evictions", "maxmemory-policy");
+    put_setting(w, "num_threads", "workers");
+    put_text(w, "cas_enabled", BYTES("yes"));
+    put_text(w, "auth_enabled_sasl", BYTES("yes"));
+    put_number(w, "item_size_max", atomic_load(&memcached_settings.item_size_max));
+    put_text(w, "flush_enabled", BYTES("yes"));
+    put_setting(w, "idle_timeout", "timeout");
+    put_text(w, "detail_enabled", BYTES("no"));
+}
+
+static void items(struct writer *w)
+{
+    uint64_t keys = db_size(w->call->txn, w->call->session->db);
+    if (keys == 0)
+        return;
+    put_number(w, "items:1:number", keys);
+    put_info(w, "items:1:evicted", "evicted_keys");
+    put_number(w, "items:1:outofmemory", 0);
+}
+
+static void slabs(struct writer *w)
+{
+    struct memcached_counts counts;
+    memcached_counts_sum(&counts);
+    uint64_t keys = db_size(w->call->txn, w->call->session->db);
+    put_number(w, "1:used_chunks", keys);
+    put_number(w, "1:get_hits", counts.get_hits);
+    put_number(w, "1:cmd_set", counts.cmd_set);
+    put_number(w, "active_slabs", 1);
+    put_info(w, "total_malloced", "used_memory");
+}
+
+static void sizes(struct writer *w) { put_text(w, "sizes_status", BYTES("disabled")); }
+
+/* A word of a line of CLIENT LIST, "addr=1.2.3.4:5". */
+static bytes word_of(bytes line, const char *name)
+{
+    size_t size = strlen(name);
+    for (size_t at = 0; at + size < line.size; at++) {
+        if ((at && line.data[at - 1] != ' ') || memcmp(line.data + at, name, size) != 0)
+            continue;
+        size_t end = at + size;
+        while (end < line.size && line.data[end] != ' ')
+            end++;
+        return bytes_of(line.data + at + size, end - at - size);
+    }
+    return (bytes){0};
+}
+
+static void conns(struct writer *w)
+{
+    struct buf list;
+    buf_init(&list, SIZE_MAX);
+    host->client_list(&list, NULL, 0, 0);
+    for (size_t at = 0; at < list.size;) {
+        const uint8_t *end = memchr(list.data + at, '\n', list.size - at);
+        bytes line = bytes_of(list.data + at, end ? (size_t)(end - list.data) - at : list.size - at);
+        bytes fd = word_of(line, "fd="), address = word_of(line, "addr="), idle = word_of(line, "idle="), local = word_of(line, "laddr=");
+        char name[64];
+        snprintf(name, sizeof(name), "%.*s:addr", (int)fd.size, (const char *)fd.data);
+        put_text(w, name, address);
+        snprintf(name, sizeof(name), "%.*s:listen_addr", (int)fd.size, (const char *)fd.data);
+        put_text(w, name, local);
+        snprintf(name, sizeof(name), "%.*s:secs_since_last_cmd", (int)fd.size, (const char *)fd.data);
+        put_text(w, name, idle);
+        at += line.size + 1;
+    }
+    buf_release(&list);
+}
+
+bool stats_write(struct call *c, bytes what, stat_put *put)
+{
+    static const struct { const char *name; void (*write)(struct writer *w); } all[] = {
+        {"", general}, {"settings", settings}, {"items", items}, {"slabs", slabs}, {"sizes", sizes}, {"conns", conns},
+    };
+    if (bytes_equal(what, BYTES("reset"))) {
+        memcached_counts_reset();
+        host->reset_stats();
+        return true;
+    }
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (!bytes_equal(what, bytes_str(all[i].name)))
+            continue;
+        struct writer w = {.call = c, .put = put};
+        buf_init(&w.info, SIZE_MAX);
+        host->info(c->txn, NULL, 0, &w.info);
+        all[i].write(&w);
+        buf_release(&w.info);
+        return true;
+    }
+    return false;
+}

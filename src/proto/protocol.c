@@ -1,0 +1,13 @@
+/* protocol.c -- the array of words, for parsers beside RESP. */
+#include "proto/protocol.h"
+
+#include "base/memory.h"
+
+void protocol_word(struct resp_words *words, bytes word)
+{
+    if (words->count == words->capacity) {
+        words->capacity = words->capacity ? words->capacity * 2 : 64;
+        words->items = mem_realloc(words->items, words->capacity * sizeof(*words->items));
+    }
+    words->items[words->count++] = word;
+}
