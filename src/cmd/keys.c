@@ -274,16 +274,3 @@ void cmd_swapdb(struct call *c)
         reply_ok(c->reply);
     }
 }
-
-void cmd_wait(struct call *c)
-{
-    int64_t replicas, timeout;
-    if (!arg_int(c, 1, &replicas))
-        return;
-    if (!number_parse_int(c->argv[2], &timeout))
-        reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
-    else if (timeout < 0)
-        reply_errorf(c->reply, "ERR timeout is negative");
-    else
-        reply_int(c->reply, 0);
-}

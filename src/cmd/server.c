@@ -152,10 +152,13 @@ void cmd_role(struct call *c)
 
 void cmd_replicaof(struct call *c)
 {
+    int64_t port;
     if (cluster_on)
         reply_errorf(c->reply, "ERR REPLICAOF not allowed in cluster mode.");
     else if (bytes_is_word(c->argv[1], "NO") && bytes_is_word(c->argv[2], "ONE"))
         reply_ok(c->reply);
+    else if (!number_parse_int(c->argv[2], &port) || port < 0 || port > 65535)
+        reply_errorf(c->reply, "ERR Invalid master port");
     else
         reply_errorf(c->reply, "ERR holdfast does not replicate yet; only NO ONE is accepted");
 }
@@ -163,6 +166,21 @@ void cmd_replicaof(struct call *c)
 void cmd_failover(struct call *c)
 {
     bool aborts = c->argc == 2 && bytes_is_word(c->argv[1], "ABORT");
+    int64_t number;
+    size_t taken;
+    for (size_t i = 1; !aborts && i < c->argc; i += taken) {
+        taken = bytes_is_word(c->argv[i], "FORCE") ? 1 : bytes_is_word(c->argv[i], "TIMEOUT") ? 2 : bytes_is_word(c->argv[i], "TO") ? 3 : 0;
+        if (taken == 0 || i + taken > c->argc) {
+            reply_status(c->reply, HF_ERR_SYNTAX);
+            return;
+        }
+        if (taken > 1 && !arg_int(c, i + taken - 1, &number))
+            return;
+        if (taken == 2 && number <= 0) {
+            reply_errorf(c->reply, "ERR FAILOVER timeout must be greater than 0");
+            return;
+        }
+    }
     reply_errorf(c->reply, aborts ? "ERR No failover in progress." : "ERR FAILOVER requires connected replicas.");
 }
 

@@ -61,6 +61,7 @@ struct session {
     /* waiting for a key (EXEC_WAITING) */
     struct waiter *waiter;    /* NULL: not waiting */
     uint64_t wait_until_us;   /* monotonic; 0: as long as it takes */
+    uint64_t await_lsn, await_until_us, await_look_us; /* WAIT, WAITAOF: for what, until when, and the pause before the next look */
     bool wait_over;           /* the time is up: the command runs once more and may not wait */
     struct script_locks *script; /* exec_script: what its script has to lock; NULL: none is under way */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */

@@ -97,6 +97,7 @@ void cmd_sync(struct call *c)
 /* What a replica, or a tool that plays one, says of itself before SYNC. Nothing of it changes the file. */
 void cmd_replconf(struct call *c)
 {
+    int64_t port;
     static const char *const known[] = {"listening-port", "ip-address", "capa", "rdb-only"};
     if (c->argc % 2 == 0) {
         reply_status(c->reply, HF_ERR_SYNTAX);
@@ -111,6 +112,8 @@ void cmd_replconf(struct call *c)
                          (const char *)c->argv[i].data);
             return;
         }
+        if (bytes_is_word(c->argv[i], "listening-port") && !arg_int(c, i + 1, &port))
+            return;
     }
     reply_ok(c->reply);
 }

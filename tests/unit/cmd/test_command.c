@@ -416,7 +416,6 @@ static void answers_without_the_engine(void **state)
     assert_string_equal(said("PING"), "+PONG;");
     assert_string_equal(said("ping hi"), "$hi;");
     assert_string_equal(said("ROLE"), "*3;$master;:0;*0;");
-    assert_string_equal(said("WAIT 0 0"), ":0;");
     assert_string_equal(said("AUTH default any"), "+OK;");
     assert_string_equal(said("CLIENT ID"), ":7;");
     assert_string_equal(said("CLIENT GETNAME"), "_;");

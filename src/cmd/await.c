@@ -1,0 +1,101 @@
+/* await.c -- WAIT and WAITAOF: waiting for what was written so far to be safe elsewhere, on replicas and on disk.
+ *
+ * There are no replicas, so whoever asks for one waits until the time is up, as in Redis. The log's durable mark is looked at again and
+ * again, each time a little later; an fsync that is not due (durability interval) is asked for.
+ */
+#include "base/number.h"
+#include "cmd/args.h"
+#include "cmd/handlers.h"
+#include "engine/engine.h"
+#include "os/os.h"
+
+#define LOOK_FIRST_US 500u
+#define LOOK_MAX_US 16000u
+
+static bool take_timeout(struct call *c, size_t at, uint64_t *us)
+{
+    int64_t ms;
+    if (!number_parse_int(c->argv[at], &ms) || ms > INT64_MAX / 1000)
+        reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
+    else if (ms < 0)
+        reply_errorf(c->reply, "ERR timeout is negative");
+    else {
+        *us = (uint64_t)ms * 1000;
+        return true;
+    }
+    return false;
+}
+
+/* The first run, or one after a look in between; false: somebody has ended the waiting (CLIENT UNBLOCK). */
+static bool goes_on(struct call *c)
+{
+    const struct session *s = c->session;
+    return !call_is_over(c) || (s->wait_until_us && OS.monotonic_us() >= s->wait_until_us);
+}
+
+static void begin(struct call *c, uint64_t timeout_us)
+{
+    struct session *s = c->session;
+    struct log *log = engine_log(txn_engine(c->txn));
+    if (call_is_over(c))
+        return;
+    s->await_lsn = log ? log_tail(log) : 0;
+    s->await_until_us = timeout_us ? OS.monotonic_us() + timeout_us : 0;
+    s->await_look_us = LOOK_FIRST_US;
+}
+
+/* Waits once more, until the next look or the end of the time. False: the time is up, or this call may not wait. */
+static bool wait_more(struct call *c, bool looks)
+{
+    struct session *s = c->session;
+    uint64_t now_us = OS.monotonic_us(), left_us = s->await_until_us > now_us ? s->await_until_us - now_us : 0;
+    if (!(c->may_wait || (call_is_over(c) && goes_on(c))) || (s->await_until_us && !left_us))
+        return false;
+    if (looks && (!s->await_until_us || left_us > s->await_look_us)) {
+        left_us = s->await_look_us;
+        s->await_look_us = left_us * 2 < LOOK_MAX_US ? left_us * 2 : LOOK_MAX_US;
+    }
+    c->waits = true;
+    c->wait_seconds = (double)left_us / 1e6;
+    return true;
+}
+
+void cmd_wait(struct call *c)
+{
+    int64_t replicas;
+    uint64_t timeout_us;
+    if (!arg_int(c, 1, &replicas) || !take_timeout(c, 2, &timeout_us))
+        return;
+    begin(c, timeout_us);
+    if (replicas <= 0 || !wait_more(c, false))
+        reply_int(c->reply, 0);
+}
+
+void cmd_waitaof(struct call *c)
+{
+    int64_t local, replicas;
+    uint64_t timeout_us;
+    struct log *log = engine_log(txn_engine(c->txn));
+    if (!arg_int(c, 1, &local))
+        return;
+    if (local < 0 || local > 1) {
+        reply_errorf(c->reply, "ERR value is out of range, value must between 0 and 1");
+        return;
+    }
+    if (!arg_int_from(c, 2, 0, "ERR value is out of range, must be positive", &replicas) || !take_timeout(c, 3, &timeout_us))
+        return;
+    if (local && !log) {
+        reply_errorf(c->reply, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+        return;
+    }
+    begin(c, timeout_us);
+    bool safe = log && log_durable(log) >= c->session->await_lsn;
+    bool looks = local && !safe;
+    if (looks)
+        log_sync_now(log);
+    if ((looks || replicas) && wait_more(c, looks))
+        return;
+    reply_array(c->reply, 2);
+    reply_int(c->reply, safe);
+    reply_int(c->reply, 0);
+}
