@@ -452,6 +452,8 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     out->expire_ticks = counts.expire_ticks;
     out->expire_capped = counts.expire_capped;
     out->freeing = counter(&e->freeing);
+    out->free_slices = counter(&e->free_slices);
+    out->free_slice_max = counter(&e->free_slice_max);
     uint64_t over_since_us = counter(&e->over_since_us);
     out->over_ms = over_since_us ? (OS.monotonic_us() - over_since_us) / 1000 : 0;
     out->over_total_ms = counter(&e->over_total_us) / 1000 + out->over_ms;

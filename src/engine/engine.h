@@ -62,6 +62,7 @@ struct engine_stats {
     uint64_t held_memory;          /* pages of entries and of the index */
     uint64_t slab_memory;          /* what is used of them */
     uint64_t uncounted_memory;     /* beside used_memory: the log's ring */
+    uint64_t free_slices, free_slice_max; /* since the start: how many slices, the bytes of the largest */
     uint64_t freeing, freed;       /* values and tables that are freed in slices: now, and since the start */
     uint64_t over_ms, over_total_ms; /* above maxmemory: since when it is now, and in all */
     uint64_t evicted_keys;

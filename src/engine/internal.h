@@ -69,6 +69,7 @@ struct engine {
     uint64_t *emptied_lsn;          /* by stripe, under its lock: what its tables that were given up had as their last position */
     _Atomic uint64_t over_since_us, over_total_us; /* above maxmemory: since when (0: it is not), and before that */
     _Atomic uint64_t freeing, freed; /* entries and large collections in the lists of dropped ones, and since the start out of them */
+    _Atomic uint64_t free_slices, free_slice_max; /* how many there were, and the most bytes that one freed */
     _Atomic uint32_t dropped_any;    /* how long the two lists are, and who has just taken one */
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */

@@ -34,6 +34,19 @@ void memory_tell_if_much(struct slab_heap *heap)
         memory_tell(heap);
 }
 
+/* One slice of what was dropped, counted: by how many and how large they are it is seen that none is long. */
+static bool free_slice(struct engine *e, struct slab_heap *heap)
+{
+    int64_t before = slab_heap_untold(heap) + mem_untold();
+    if (!databases_free_slice(e, heap))
+        return false;
+    int64_t freed = before - slab_heap_untold(heap) - mem_untold();
+    atomic_fetch_add_explicit(&e->free_slices, 1, memory_order_relaxed);
+    if (freed > 0 && (uint64_t)freed > atomic_load_explicit(&e->free_slice_max, memory_order_relaxed))
+        atomic_store_explicit(&e->free_slice_max, (uint64_t)freed, memory_order_relaxed);
+    return true;
+}
+
 static enum room make_room(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, uint64_t need, uint64_t budget_us)
 {
     uint64_t began = memory_used(e, t->heap), until_us = 0;
@@ -48,7 +61,7 @@ static enum room make_room(struct engine *e, struct evictor *v, struct txn *t, u
             if (now_us >= until_us)
                 return ROOM_LATER;
         }
-        if (databases_free_slice(e, t->heap))
+        if (free_slice(e, t->heap))
             continue;
         switch (evict_one(v, t, now_ms)) {
         case EVICTED_ONE: break;
@@ -86,10 +99,10 @@ static void time_excess(struct engine *e, bool over)
 
 bool memory_free_dropped(struct engine *e, struct slab_heap *heap)
 {
-    if (!databases_free_slice(e, heap))
+    if (!free_slice(e, heap))
         return false;
     uint64_t until_us = OS.monotonic_us() + FREE_SLICE_US;
-    while (databases_free_slice(e, heap)) {
+    while (free_slice(e, heap)) {
         if (OS.monotonic_us() >= until_us)
             return true;
     }

@@ -221,6 +221,8 @@ static void write_memory(struct buf *out, const struct facts *f)
     UINT("mem_aof_buffer", f->engine.uncounted_memory);
     UINT("lazyfree_pending_objects", f->engine.freeing);
     UINT("lazyfreed_objects", f->engine.freed);
+    UINT("lazyfree_slices", f->engine.free_slices);
+    UINT("lazyfree_slice_bytes_max", f->engine.free_slice_max);
     UINT("used_memory_index", f->engine.index_memory);
 }
 
