@@ -80,8 +80,10 @@ struct mem_pages mem_pages(void)
         mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)); /* renews the statistics */
         return (struct mem_pages){statistic("stats.active"), statistic("stats.resident")};
     }
-    struct mallinfo2 info = mallinfo2();
-    return (struct mem_pages){info.uordblks + info.hblkhd, info.arena + info.hblkhd};
+    struct mallinfo2 info = mallinfo2(); /* of a sanitizer's allocator: zeros */
+    size_t used = mem_in_use(), active = info.uordblks + info.hblkhd, resident = info.arena + info.hblkhd;
+    active = active > used ? active : used;
+    return (struct mem_pages){active, resident > active ? resident : active};
 }
 
 bool mem_allocator_report(void (*write)(void *context, const char *text), void *context)
