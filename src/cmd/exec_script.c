@@ -161,8 +161,12 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     struct call *outer = s->call;
     s->session.reply = *r;
     const struct command *row = resolve(argv, argc, r);
-    if (!row || refused(s, row, argv, argc, r))
+    if (!row)
         return SCRIPT_DONE;
+    if (refused(s, row, argv, argc, r)) {
+        atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
+        return SCRIPT_DONE;
+    }
     s->wrote |= (row->flags & CMD_WRITE) != 0;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
                      .argv = argv, .argc = argc, .exec = outer->exec};

@@ -58,11 +58,17 @@ void reply_error_counts_reset(void)
     spin_unlock(&counted.lock);
 }
 
-void reply_error_line(struct reply *r, const char *line)
+void reply_error_passed_on(struct reply *r, bytes line, bool is_counted)
 {
     r->errors++;
-    count_error(line);
-    r->ops->error(r, bytes_str(line));
+    if (!is_counted)
+        count_error((const char *)line.data);
+    r->ops->error(r, line);
+}
+
+void reply_error_line(struct reply *r, const char *line)
+{
+    reply_error_passed_on(r, bytes_str(line), false);
 }
 
 void reply_errorf(struct reply *r, const char *format, ...)

@@ -49,6 +49,8 @@ static inline void reply_array(struct reply *r, size_t count) { r->ops->array(r,
 static inline void reply_map(struct reply *r, size_t pairs) { r->ops->map(r, pairs); }
 static inline void reply_set(struct reply *r, size_t count) { r->ops->set(r, count); }
 void reply_error_line(struct reply *r, const char *line);
+/* For an error that a script passes on: it was counted where it happened, or it is counted now. A zero stands behind the line. */
+void reply_error_passed_on(struct reply *r, bytes line, bool is_counted);
 /* A whole line, its first word included ("ERR ..."), with printf; at most 1,000 bytes. */
 void reply_errorf(struct reply *r, const char *format, ...) HF_PRINTF(2, 3);
 void reply_status(struct reply *r, status s); /* the row of errors.def */

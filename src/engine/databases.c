@@ -251,7 +251,7 @@ void databases_detach_unmapped(struct engine *e)
     }
 }
 
-#define FREED_LATER_BYTES (16u << 10)
+#define FREED_LATER_BYTES (8u << 10)
 #define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
 
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old)

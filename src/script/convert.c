@@ -85,7 +85,18 @@ static void put_field(struct reply *reply, const char *field, bytes text)
 }
 
 static void on_simple(struct reply *reply, bytes text) { put_field(reply, "ok", text); }
-static void on_error(struct reply *reply, bytes line) { put_field(reply, "err", line); }
+/* With Redis' own mark: a script that passes the error on does not count it again. */
+static void on_error(struct reply *reply, bytes line)
+{
+    struct lua_reply *r = of(reply);
+    lua_checkstack(r->lua, 4);
+    lua_newtable(r->lua);
+    lua_pushlstring(r->lua, (const char *)line.data, line.size);
+    lua_setfield(r->lua, -2, "err");
+    lua_pushboolean(r->lua, true);
+    lua_setfield(r->lua, -2, "ignore_error_stats_update");
+    finished(r);
+}
 
 static void on_integer(struct reply *reply, int64_t value)
 {
@@ -284,9 +295,10 @@ static void table_to_reply(lua_State *lua, struct reply *r, int depth)
 {
     if (push_field(lua, "err", LUA_TSTRING)) {
         bytes text = text_at(lua, -1);
-        r->errors++;
-        r->ops->error(r, text);
-        lua_pop(lua, 2);
+        lua_pushliteral(lua, "ignore_error_stats_update");
+        lua_rawget(lua, -3);
+        reply_error_passed_on(r, text, lua_toboolean(lua, -1));
+        lua_pop(lua, 3);
     } else if (push_field(lua, "ok", LUA_TSTRING)) {
         r->ops->simple(r, text_at(lua, -1));
         lua_pop(lua, 2);

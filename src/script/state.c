@@ -492,9 +492,12 @@ static void reply_failure(struct state *state, const struct run *run, struct rep
     if (!text)
         text = "ERR unknown error";
     if (source && lua_isnumber(lua, -1))
-        reply_errorf(r, "%s script: %s, on %s:%d.", text, run->name, source, (int)lua_tointeger(lua, -1));
+        lua_pushfstring(lua, "%s script: %s, on %s:%d.", text, run->name, source, (int)lua_tointeger(lua, -1));
     else
-        reply_errorf(r, "%s script: %s", text, run->name);
+        lua_pushfstring(lua, "%s script: %s", text, run->name);
+    lua_pushliteral(lua, "ignore_error_stats_update");
+    lua_rawget(lua, -6);
+    reply_error_passed_on(r, bytes_str(lua_tostring(lua, -2)), lua_toboolean(lua, -1));
 }
 
 static void killed_reply(struct run *run, struct reply *r)
