@@ -24,6 +24,9 @@ LEFT_OUT = {b"SPOP", b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH", b"RESE
             b"UNSUBSCRIBE", b"PSUBSCRIBE", b"PUNSUBSCRIBE", b"SSUBSCRIBE", b"SUNSUBSCRIBE", b"PUBLISH", b"SPUBLISH", b"MONITOR",
             b"SHUTDOWN", b"REPLICAOF", b"SLAVEOF", b"FAILOVER", b"ACL", b"AUTH", b"DEBUG", b"FUNCTION", b"FCALL", b"FCALL_RO", b"WAIT",
             b"SAVE", b"BGSAVE", b"LASTSAVE", b"SLOWLOG", b"RANDOMKEY", b"SCRIPT", b"EVALSHA", b"EVALSHA_RO", b"INFO", b"LATENCY"} | SOLO
+BLOCKS = {b"BLPOP", b"BRPOP", b"BRPOPLPUSH", b"BLMOVE", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"BLOCK"}
+LIFETIMES = {b"EX", b"PX", b"EXPIRE", b"PEXPIRE", b"SETEX", b"PSETEX", b"RESTORE"}
+SOON = 10000    # below this a key may be gone on one side and not yet on the other
 EXPIRES = {b"expired", b"hexpired"}
 
 
@@ -59,11 +62,16 @@ class Side:
         return int(fields["keyspace_hits"]), int(fields["keyspace_misses"])
 
 
+def depends_on_time(words):
+    known = {word.upper() for word in words}
+    return known & BLOCKS or (known & LIFETIMES and any(word.isdigit() and 0 < int(word) < SOON for word in words[2:]))
+
+
 def drawn(generator, count, skip):
     steps = []
     while len(steps) < count:
         words = generator.command()
-        if words[0].upper() not in LEFT_OUT | skip:
+        if words[0].upper() not in LEFT_OUT | skip and not depends_on_time(words):
             steps.append(words)
     return steps
 
