@@ -7,10 +7,10 @@
 
 #include "base/memory.h"
 #include "cmd/category.h"
+#include "cmd/digest.h"
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 /* ---- lists ---- */
 
@@ -118,19 +118,7 @@ void acl_user_unref(const struct acl_user *u)
 
 /* ---- passwords ---- */
 
-void acl_hash(bytes password, char out[ACL_HASH_TEXT + 1])
-{
-    static const char digits[] = "0123456789abcdef";
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    int made = EVP_Digest(password.data, password.size, digest, &size, EVP_sha256(), NULL);
-    hf_assert(made && size == ACL_HASH_TEXT / 2);
-    for (unsigned i = 0; i < size; i++) {
-        out[2 * i] = digits[digest[i] >> 4];
-        out[2 * i + 1] = digits[digest[i] & 15];
-    }
-    out[ACL_HASH_TEXT] = 0;
-}
+void acl_hash(bytes password, char out[ACL_HASH_TEXT + 1]) { digest_hex(EVP_sha256(), password, ACL_HASH_TEXT, out); }
 
 bool acl_password_fits(const struct acl_user *u, bytes password)
 {

@@ -6,32 +6,20 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/digest.h"
 #include "cmd/handlers.h"
 #include "data/dict.h"
 #include "os/thread.h"
 #include "script/script.h"
 #include "script/shebang.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 
 #define SOURCE_MAX (16u << 20)
 
 /* ---- digests ---- */
 
-void sha1_hex(bytes text, char out[SHA1_TEXT + 1])
-{
-    static const char digits[] = "0123456789abcdef";
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    int made = EVP_Digest(text.data, text.size, digest, &size, EVP_sha1(), NULL);
-    hf_assert(made && size == SHA1_TEXT / 2);
-    for (unsigned i = 0; i < size; i++) {
-        out[2 * i] = digits[digest[i] >> 4];
-        out[2 * i + 1] = digits[digest[i] & 15];
-    }
-    out[SHA1_TEXT] = 0;
-}
+void sha1_hex(bytes text, char out[SHA1_TEXT + 1]) { digest_hex(EVP_sha1(), text, SHA1_TEXT, out); }
 
 static void lower_digest(bytes word, char out[SHA1_TEXT + 1])
 {
