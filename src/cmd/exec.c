@@ -357,6 +357,8 @@ static status log_refusal(const struct engine *e)
     }
 }
 
+_Atomic bool exec_lacks_replicas;
+
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
 {
     if (!(flags & CMD_WRITE))
@@ -364,6 +366,8 @@ bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
     status state = log_refusal(x->engine);
     if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS && HF_UNLIKELY(x->out_of_memory))
         state = HF_ERR_OOM;
+    if (HF_UNLIKELY(atomic_load_explicit(&exec_lacks_replicas, memory_order_relaxed)) && state == HF_OK)
+        state = HF_ERR_NO_REPLICAS;
     if (HF_LIKELY(state == HF_OK))
         return false;
     reply_status(r, state);

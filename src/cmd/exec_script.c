@@ -95,6 +95,14 @@ static const struct command *resolve(const bytes *argv, size_t argc, struct repl
     return NULL;
 }
 
+bool call_lacks_replicas(struct call *c)
+{
+    bool lacks = atomic_load_explicit(&exec_lacks_replicas, memory_order_relaxed);
+    if (lacks)
+        reply_status(c->reply, HF_ERR_NO_REPLICAS);
+    return lacks;
+}
+
 static bool refused(struct script *s, const struct command *row, const bytes *argv, size_t argc, struct reply *r)
 {
     if (row->flags & CMD_NO_SCRIPT && !atomic_load_explicit(&script_denies_nothing, memory_order_relaxed))

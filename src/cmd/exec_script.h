@@ -28,6 +28,7 @@ struct script {
 /* Above maxmemory as the script was admitted, and nothing could go: one that says that it may write, and not that it may be run
  * then, is refused before it runs. */
 bool call_is_out_of_memory(const struct call *c);
+bool call_lacks_replicas(struct call *c); /* for a script that may write; true: replied */
 
 void script_begin(struct script *s, struct call *call);
 /* Runs one command: resolved, checked, its keys located and locked. */

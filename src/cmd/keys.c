@@ -11,9 +11,12 @@
 #include "cmd/handlers.h"
 #include "engine/events.h"
 #include "engine/engine.h"
+#include "engine/strings.h"
 #include "types/type.h"
 
 #include <stdio.h>
+
+#define SHARED_INTEGER_MAX 9999
 
 static void count_keys(struct call *c, bool (*each)(struct txn *t, const struct key *k))
 {
@@ -163,13 +166,6 @@ void cmd_object_encoding(struct call *c)
         reply_text(c->reply, info.encoding);
 }
 
-void cmd_object_refcount(struct call *c)
-{
-    struct key_info info;
-    if (look_at_object(c, &info))
-        reply_int(c->reply, 1);
-}
-
 static void note_lfu(void *context, const char *name, bytes value)
 {
     (void)name;
@@ -182,6 +178,37 @@ static bool policy_is_lfu(void)
     if (host && host->config_get)
         host->config_get(BYTES("maxmemory-policy"), note_lfu, &lfu);
     return lfu;
+}
+
+static void note_unshared(void *context, const char *name, bytes value)
+{
+    bool policy = strcmp(name, "maxmemory-policy") == 0;
+    bool matters = policy ? value.size > 3 && (memcmp(value.data + value.size - 3, "lru", 3) == 0 || memcmp(value.data + value.size - 3, "lfu", 3) == 0)
+                          : !bytes_equal(value, BYTES("0"));
+    *(int *)context += matters;
+}
+
+/* Redis keeps one object for each small integer, unless keys are to be told apart by their last use; clients see that. */
+static bool is_shared_integer(struct call *c, const struct key_info *info)
+{
+    struct text text;
+    int64_t value;
+    int unshared = 0;
+    if (strcmp(info->encoding, "int") != 0 || string_get(c->txn, call_key(c, 0), &text) != HF_OK ||
+        !number_parse_int(text.view, &value) || value < 0 || value > SHARED_INTEGER_MAX)
+        return false;
+    if (host && host->config_get) {
+        host->config_get(BYTES("maxmemory"), note_unshared, &unshared);
+        host->config_get(BYTES("maxmemory-policy"), note_unshared, &unshared);
+    }
+    return unshared < 2;
+}
+
+void cmd_object_refcount(struct call *c)
+{
+    struct key_info info;
+    if (look_at_object(c, &info))
+        reply_int(c->reply, is_shared_integer(c, &info) ? INT32_MAX : 1);
 }
 
 #define POLICY_ADVICE                                                                                        \

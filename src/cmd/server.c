@@ -163,25 +163,48 @@ void cmd_replicaof(struct call *c)
         reply_errorf(c->reply, "ERR holdfast does not replicate yet; only NO ONE is accepted");
 }
 
+struct failover_words {
+    bool to, timeout, force;
+};
+
+/* One option from word *at on. False: its error was replied. */
+static bool take_failover_option(struct call *c, size_t *at, struct failover_words *w)
+{
+    int64_t number = 1;
+    size_t left = c->argc - *at - 1;
+    bytes word = c->argv[*at];
+    bool fits = true;
+    if (bytes_is_word(word, "TO") && !w->to && left >= 2) {
+        w->to = true;
+        fits = arg_int(c, *at += 2, &number);
+    } else if (bytes_is_word(word, "TIMEOUT") && !w->timeout && left >= 1) {
+        w->timeout = true;
+        fits = arg_int(c, *at += 1, &number);
+        if (fits && number <= 0) {
+            reply_errorf(c->reply, "ERR FAILOVER timeout must be greater than 0");
+            fits = false;
+        }
+    } else if (bytes_is_word(word, "FORCE") && !w->force) {
+        w->force = true;
+    } else {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        fits = false;
+    }
+    return fits;
+}
+
 void cmd_failover(struct call *c)
 {
-    bool aborts = c->argc == 2 && bytes_is_word(c->argv[1], "ABORT");
-    int64_t number;
-    size_t taken;
-    for (size_t i = 1; !aborts && i < c->argc; i += taken) {
-        taken = bytes_is_word(c->argv[i], "FORCE") ? 1 : bytes_is_word(c->argv[i], "TIMEOUT") ? 2 : bytes_is_word(c->argv[i], "TO") ? 3 : 0;
-        if (taken == 0 || i + taken > c->argc) {
-            reply_status(c->reply, HF_ERR_SYNTAX);
-            return;
-        }
-        if (taken > 1 && !arg_int(c, i + taken - 1, &number))
-            return;
-        if (taken == 2 && number <= 0) {
-            reply_errorf(c->reply, "ERR FAILOVER timeout must be greater than 0");
-            return;
-        }
+    struct failover_words w = {0};
+    if (c->argc == 2 && bytes_is_word(c->argv[1], "ABORT")) {
+        reply_errorf(c->reply, "ERR No failover in progress.");
+        return;
     }
-    reply_errorf(c->reply, aborts ? "ERR No failover in progress." : "ERR FAILOVER requires connected replicas.");
+    for (size_t i = 1; i < c->argc; i++) {
+        if (!take_failover_option(c, &i, &w))
+            return;
+    }
+    reply_errorf(c->reply, "ERR FAILOVER requires connected replicas.");
 }
 
 /* A holdfast: what keeps kelp on its rock. */

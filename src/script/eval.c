@@ -190,6 +190,10 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
         reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
+    if (flags.present && !flags.no_writes && call_lacks_replicas(c)) {
+        lua_pop(s->lua, 1);
+        return;
+    }
     if (flags.present && !flags.no_writes && !flags.allow_oom && call_is_out_of_memory(c)) {
         lua_pop(s->lua, 1);
         reply_status(c->reply, HF_ERR_OOM);

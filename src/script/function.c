@@ -512,6 +512,8 @@ static void call_function(struct call *c, bool read_only)
         reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
+    if (!(f->flags & NO_WRITES) && call_lacks_replicas(c))
+        return;
     if (!(f->flags & (NO_WRITES | ALLOW_OOM)) && call_is_out_of_memory(c)) {
         reply_status(c->reply, HF_ERR_OOM);
         return;

@@ -7,6 +7,7 @@
 #include "cmd/acl.h"
 #include "cmd/cluster.h"
 #include "cmd/command.h"
+#include "cmd/exec.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
 #include "cmd/slowlog.h"
@@ -92,6 +93,10 @@ static void apply(enum setting id)
         break;
     case SETTING_MEMCACHED_ITEM_MAX: atomic_store(&memcached_settings.item_size_max, (uint64_t)number); break;
     case SETTING_QUERY_BUFFER: atomic_store(&server.limits.query_buffer_max, (uint64_t)number); break;
+    case SETTING_MIN_REPLICAS:
+    case SETTING_MIN_REPLICAS_LAG:
+        atomic_store(&exec_lacks_replicas, config_number(SETTING_MIN_REPLICAS) > 0 && config_number(SETTING_MIN_REPLICAS_LAG) > 0);
+        break;
     case SETTING_APPENDFSYNC:
         if (server.net)
             net_set_durability(server.net, (int)config_number(SETTING_DURABILITY));
