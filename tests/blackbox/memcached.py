@@ -206,6 +206,8 @@ def check_users(server):
     redis = server.client()
     redis.call("ACL", "SETUSER", "reader", "on", ">secret", "~cache:*", "+get", "+ping")
     redis.call("ACL", "SETUSER", "writer", "on", ">word", "~cache:*", "+@string", "+del")
+    watcher = server.client()
+    expect(watcher.call("MONITOR"), b"OK")
     redis.call("ACL", "SETUSER", "default", "resetpass", ">admin")
     text = Text(server)
     text.send(b"get cache:a\r\n")
@@ -234,6 +236,11 @@ def check_users(server):
     binary.send(packet(0x01, b"other", b"v", b"\0" * 8))
     expect(binary.one()[1], 0x20)
     expect(text.call(b"get cache:a\r\n"), b"VALUE cache:a 0 1\r\nv\r\nEND\r\n")
+    shown = b""
+    redis.call("PING", "all seen")
+    while b"all seen" not in shown:
+        shown += watcher.socket.recv(65536)
+    assert b"secret" not in shown and b"word" not in shown, shown
     lines = redis.call("ACL", "LOG")
     assert any(b"writer" in repr(entry).encode() for entry in lines), lines
     admin = server.client()

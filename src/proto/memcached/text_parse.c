@@ -413,6 +413,7 @@ static enum parse_result parse_login(struct line *l)
     next_token(data, at, &password);
     if (password.size == 0)
         return say(l, "CLIENT_ERROR bad authentication token format");
+    l->words->items[l->words->count - 1] = BYTES("auth");
     protocol_word(l->words, user);
     protocol_word(l->words, password);
     return done(l, ROW_AUTH);
