@@ -32,6 +32,7 @@ void net_limits_init(struct net_limits *l)
         atomic_init(&l->output[pubsub].soft_s, 60);
     }
     atomic_init(&l->failed_hold_ms, 1000);
+    atomic_init(&l->clients_memory_max, 0);
     atomic_init(&l->held_max, 1ull << 20);
 }
 
