@@ -51,7 +51,7 @@ struct exec *exec_new(struct engine *engine, unsigned worker)
 void exec_free(struct exec *x)
 {
     bool left = waiters_sweep(x);
-    left |= !x->aside && watches_sweep(x->worker);
+    left |= !x->aside && watches_sweep(x);
     hf_assert(!left); /* nobody runs any more */
     txn_free(x->txn);
     txn_free(x->housekeeping_txn);
@@ -879,7 +879,7 @@ unsigned exec_housekeeping(struct exec *x)
     struct engine *e = x->engine;
     uint64_t now_us = OS.monotonic_us();
     wake_waiting(x);
-    bool left = watches_sweep(x->worker);
+    bool left = watches_sweep(x);
     left |= waiters_sweep(x);
     if (now_us - x->housekeeping_us < HOUSEKEEPING_PERIOD_US)
         return 1;

@@ -70,7 +70,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
 
 /* watch.c */
 void unwatch_locked(struct session *s); /* the stripes of its watches are locked */
-bool watches_sweep(unsigned worker);    /* removes what its sessions have left behind; true: some are left still */
+bool watches_sweep(const struct exec *x); /* removes what its worker's sessions have left behind; true: some are left still */
 
 /* For the node; false: not yet. From then on it has to be taken again, or left. */
 bool exec_gate_take(struct exec *x, struct park_node *node);

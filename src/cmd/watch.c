@@ -9,9 +9,6 @@
 #include "base/memory.h"
 #include "cmd/handlers.h"
 
-/* Left behind by the sessions of each worker, linked by sibling; touched by that worker only. */
-static struct watch *left_behind[WORKERS_MAX];
-
 bool session_is_dirty(const struct session *s)
 {
     return s->watcher && atomic_load_explicit(&s->watcher->dirty, memory_order_acquire);
@@ -49,25 +46,27 @@ static void remove_free(struct watch **list, bool with_watcher)
 
 void session_unwatch(struct session *s)
 {
-    struct watch **last = &s->watches;
+    struct watch **last = &s->watches, **left;
     remove_free(&s->watches, false);
     if (!s->watches) {
         unwatch_locked(s);
         return;
     }
+    left = &s->watches->engine->watches_left[s->worker];
     while (*last)
         last = &(*last)->sibling;
-    *last = left_behind[s->worker];
-    left_behind[s->worker] = s->watches;
+    *last = *left;
+    *left = s->watches;
     s->watches = NULL;
     s->watch_bytes = 0;
     s->watcher = NULL;
 }
 
-bool watches_sweep(unsigned worker)
+bool watches_sweep(const struct exec *x)
 {
-    remove_free(&left_behind[worker], true);
-    return left_behind[worker] != NULL;
+    struct watch **left = &x->engine->watches_left[x->worker];
+    remove_free(left, true);
+    return *left != NULL;
 }
 
 /* Inside EXEC the stripes are locked already, and the watches end with it anyway. */

@@ -57,6 +57,7 @@ struct engine {
     /* gate: owner + 1, and who is inside a batch */
     _Atomic uint32_t gate_owner;
     struct worker_slot workers[WORKERS_MAX + 1]; /* last: everyone who is no worker */
+    struct watch *watches_left[WORKERS_MAX]; /* cmd/watch: by the sessions of each worker, in stripes that were busy; that worker's */
 
     _Atomic uint64_t time_high;     /* highest transaction time seen */
     _Atomic uint64_t flush_at_ms;   /* when a database is to be emptied (keys.h, db_flush_later); 0: none is */
