@@ -56,6 +56,6 @@ bool item_is_younger(const struct engine *e, const struct item *item, uint64_t v
 
 /* Replay of item_version and item_mark. */
 status item_recover_version(struct txn *t, const struct key *k, uint64_t field) HF_CHECK;
-void items_start(struct engine *e); /* once recovered: later numbers are above all earlier ones */
+void items_start(struct engine *e); /* once recovered: later numbers are above all that were given out before this millisecond */
 
 #endif
