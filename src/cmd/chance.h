@@ -7,6 +7,7 @@
 #define HF_CMD_CHANCE_H
 
 #include "base/arena.h"
+#include "base/random.h"
 #include "os/os.h"
 
 struct chance { uint64_t state; };
@@ -18,19 +19,9 @@ static inline struct chance chance_make(void)
     return c;
 }
 
-static inline uint64_t chance_next(struct chance *c) /* splitmix64 */
-{
-    uint64_t z = (c->state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
+static inline uint64_t chance_next(struct chance *c) { return random_next(&c->state); }
 
-/* 0 <= result < bound, all equally likely (to one part in 2^64 / bound). bound > 0. */
-static inline uint64_t chance_below(struct chance *c, uint64_t bound)
-{
-    return (uint64_t)((unsigned __int128)chance_next(c) * bound >> 64);
-}
+static inline uint64_t chance_below(struct chance *c, uint64_t bound) { return random_below(&c->state, bound); }
 
 /* `count` distinct positions below `size`, each such choice equally likely, in no order that means anything.
  * count <= size; memory from the arena. */

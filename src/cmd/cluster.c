@@ -4,6 +4,7 @@
 #include "base/crc.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "base/random.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "engine/keys.h"
@@ -22,17 +23,10 @@ static uint16_t own_port;
 static struct spin lock;
 static struct { char ip[ADDRESS_MAX]; uint16_t port, bus_port; } announced;
 
-/* Not the identity itself, which guards the data directory. */
-static uint64_t mixed(uint64_t value)
-{
-    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
-    return value ^ value >> 31;
-}
-
 void cluster_start(uint64_t identity, uint16_t port)
 {
-    uint64_t a = mixed(identity), b = mixed(identity + 1), c = mixed(identity + 2);
+    /* Not the identity itself, which guards the data directory. */
+    uint64_t a = random_mix(identity), b = random_mix(identity + 1), c = random_mix(identity + 2);
     snprintf(node_id, sizeof(node_id), "%016llx%016llx%08x", (unsigned long long)a, (unsigned long long)b, (unsigned)c);
     own_port = port;
     cluster_on = true;

@@ -1,6 +1,7 @@
 /* hash.c -- hash commands: words to operations of engine/hashes.h. */
 #include "base/arena.h"
 #include "base/number.h"
+#include "base/random.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "cmd/scan.h"
@@ -251,14 +252,6 @@ void cmd_hscan(struct call *c)
 
 /* ---- HRANDFIELD ---- */
 
-static uint64_t chance_next(uint64_t *state) /* splitmix64 */
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* In RESP3 a field and its value are a pair of their own. */
 static void reply_picked(struct call *c, bytes field, bytes value, bool with_values)
 {
@@ -273,7 +266,7 @@ static void reply_repeated(struct call *c, const struct hash *hash, uint64_t cou
                            uint64_t *chance)
 {
     bytes field, value;
-    while (count-- && hash_random(hash, chance_next(chance), &field, &value))
+    while (count-- && hash_random(hash, random_next(chance), &field, &value))
         reply_picked(c, field, value, with_values);
 }
 
@@ -285,7 +278,7 @@ static void reply_sampled(struct call *c, const struct hash *hash, uint64_t coun
     uint64_t position = 0, left = hash_count(hash);
     bytes field, value;
     while (count && hash_next(hash, &position, &field, &value)) {
-        if (chance_next(chance) % left-- < count) {
+        if (random_next(chance) % left-- < count) {
             reply_picked(c, field, value, with_values);
             count--;
         }
@@ -300,7 +293,7 @@ static void reply_drawn(struct call *c, const struct hash *hash, uint64_t count,
     hf_assert(count <= HRANDFIELD_DRAWN_MAX);
     for (uint64_t drawn = 0; drawn < count;) {
         bytes field, value;
-        bool found = hash_random(hash, chance_next(chance), &field, &value), repeated = false;
+        bool found = hash_random(hash, random_next(chance), &field, &value), repeated = false;
         hf_assert(found);
         for (uint64_t i = 0; i < drawn && !repeated; i++)
             repeated = bytes_equal(seen[i], field);

@@ -6,6 +6,7 @@
 #include "engine/wait.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "os/os.h"
 #include "types/type.h"
 
@@ -429,20 +430,11 @@ void db_scan_slot(struct txn *t, uint32_t db, uint16_t slot, uint64_t count, voi
     while (cursor && cursor >> CURSOR_SHIFT == stripe && *enough < count);
 }
 
-static uint64_t random_step(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = *state;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 bool db_random_key(struct txn *t, uint32_t db, bytes *name)
 {
     uint64_t random;
     OS.random(&random, sizeof(random));
-    uint32_t start = (uint32_t)(random_step(&random) % STRIPE_COUNT);
+    uint32_t start = (uint32_t)(random_next(&random) % STRIPE_COUNT);
     bool found = false;
     for (uint32_t i = 0; i < STRIPE_COUNT && !found; i++) {
         struct stripe *s = &t->engine->store->stripes[(start + i) % STRIPE_COUNT];
@@ -451,7 +443,7 @@ bool db_random_key(struct txn *t, uint32_t db, bytes *name)
             break;
         struct table *table = walk_table(t, s, db);
         for (int tries = 0; table && table->count && tries < 16 && !found; tries++) {
-            struct entry *e = table_random(table, random_step(&random));
+            struct entry *e = table_random(table, random_next(&random));
             uint64_t deadline = e ? entry_deadline(e) : 1;
             if (!deadline || deadline > t->now_ms) {
                 *name = arena_dup(&t->arena, entry_key(e));

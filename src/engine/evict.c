@@ -14,6 +14,7 @@
 #include "engine/memory.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "os/os.h"
 
 #define SAMPLE_FACTOR 3        /* entries looked at for each of maxmemory-samples: a bucket's worth costs little more than one */
@@ -48,21 +49,6 @@ void evictor_free(struct evictor *v)
     if (v)
         buf_release(&v->name);
     mem_free(v);
-}
-
-static uint64_t chance(struct evictor *v)
-{
-    v->chance += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = v->chance;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-/* Below n > 0. */
-static uint64_t chance_below(struct evictor *v, uint64_t n)
-{
-    return (uint64_t)((__extension__ (unsigned __int128)chance(v) * n) >> 64);
 }
 
 /* ---- which stripe ---- */
@@ -175,15 +161,15 @@ static void sample_table(struct sample *s, struct table *t, uint32_t wanted)
     struct evictor *v = s->evictor;
     const uint64_t end = UINT64_C(1) << 32;
     uint32_t seen_end = s->seen + wanted, met_end = s->met + WALKED_MAX;
-    s->skip = v->policy & EVICT_RANDOM ? (uint32_t)(chance(v) & 7) : 0;
+    s->skip = v->policy & EVICT_RANDOM ? (uint32_t)(random_next(&v->chance) & 7) : 0;
     if (v->policy & EVICT_TTL)
-        table_sample_deadlines(t, chance(v), true, look_at, s);
+        table_sample_deadlines(t, random_next(&v->chance), true, look_at, s);
     if (s->needs_deadline && t->deadline_count * SPARSE < t->count) {
         for (uint32_t i = 0; i < wanted && s->seen < seen_end; i++)
-            table_sample_deadlines(t, chance(v), false, look_at, s);
+            table_sample_deadlines(t, random_next(&v->chance), false, look_at, s);
         return;
     }
-    uint64_t from = chance(v) >> 32, left = end + from;
+    uint64_t from = random_next(&v->chance) >> 32, left = end + from;
     while (s->seen < seen_end && s->met < met_end && left > 0) { /* once around at most */
         uint64_t next = table_walk(t, from, seen_end - s->seen, look_at, s), passed = next - from;
         left = passed < left ? left - passed : 0;
@@ -198,7 +184,7 @@ static void sample_stripe(struct sample *s, struct stripe *stripe, uint32_t want
     uint64_t sum = 0;
     for (uint32_t i = 0; i < table_count(stripe); i++)
         sum += may_go(e, table_at(stripe, i), s->evictor->policy);
-    uint64_t n = sum ? chance_below(s->evictor, sum) : 0;
+    uint64_t n = sum ? random_below(&s->evictor->chance, sum) : 0;
     for (uint32_t i = 0; sum && i < table_count(stripe); i++) {
         struct table *t = table_at(stripe, i);
         uint64_t keys = may_go(e, t, s->evictor->policy), score = s->score;
@@ -248,8 +234,7 @@ static bool remove_key(struct evictor *v, struct txn *t, const struct sample *s)
     if (found && (!s->needs_deadline || found->fields & FIELD_DEADLINE)) {
         txn_remove(t, &k, &spot, true, false);
         txn_event(t, &k, EVENT_EVICTED, "evicted");
-        _Atomic uint64_t *evicted = &t->slot_stats->evicted;
-        atomic_store_explicit(evicted, atomic_load_explicit(evicted, memory_order_relaxed) + 1, memory_order_relaxed);
+        slot_add(&t->slot_stats->evicted, 1);
     }
     bool empty = spot.table && spot.table->count == 0;
     txn_commit_lsn(t);
@@ -274,7 +259,7 @@ static enum evicted choose_and_remove(struct evictor *v, struct txn *t, uint64_t
     uint64_t samples = (uint64_t)atomic_load_explicit(&how->samples, memory_order_relaxed) * SAMPLE_FACTOR;
     uint32_t wanted = v->policy & EVICT_RANDOM ? 1 : samples < SAMPLE_MAX ? (uint32_t)samples : SAMPLE_MAX;
     for (unsigned tries = 0; s.seen < wanted && tries < TRIES && (tries < wanted || !s.found); tries++) {
-        struct stripe *stripe = &v->engine->store->stripes[stripe_of(v, chance_below(v, total))];
+        struct stripe *stripe = &v->engine->store->stripes[stripe_of(v, random_below(&v->chance, total))];
         if (!stripe_try_lock(stripe))
             continue;
         sample_stripe(&s, stripe, wanted - s.seen);

@@ -11,6 +11,7 @@
 #include "types/hash.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "data/dict.h"
 #include "types/field_times.h"
 #include "types/varint.h"
@@ -289,19 +290,11 @@ uint64_t hash_scan(const struct hash *h, uint64_t cursor, size_t count,
     return dict_scan(&h->dict, cursor, count, each, context);
 }
 
-static uint64_t mix(uint64_t v)
-{
-    v += 0x9e3779b97f4a7c15u;
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
-    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
-    return v ^ v >> 31;
-}
-
 bool hash_random(const struct hash *h, uint64_t random, bytes *field, bytes *value)
 {
     if (h->count == 0)
         return false;
-    uint64_t place = mix(random) % h->count, position = 0;
+    uint64_t place = random_mix(random + RANDOM_STEP) % h->count, position = 0;
     if (h->large)
         return dict_at(&h->dict, place, field, value);
     for (uint64_t skip = place + 1; skip > 0; skip--) {
