@@ -217,6 +217,30 @@ static void test_letting_go_of_a_busy_watch(void **state)
     close_it();
 }
 
+static void *unlock_later(void *stripe)
+{
+    usleep(20000);
+    stripe_unlock(stripe);
+    return NULL;
+}
+
+/* At the end a snapshot may still hold the stripe for a moment: that is waited for. */
+static void test_the_end_waits_for_what_was_left_behind(void **state)
+{
+    (void)state;
+    open_it(DURABILITY_NONE);
+    struct stripe *busy = stripe_of("a");
+    is("WATCH a", "+OK\r\n");
+    stripe_lock_wait(busy);
+    client_release(&client);
+    assert_non_null(busy->watches);
+    os_thread holder = thread_start("holder", unlock_later, busy);
+    exec_free(executor);
+    assert_null(busy->watches);
+    thread_join(holder);
+    engine_close(engine);
+}
+
 static void test_a_walk_parks_at_a_busy_stripe(void **state)
 {
     static const struct { const char *words, *reply; } walks[] = {
@@ -254,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_half_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_inside_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_letting_go_of_a_busy_watch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_was_left_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
