@@ -26,13 +26,6 @@ static bool take_timeout(struct call *c, size_t at, uint64_t *us)
     return false;
 }
 
-/* The first run, or one after a look in between; false: somebody has ended the waiting (CLIENT UNBLOCK). */
-static bool goes_on(struct call *c)
-{
-    const struct session *s = c->session;
-    return !call_is_over(c) || (s->wait_until_us && OS.monotonic_us() >= s->wait_until_us);
-}
-
 static void begin(struct call *c, uint64_t timeout_us)
 {
     struct session *s = c->session;
@@ -49,7 +42,8 @@ static bool wait_more(struct call *c, bool looks)
 {
     struct session *s = c->session;
     uint64_t now_us = OS.monotonic_us(), left_us = s->await_until_us > now_us ? s->await_until_us - now_us : 0;
-    if (!(c->may_wait || (call_is_over(c) && goes_on(c))) || (s->await_until_us && !left_us))
+    bool looked = call_is_over(c) && s->wait_until_us && now_us >= s->wait_until_us; /* else CLIENT UNBLOCK has ended it */
+    if (!(c->may_wait || looked) || (s->await_until_us && !left_us))
         return false;
     if (looks && (!s->await_until_us || left_us > s->await_look_us)) {
         left_us = s->await_look_us;

@@ -61,11 +61,12 @@ static void add_slots(struct slots *s, const struct command *row, const bytes *a
     }
     if (!command_has_keys(row))
         return;
-    uint32_t *positions = mem_alloc(argc * sizeof(*positions));
+    uint32_t few[16], *positions = argc > 16 ? mem_alloc(argc * sizeof(*positions)) : few; /* on the path of every command */
     size_t count = command_key_positions(row, argv, argc, positions);
     for (size_t i = 0; i < count; i++)
         add_slot(s, argv[positions[i]]);
-    mem_free(positions);
+    if (positions != few)
+        mem_free(positions);
 }
 
 bool cluster_refuses(struct session *s, const struct command *row, const bytes *argv, size_t argc)

@@ -99,7 +99,7 @@ static void mix_stream(struct digest *d, const struct stream *s)
     char id[64];
     for (bool more = stream_seek(s, 0, &cursor, &e); more; more = stream_next(&cursor, &e)) {
         struct stream_pairs body = e.body;
-    bytes field, value;
+        bytes field, value;
         mix(d, bytes_of(id, (size_t)snprintf(id, sizeof(id), "%llu.%llu", (unsigned long long)e.id.ms,
                                              (unsigned long long)e.id.seq)));
         while (stream_pair_next(&body, &field, &value)) {

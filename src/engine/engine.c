@@ -442,15 +442,7 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
         if (locked)
             stripe_unlock(s);
     }
-    struct engine_counts counts;
-    engine_counts(e, &counts);
-    out->hits = counts.hits;
-    out->misses = counts.misses;
-    out->expired_keys = counts.expired;
-    out->evicted_keys = counts.evicted;
-    out->freed = counts.freed;
-    out->expire_ticks = counts.expire_ticks;
-    out->expire_capped = counts.expire_capped;
+    engine_counts(e, &out->counts);
     out->freeing = counter(&e->freeing);
     out->free_slices = counter(&e->free_slices);
     out->free_slice_max = counter(&e->free_slice_max);

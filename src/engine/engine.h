@@ -57,19 +57,25 @@ status engine_snapshot_wait(struct engine *e);   /* for the one that runs, or st
 
 struct txn;
 
+/* Sums of what each worker counts, since the start. */
+struct engine_counts {
+    uint64_t hits, misses, expired, evicted;
+    uint64_t freed;                          /* values and tables, in slices */
+    uint64_t expire_ticks, expire_capped;    /* time of removing what is due; turns that did not get to the end */
+};
+
 struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
     uint64_t held_memory;          /* pages of entries and of the index */
     uint64_t slab_memory;          /* what is used of them */
     uint64_t uncounted_memory;     /* beside used_memory: the log's ring */
     uint64_t free_slices, free_slice_max; /* since the start: how many slices, the bytes of the largest */
-    uint64_t freeing, freed;       /* values and tables that are freed in slices: now, and since the start */
+    uint64_t freeing;              /* values and tables that are being freed in slices */
     uint64_t over_ms, over_total_ms; /* above maxmemory: since when it is now, and in all */
-    uint64_t evicted_keys;
-    uint64_t expired_keys, hits, misses, changes_since_snapshot;
+    uint64_t changes_since_snapshot;
+    struct engine_counts counts;
     uint64_t snapshot_last_s, snapshot_last_duration_ms, snapshot_last_bytes, snapshot_hold_bytes_max;
     uint64_t snapshot_running_ms, snapshots; /* since when; how many were written since the start */
-    uint64_t expire_ticks, expire_capped;    /* time of removing what is due; turns that did not get to the end */
     bool snapshot_running, snapshot_last_failed, snapshot_follows /* another one follows */;
     double snapshot_progress;
     uint64_t recovery_ms, recovered_keys, recovered_records;
@@ -87,9 +93,7 @@ void engine_keyspace(struct engine *e, struct txn *t, uint64_t now_ms, struct ke
 void keyspace_release(struct keyspace *k);
 struct db_memory { uint64_t keys, index, wheels; };
 void engine_db_memory(struct engine *e, struct txn *t, uint32_t db, struct db_memory *out); /* locks as they do */
-/* Sums of what each worker counts; no lock. */
-struct engine_counts { uint64_t hits, misses, expired, evicted, freed, expire_ticks, expire_capped; };
-void engine_counts(struct engine *e, struct engine_counts *out);
+void engine_counts(struct engine *e, struct engine_counts *out); /* no lock */
 uint64_t engine_snapshot_last_s(struct engine *e);
 uint32_t engine_databases(const struct engine *e);
 

@@ -82,13 +82,13 @@ static void gather(struct facts *f, struct txn *t)
     f->rss = resident_bytes();
     f->now_ms = OS.wall_ms();
     pthread_mutex_lock(&base_lock);
-    f->engine.hits -= base.hits;
-    f->engine.misses -= base.misses;
-    f->engine.expired_keys -= base.expired;
-    f->engine.evicted_keys -= base.evicted;
-    f->engine.freed -= base.freed;
-    f->engine.expire_ticks -= base.expire_ticks;
-    f->engine.expire_capped -= base.expire_capped;
+    f->engine.counts.hits -= base.hits;
+    f->engine.counts.misses -= base.misses;
+    f->engine.counts.expired -= base.expired;
+    f->engine.counts.evicted -= base.evicted;
+    f->engine.counts.freed -= base.freed;
+    f->engine.counts.expire_ticks -= base.expire_ticks;
+    f->engine.counts.expire_capped -= base.expire_capped;
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -220,7 +220,7 @@ static void write_memory(struct buf *out, const struct facts *f)
     UINT("mem_clients_normal", m.clients);
     UINT("mem_aof_buffer", f->engine.uncounted_memory);
     UINT("lazyfree_pending_objects", f->engine.freeing);
-    UINT("lazyfreed_objects", f->engine.freed);
+    UINT("lazyfreed_objects", f->engine.counts.freed);
     UINT("lazyfree_slices", f->engine.free_slices);
     UINT("lazyfree_slice_bytes_max", f->engine.free_slice_max);
     UINT("used_memory_index", f->engine.index_memory);
@@ -305,16 +305,16 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("rejected_connections", n->connections_rejected);
     UINT("sync_full", calls_of("SYNC"));
     LINE("sync_partial_ok:0\r\nsync_partial_err:0\r\n");
-    UINT("expired_keys", f->engine.expired_keys);
+    UINT("expired_keys", f->engine.counts.expired);
     LINE("expired_stale_perc:%.2f\r\n", f->keyspace.stale_percent);
-    UINT("expired_time_cap_reached_count", f->engine.expire_capped);
-    UINT("expire_cycle_cpu_milliseconds", ticks_to_us(f->engine.expire_ticks) / 1000);
-    UINT("evicted_keys", f->engine.evicted_keys);
+    UINT("expired_time_cap_reached_count", f->engine.counts.expire_capped);
+    UINT("expire_cycle_cpu_milliseconds", ticks_to_us(f->engine.counts.expire_ticks) / 1000);
+    UINT("evicted_keys", f->engine.counts.evicted);
     UINT("evicted_clients", n->evicted);
     UINT("total_eviction_exceeded_time", f->engine.over_total_ms);
     UINT("current_eviction_exceeded_time", f->engine.over_ms);
-    UINT("keyspace_hits", f->engine.hits);
-    UINT("keyspace_misses", f->engine.misses);
+    UINT("keyspace_hits", f->engine.counts.hits);
+    UINT("keyspace_misses", f->engine.counts.misses);
     UINT("pubsub_channels", pubsub_topics(TOPIC_CHANNEL));
     UINT("pubsub_patterns", pubsub_topics(TOPIC_PATTERN));
     UINT("pubsubshard_channels", pubsub_topics(TOPIC_SHARD));
