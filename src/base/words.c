@@ -5,26 +5,6 @@
 
 #include <ctype.h>
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static char escaped(uint8_t c)
-{
-    switch (c) {
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'b': return '\b';
-    case 'a': return '\a';
-    default: return (char)c;
-    }
-}
-
 /* Takes one word from *at on into out (room for the whole line); its size, or -1. */
 static long take_word(bytes line, size_t *at, char *out)
 {
@@ -47,14 +27,14 @@ static long take_word(bytes line, size_t *at, char *out)
             if (c == quote)
                 break;
             uint8_t next = i + 1 < line.size ? line.data[i + 1] : 0;
-            if (c == '\\' && quote == '"' && next == 'x' && i + 3 < line.size && hex_value(line.data[i + 2]) >= 0 &&
-                hex_value(line.data[i + 3]) >= 0) {
-                out[size] = (char)(hex_value(line.data[i + 2]) << 4 | hex_value(line.data[i + 3]));
+            if (c == '\\' && quote == '"' && next == 'x' && i + 3 < line.size && hex_digit(line.data[i + 2]) >= 0 &&
+                hex_digit(line.data[i + 3]) >= 0) {
+                out[size] = (char)(hex_digit(line.data[i + 2]) << 4 | hex_digit(line.data[i + 3]));
                 if (out[size++] == 0)
                     return -1;
                 i += 3;
             } else if (c == '\\' && next && (quote == '"' || next == '\'')) {
-                out[size++] = quote == '"' ? escaped(next) : '\'';
+                out[size++] = quote == '"' ? (char)unescaped(next) : '\'';
                 i++;
             } else {
                 out[size++] = (char)c;

@@ -15,6 +15,28 @@ struct words {
     size_t count;
 };
 
+/* The value of a hexadecimal digit, or -1. */
+static inline int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What stands for this letter behind a backslash; other bytes stand for themselves. */
+static inline uint8_t unescaped(uint8_t c)
+{
+    switch (c) {
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    case 'b': return '\b';
+    case 'a': return '\a';
+    default: return c;
+    }
+}
+
 /* False: unbalanced quotes, a NUL, or too many words; nothing to release then. */
 bool words_split(struct words *w, bytes line);
 void words_release(struct words *w);

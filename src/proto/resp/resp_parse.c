@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "base/number.h"
+#include "base/words.h"
 
 #include <stdio.h>
 
@@ -256,27 +257,7 @@ static enum parse_result walk_array(struct resp_parser *p, const struct resp_lim
 
 /* ---- inline commands ---- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool blank(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-static uint8_t unescaped(uint8_t c)
-{
-    switch (c) {
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'b': return '\b';
-    case 'a': return '\a';
-    default: return c;
-    }
-}
 
 /* One quoted part, behind its opening quote; returns where it ends (behind the closing quote), NULL: unbalanced. */
 static const uint8_t *unquote(const uint8_t *at, const uint8_t *end, uint8_t quote, uint8_t **out)
