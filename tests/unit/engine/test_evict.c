@@ -10,36 +10,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "../support/recorder.h"
-#include "../support/exec_client.h"
+#include "../support/one_exec.h"
 #include "engine/keys.h"
 #include "cmd/exec_private.h"
 #include "engine/memory.h"
 
-#define DATA_DIR REC_ROOT "/data"
 #define KEYS 2000
-
-static struct engine *engine;
-static struct exec *executor;
-static struct client client;
-
-static void open_it(enum durability durability)
-{
-    char detail[512];
-    struct engine_config config = {.dir = DATA_DIR, .workers = 1, .durability = durability, .interval_ms = 5,
-                                   .segment_size = 1 << 20};
-    if (engine_open(&config, &engine, detail, sizeof(detail)) != HF_OK)
-        fail_msg("%s", detail);
-    executor = exec_new(engine, 0);
-    client_init(&client, executor, DURABILITY_NONE);
-}
-
-static void close_it(void)
-{
-    client_release(&client);
-    exec_free(executor);
-    engine_close(engine);
-}
 
 static int setup(void **state)
 {
@@ -112,14 +88,20 @@ static void squeeze(uint32_t policy, int keys)
     engine_set_maxmemory(engine, 0);
 }
 
+/* Half as many keys go as there are of each kind, and they are of the old kind. Leaves the engine open. */
+static void squeeze_the_old(uint32_t policy, uint64_t idle_s, int old_uses, int new_uses)
+{
+    open_it(DURABILITY_NONE);
+    fill("");
+    make_old(idle_s, old_uses, new_uses);
+    squeeze(policy | EVICT_ALL_KEYS, KEYS / 2);
+    assert_true(left("new") > KEYS * 99 / 100);
+}
+
 static void the_longest_unused_go(void **state)
 {
     (void)state;
-    open_it(DURABILITY_NONE);
-    fill("");
-    make_old(1000, 9, 9);
-    squeeze(EVICT_LRU | EVICT_ALL_KEYS, KEYS / 2);
-    assert_true(left("new") > KEYS * 99 / 100);
+    squeeze_the_old(EVICT_LRU, 1000, 9, 9);
     assert_in_range(left("old"), KEYS / 4, KEYS * 3 / 4);
     close_it();
 }
@@ -128,22 +110,14 @@ static void the_longest_unused_go(void **state)
 static void what_a_scan_brought_goes_first(void **state)
 {
     (void)state;
-    open_it(DURABILITY_NONE);
-    fill("");
-    make_old(0, CLOCK_USES_NEW, CLOCK_USES_NEW + 1);
-    squeeze(EVICT_LRU | EVICT_ALL_KEYS, KEYS / 2);
-    assert_true(left("new") > KEYS * 99 / 100);
+    squeeze_the_old(EVICT_LRU, 0, CLOCK_USES_NEW, CLOCK_USES_NEW + 1);
     close_it();
 }
 
 static void the_least_used_go(void **state)
 {
     (void)state;
-    open_it(DURABILITY_NONE);
-    fill("");
-    make_old(0, 10, 60);
-    squeeze(EVICT_LFU | EVICT_ALL_KEYS, KEYS / 2);
-    assert_true(left("new") > KEYS * 99 / 100);
+    squeeze_the_old(EVICT_LFU, 0, 10, 60);
     close_it();
 }
 
