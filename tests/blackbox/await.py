@@ -9,7 +9,7 @@ Usage:  await.py [check ...]
 import sys
 import time
 
-from harness import ReplyError, Server, plain
+from harness import Checks, ReplyError, Server, plain
 
 
 def expect(found, wanted, what):
@@ -101,28 +101,14 @@ def check_waitaof_memory():
         c.close()
 
 
-def attempt(check, *servers):
-    try:
-        check(*servers)
-        return 0
-    except (AssertionError, ReplyError, ConnectionError, OSError) as problem:
-        name = check.__name__[len("check_"):]
-        print("await: %s: %r\n  repeat: /usr/bin/python3 tests/blackbox/await.py %s" % (name, problem, name))
-        return 1
-
-
 def main():
-    chosen, failed = sys.argv[1:], 0
-    wanted = lambda check: not chosen or check.__name__[len("check_"):] in chosen
+    checks = Checks("await")
     with Server("redis") as redis, Server("holdfast", durability="interval", extra=["--interval-ms", "60000"]) as holdfast:
         for server in (redis, holdfast):
-            failed += sum(attempt(check, server) for check in (check_wait, check_words) if wanted(check))
-        if wanted(check_waitaof):
-            failed += attempt(check_waitaof, holdfast)
-    if wanted(check_waitaof_memory):
-        failed += attempt(check_waitaof_memory)
-    print("await: %d failed" % failed)
-    return 1 if failed else 0
+            checks.run((check_wait, check_words), server)
+        checks.run([check_waitaof], holdfast)
+    checks.run([check_waitaof_memory])
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import re
 import sys
 import time
 
-from harness import ReplyError, Server, plain
+from harness import Checks, ReplyError, Server, plain
 
 WORDS = """CLIENT|CLIENT NOPE|CLIENT LIST x|CLIENT LIST TYPE x|CLIENT LIST TYPE|CLIENT LIST ID|CLIENT LIST ID x|CLIENT LIST ID -1
 CLIENT LIST ID 0|CLIENT LIST ID 1 x|CLIENT LIST TYPE normal ID 1|CLIENT LIST ID 99999 TYPE normal|CLIENT LIST TYPE master
@@ -128,19 +128,10 @@ def check_own(redis, holdfast):
 
 
 def main():
-    chosen, failed = sys.argv[1:], 0
+    checks = Checks("client_words")
     with Server("redis") as redis, Server("holdfast") as holdfast:
-        for check in (check_words, check_fields, check_kill, check_own):
-            name = check.__name__[len("check_"):]
-            if chosen and name not in chosen:
-                continue
-            try:
-                check(redis, holdfast)
-            except (AssertionError, ReplyError, ConnectionError, OSError) as problem:
-                failed += 1
-                print("client_words: %s: %s\n  repeat: /usr/bin/python3 tests/blackbox/client_words.py %s" % (name, problem, name))
-    print("client_words: %d failed" % failed)
-    return 1 if failed else 0
+        checks.run((check_words, check_fields, check_kill, check_own), redis, holdfast)
+    return checks.end()
 
 
 if __name__ == "__main__":

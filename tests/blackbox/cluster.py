@@ -9,7 +9,7 @@ Usage:  cluster.py [check ...]
 import sys
 import time
 
-from harness import ReplyError, Server, plain, temp_dir
+from harness import Checks, ReplyError, Server, plain, temp_dir
 
 NODE = "NODE"   # stands for the node's name in words
 
@@ -141,18 +141,9 @@ def check_off():
 
 
 def main():
-    chosen, failed = sys.argv[1:], 0
-    for check in (check_replies, check_counts, check_name, check_off):
-        name = check.__name__[len("check_"):]
-        if chosen and name not in chosen:
-            continue
-        try:
-            check()
-        except (AssertionError, ReplyError, ConnectionError, OSError) as problem:
-            failed += 1
-            print("cluster: %s: %s\n  repeat: /usr/bin/python3 tests/blackbox/cluster.py %s" % (name, problem, name))
-    print("cluster: %d failed" % failed)
-    return 1 if failed else 0
+    checks = Checks("cluster")
+    checks.run((check_replies, check_counts, check_name, check_off))
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -324,3 +324,28 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class Checks:
+    """Functions check_NAME(*servers), those that the command line names, or all. A failure is told with the line that
+    repeats it, and the others still run."""
+
+    def __init__(self, program):
+        self.program, self.chosen, self.failed = program, sys.argv[1:], 0
+
+    def run(self, checks, *servers):
+        for check in checks:
+            name = check.__name__[len("check_"):]
+            if self.chosen and name not in self.chosen:
+                continue
+            try:
+                check(*servers)
+            except (AssertionError, KeyError, ReplyError, ConnectionError, OSError) as problem:
+                self.failed += 1
+                where = "%s, " % servers[-1].kind if servers else ""
+                print("%s: %s%s: %r\n  repeat: /usr/bin/python3 tests/blackbox/%s.py %s" % (
+                    self.program, where, name, problem, self.program, name))
+
+    def end(self):
+        print("%s: %d failed" % (self.program, self.failed))
+        return 1 if self.failed else 0

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 
-from harness import ROOT, ReplyError, Server
+from harness import ROOT, Checks, Server
 
 DOCUMENT = os.path.join(ROOT, "docs/ops/info.md")
 SECTIONS = ("server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "commandstats", "errorstats",
@@ -270,27 +270,14 @@ def check_own_threads(server):
 OWN = [check_own_clients, check_own_denials, check_own_expiry, check_own_log, check_own_threads]
 
 
-def attempt(check, *servers):
-    try:
-        check(*servers)
-        return 0
-    except (AssertionError, KeyError, ReplyError, ConnectionError, OSError) as problem:
-        name = check.__name__[len("check_"):]
-        print("info: %s: %s: %r\n  repeat: /usr/bin/python3 tests/blackbox/info.py %s" % (servers[-1].kind, name, problem, name))
-        return 1
-
-
 def main():
-    chosen, failed = sys.argv[1:], 0
-    wanted = lambda check: not chosen or check.__name__[len("check_"):] in chosen
+    checks = Checks("info")
     with Server("redis") as redis, Server("holdfast", durability="commit") as holdfast:
-        if wanted(check_names):
-            failed += attempt(check_names, redis, holdfast)
+        checks.run([check_names], redis, holdfast)
         for server in (redis, holdfast):
-            failed += sum(attempt(check, server) for check in BOTH if wanted(check))
-        failed += sum(attempt(check, holdfast) for check in OWN if wanted(check))
-    print("info: %d failed" % failed)
-    return 1 if failed else 0
+            checks.run(BOTH, server)
+        checks.run(OWN, holdfast)
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Usage:  latency.py [check ...]
 import sys
 import time
 
-from harness import ReplyError, Server, plain
+from harness import Checks, ReplyError, Server, plain
 
 
 def expect(found, wanted, what):
@@ -180,29 +180,14 @@ def check_disk(server):
     c.close()
 
 
-def run(server, checks, chosen):
-    failed = 0
-    for check in checks:
-        name = check.__name__[len("check_"):]
-        if chosen and name not in chosen:
-            continue
-        try:
-            check(server)
-        except (AssertionError, ReplyError, ConnectionError, OSError) as problem:
-            failed += 1
-            print("latency: %s: %s: %r\n  repeat: /usr/bin/python3 tests/blackbox/latency.py %s" % (server.kind, name, problem, name))
-    return failed
-
-
 def main():
-    chosen, failed = sys.argv[1:], 0
+    checks = Checks("latency")
     for kind in ("redis", "holdfast"):
         with Server(kind, extra=["--enable-debug-command", "yes"] if kind == "holdfast" else ()) as server:
-            failed += run(server, CHECKS, chosen)
+            checks.run(CHECKS, server)
     with Server("holdfast", durability="commit") as server:
-        failed += run(server, [check_disk], chosen)
-    print("latency: %d failed" % failed)
-    return 1 if failed else 0
+        checks.run([check_disk], server)
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from harness import Client, ReplyError, Server, free_port, holdfast_path, plain, redis_path, temp_dir
+from harness import Checks, Client, ReplyError, Server, free_port, holdfast_path, plain, redis_path, temp_dir
 
 
 def expect(found, wanted, what):
@@ -261,34 +261,15 @@ ALONE = [check_daemonize, check_memory_only_save]
 
 
 def main():
-    chosen = sys.argv[1:]
-    failed = 0
+    checks = Checks("operations")
     for kind in ["redis", "holdfast"]:
         if kind == "redis" and not os.access(redis_path(), os.X_OK):
             print("operations: no redis-server: its turn is left out")
             continue
         with Server(kind) as server:
-            for check in SERVED:
-                name = check.__name__[len("check_"):]
-                if chosen and name not in chosen:
-                    continue
-                try:
-                    check(server)
-                except (AssertionError, ConnectionError, OSError) as problem:
-                    failed += 1
-                    print("operations: %s, %s: %s" % (kind, name, problem))
-                    print("repeat: tests/blackbox/operations.py %s" % name)
-    for check in ALONE:
-        name = check.__name__[len("check_"):]
-        if not chosen or name in chosen:
-            try:
-                check()
-            except (AssertionError, ConnectionError, OSError) as problem:
-                failed += 1
-                print("operations: %s: %s" % (name, problem))
-                print("repeat: tests/blackbox/operations.py %s" % name)
-    print("operations: %d failed" % failed)
-    return 1 if failed else 0
+            checks.run(SERVED, server)
+    checks.run(ALONE)
+    return checks.end()
 
 
 if __name__ == "__main__":
