@@ -101,7 +101,13 @@ struct command {
     int arity;                      /* words incl. the name; negative: at least */
     uint32_t flags;
     struct key_range keys;
-    const char *group, *since, *cost, *usage, *summary;
+    const char *group;
+    const char *since;              /* the version of Redis in which it came; what Redis has not: the version of holdfast, 0.x */
+    const char *cost, *summary;
+    const char *usage;              /* the arguments, in the grammar of usage.h */
+    const char *history;            /* lines "version what changed" of Redis; NULL */
+    const char *deprecated_since, *replaced_by; /* both or none */
+    bool internal;                  /* for servers and tests, not for clients ("syscmd") */
     const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
     const char *(*key_use_of)(const bytes *argv, size_t argc); /* where that depends on the words (SET ... GET); NULL */
     struct channel_range channels;

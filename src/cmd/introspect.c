@@ -1,4 +1,4 @@
-/* introspect.c -- COMMAND: the table, told to clients and to people.
+/* introspect.c -- COMMAND: the table, told to clients (COMMAND DOCS stands in docs.c).
  *
  * Everything replied here is derived from the rows; a new row needs nothing in this file.
  */
@@ -233,28 +233,6 @@ static void reply_command(struct reply *r, const struct command *row)
         reply_command(r, &row->subcommands[i]);
 }
 
-static void reply_named_text(struct reply *r, const char *name, const char *value)
-{
-    reply_text(r, name);
-    reply_text(r, value);
-}
-
-static void reply_docs(struct reply *r, const struct command *row)
-{
-    reply_text(r, row->full_name);
-    reply_map(r, command_subs(row) ? 5 : 4);
-    reply_named_text(r, "summary", row->summary);
-    reply_named_text(r, "since", row->since);
-    reply_named_text(r, "group", row->group);
-    reply_named_text(r, "complexity", row->cost);
-    if (!command_subs(row))
-        return;
-    reply_text(r, "subcommands");
-    reply_map(r, sub_count(row));
-    for (size_t i = 0; i < sub_count(row); i++)
-        reply_docs(r, &row->subcommands[i]);
-}
-
 /* ---- COMMAND and its subcommands ---- */
 
 static void reply_all_commands(struct call *c)
@@ -287,25 +265,6 @@ void cmd_command_info(struct call *c)
             reply_command(c->reply, row);
         else
             reply_null(c->reply);
-    }
-}
-
-void cmd_command_docs(struct call *c)
-{
-    if (c->argc == 2) {
-        reply_map(c->reply, command_count());
-        for (size_t i = 0; i < command_count(); i++)
-            reply_docs(c->reply, command_at(i));
-        return;
-    }
-    size_t known = 0;
-    for (size_t i = 2; i < c->argc; i++)
-        known += command_find_full(c->argv[i]) != NULL;
-    reply_map(c->reply, known);
-    for (size_t i = 2; i < c->argc; i++) {
-        const struct command *row = command_find_full(c->argv[i]);
-        if (row)
-            reply_docs(c->reply, row);
     }
 }
 

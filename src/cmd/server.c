@@ -3,6 +3,7 @@
 #include "cmd/args.h"
 #include "cmd/cluster.h"
 #include "cmd/handlers.h"
+#include "cmd/usage.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -28,24 +29,34 @@ void cmd_info(struct call *c)
 }
 
 /* The lines of CONTAINER HELP come from the rows beside it. */
+static void reply_help_of(struct reply *r, const struct command *sub)
+{
+    struct buf line;
+    buf_init(&line, 4096);
+    buf_printf(&line, "%s%s", sub->name, sub->usage[0] ? " " : "");
+    usage_show(sub->usage, &line);
+    buf_append_u8(&line, 0);
+    reply_simple(r, (const char *)line.data);
+    buf_reset(&line);
+    buf_printf(&line, "    %s", sub->summary);
+    buf_append_u8(&line, 0);
+    reply_simple(r, (const char *)line.data);
+    buf_release(&line);
+}
+
 void cmd_help(struct call *c)
 {
     const char *full = c->command->full_name;
     const struct command *container = command_find(bytes_of(full, strcspn(full, "|")));
-    char line[512];
+    char head[128];
     size_t rows = 0;
     for (const struct command *sub = container->subcommands; sub->name; sub++)
         rows++;
     reply_array(c->reply, 1 + 2 * rows);
-    snprintf(line, sizeof(line),
-             "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container->name);
-    reply_simple(c->reply, line);
-    for (const struct command *sub = container->subcommands; sub->name; sub++) {
-        snprintf(line, sizeof(line), "%s%s%s", sub->name, sub->usage[0] ? " " : "", sub->usage);
-        reply_simple(c->reply, line);
-        snprintf(line, sizeof(line), "    %s", sub->summary);
-        reply_simple(c->reply, line);
-    }
+    snprintf(head, sizeof(head), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container->name);
+    reply_simple(c->reply, head);
+    for (const struct command *sub = container->subcommands; sub->name; sub++)
+        reply_help_of(c->reply, sub);
 }
 
 /* ---- snapshots ---- */

@@ -1,7 +1,7 @@
 /* test_command.c -- the rows are sane, names are found, refusals read like Redis'.
  *
- * Goal: what every later layer takes for granted of the table. Method: walk all rows,
- * parse `usage` and compare with arity and keys; look names up in every case and in
+ * Goal: what every later layer takes for granted of the table. Method: walk all rows
+ * (test_usage.c reads their `usage`); look names up in every case and in
  * near misses; run handlers that refuse before they touch the engine, with a reply
  * that records its events as text.
  */
@@ -126,42 +126,13 @@ static const char *said(const char *line)
 
 /* ---- rows ---- */
 
-/* Words that usage asks for, and whether it allows more. */
-static void read_usage(const char *usage, int *required, bool *open)
+static void check_row(const struct command *row)
 {
-    int depth = 0;
-    bool in_word = false;
-    *required = 0;
-    *open = false;
-    for (; *usage; usage++) {
-        if (*usage == '[') {
-            depth++;
-            *open = true;
-        } else if (*usage == ']') {
-            depth--;
-        } else if (depth == 0 && *usage != ' ' && !in_word) {
-            ++*required;
-        }
-        in_word = *usage != ' ' && *usage != ']' && *usage != '[';
-        assert_true(depth >= 0);
-    }
-    assert_int_equal(depth, 0);
-}
-
-static void check_row(const struct command *row, int words_of_name)
-{
-    int required;
-    bool open;
-    const char *texts[] = {row->group, row->since, row->cost, row->usage, row->summary, row->full_name};
+    const char *texts[] = {row->group, row->cost, row->usage, row->summary, row->full_name};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!texts[i] || (!texts[i][0] && texts[i] != row->usage))
             fail_msg("%s lacks a text", row->full_name);
     }
-    read_usage(row->usage, &required, &open);
-    required += words_of_name;
-    if (row->arity != (open ? -required : required))
-        fail_msg("%s: arity %d, but usage \"%s\" says %d", row->full_name, row->arity, row->usage,
-                 open ? -required : required);
     if ((row->handler == NULL) && !row->subcommands)
         fail_msg("%s does nothing", row->full_name);
     if (row->flags & (CMD_GROWS | CMD_COPIES) || (row->flags & CMD_GATE && strcmp(row->full_name, "sync") != 0)) /* SYNC reads one cut */
@@ -191,27 +162,16 @@ static void every_row_is_sane(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *row = command_at(i);
-        check_row(row, 1);
+        check_row(row);
         check_keys(row);
         if (!row->subcommands)
             continue;
         assert_non_null(command_find_sub(row, BYTES("help")));
         for (const struct command *sub = row->subcommands; sub->name; sub++) {
-            check_row(sub, 2);
+            check_row(sub);
             check_keys(sub);
             assert_ptr_equal(command_find_sub(row, bytes_str(sub->name)), sub);
         }
-    }
-}
-
-static void keys_stand_where_usage_names_them(void **state)
-{
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        bool names_key = strncmp(row->usage, "key", 3) == 0 || strncmp(row->usage, "source", 6) == 0 ||
-                         strncmp(row->usage, "dest", 4) == 0;
-        if (names_key != (row->keys.first == 1))
-            fail_msg("%s: usage \"%s\", first key %d", row->name, row->usage, row->keys.first);
     }
 }
 
@@ -455,7 +415,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_row_is_sane, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(keys_stand_where_usage_names_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_are_found_in_any_case, set_up, tear_down),
         cmocka_unit_test_setup_teardown(near_misses_are_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_positions_follow_the_row, set_up, tear_down),
