@@ -82,10 +82,12 @@ static void reply_consumer_full(struct reply *r, const struct stream *s, const s
                                 uint64_t most)
 {
     uint64_t owned = stream_owned_count(s, consumer.number), shown = at_most(owned, most);
-    reply_map(r, 4);
+    reply_map(r, 5);
     reply_text(r, "name");
     reply_bulk(r, consumer.name);
     named_int(r, "seen-time", consumer.seen_ms);
+    reply_text(r, "active-time");
+    reply_int(r, consumer.active_ms);
     named_int(r, "pel-count", owned);
     reply_text(r, "pending");
     reply_array(r, shown);
@@ -186,6 +188,11 @@ void cmd_xinfo_groups(struct call *c)
     }
 }
 
+static int64_t inactive_ms(const struct stream_consumer *c, int64_t now)
+{
+    return c->active_ms == STREAM_NEVER ? -1 : now > c->active_ms ? now - c->active_ms : 0;
+}
+
 void cmd_xinfo_consumers(struct call *c)
 {
     const struct stream *s;
@@ -203,10 +210,12 @@ void cmd_xinfo_consumers(struct call *c)
     reply_array(r, consumers);
     for (uint64_t i = 0; i < consumers; i++) {
         struct stream_consumer consumer = stream_consumer_at(s, g.number, i);
-        reply_map(r, 3);
+        reply_map(r, 4);
         reply_text(r, "name");
         reply_bulk(r, consumer.name);
         named_int(r, "pending", stream_owned_count(s, consumer.number));
         named_int(r, "idle", now > consumer.seen_ms ? now - consumer.seen_ms : 0);
+        reply_text(r, "inactive");
+        reply_int(r, inactive_ms(&consumer, (int64_t)now));
     }
 }

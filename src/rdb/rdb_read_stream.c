@@ -170,16 +170,18 @@ static struct pending *find_pending(struct pending *all, uint64_t count, struct 
     return NULL;
 }
 
-static bool read_consumer(struct reader *r, bool has_active_time, struct pending *all, uint64_t all_count)
+static bool read_consumer(struct reader *r, struct buf *active_times, struct pending *all, uint64_t all_count)
 {
     bytes name;
-    uint64_t seen, active, count;
+    uint64_t seen, active = 0, count;
     struct stream_id id;
     if (!rdb_read_text(r, &name))
         return false;
     varint_append_bytes(&r->out, name);
-    if (!rdb_read_u64(r, &seen) || (has_active_time && !rdb_read_u64(r, &active)) || !rdb_take_count(&r->in, &count))
+    if (!rdb_read_u64(r, &seen) || (active_times && !rdb_read_u64(r, &active)) || !rdb_take_count(&r->in, &count))
         return false;
+    if (active_times)
+        varint_append(active_times, active + 1); /* -1 is never */
     varint_append(&r->out, seen);
     varint_append(&r->out, count);
     for (; count > 0; count--) {
@@ -194,14 +196,14 @@ static bool read_consumer(struct reader *r, bool has_active_time, struct pending
     return true;
 }
 
-static bool read_consumers(struct reader *r, bool has_active_time, struct pending *all, uint64_t all_count)
+static bool read_consumers(struct reader *r, struct buf *active_times, struct pending *all, uint64_t all_count)
 {
     uint64_t consumers;
     if (!rdb_take_count(&r->in, &consumers))
         return false;
     varint_append(&r->out, consumers);
     for (; consumers > 0; consumers--) {
-        if (!read_consumer(r, has_active_time, all, all_count))
+        if (!read_consumer(r, active_times, all, all_count))
             return false;
     }
     for (uint64_t i = 0; i < all_count; i++) {
@@ -224,7 +226,8 @@ static uint64_t guess_read(const struct reader *r, struct stream_id last)
     return to_first < 0 ? 0 : to_first == 0 ? 1 : (uint64_t)STREAM_READ_UNKNOWN;
 }
 
-static bool read_group(struct reader *r, enum rdb_form form)
+/* active_times: what the form says of them is put there; NULL: nothing. */
+static bool read_group(struct reader *r, enum rdb_form form, struct buf *active_times)
 {
     bytes name;
     struct stream_id last;
@@ -239,7 +242,7 @@ static bool read_group(struct reader *r, enum rdb_form form)
     stream_change_id(&r->out, last);
     varint_append(&r->out, read + 1);
     struct pending *all = read_pending(r, &count);
-    bool sound = all && read_consumers(r, form == FORM_STREAM_3, all, count);
+    bool sound = all && read_consumers(r, active_times, all, count);
     mem_free(all);
     return sound;
 }
@@ -278,15 +281,25 @@ static bool read_entries(struct reader *r, enum rdb_form form)
     return sound;
 }
 
-bool rdb_read_stream(struct reader *r, enum rdb_form form)
+static bool read_groups(struct reader *r, enum rdb_form form, struct buf *active_times)
 {
     uint64_t groups;
-    if (!read_entries(r, form) || !rdb_take_count(&r->in, &groups))
+    if (!rdb_take_count(&r->in, &groups))
         return false;
     varint_append(&r->out, groups);
     for (; groups > 0; groups--) {
-        if (!read_group(r, form))
+        if (!read_group(r, form, active_times))
             return false;
     }
     return true;
+}
+
+bool rdb_read_stream(struct reader *r, enum rdb_form form)
+{
+    struct buf active_times;
+    buf_init(&active_times, SIZE_MAX);
+    bool sound = read_entries(r, form) && read_groups(r, form, form == FORM_STREAM_3 ? &active_times : NULL);
+    buf_append_bytes(&r->out, buf_view(&active_times));
+    buf_release(&active_times);
+    return sound;
 }

@@ -66,6 +66,7 @@ bool stream_pair_next(struct stream_pairs *body, bytes *field, bytes *value);
 /* ---- groups ---- */
 
 #define STREAM_READ_UNKNOWN (-1) /* entries_read: nobody can say */
+#define STREAM_NEVER        (-1) /* active_ms */
 
 struct stream_group {
     bytes name;
@@ -76,7 +77,8 @@ struct stream_group {
 struct stream_consumer {
     bytes name;
     uint64_t number;       /* its own within the stream */
-    uint64_t seen_ms;
+    uint64_t seen_ms;      /* it tried to read or claim */
+    int64_t active_ms;     /* and got something; STREAM_NEVER */
 };
 struct stream_pending {
     struct stream_id id;
@@ -116,8 +118,10 @@ void stream_change_group_remove(struct buf *out, bytes group);
 void stream_change_consumer(struct buf *out, bytes group, bytes consumer, uint64_t seen_ms); /* makes it, or it was seen */
 void stream_change_consumer_remove(struct buf *out, bytes group, bytes consumer); /* with what it owns */
 void stream_change_ack(struct buf *out, bytes group);          /* then ids: all are pending */
-/* Then stream_change_delivery, one or more: pending for this consumer from now on, whoever owned it. */
+/* Then stream_change_delivery, one or more: pending for this consumer from now on, whoever owned it. The consumer was seen, and
+ * is active: it got something; again: it only looked at what it has. */
 void stream_change_deliver(struct buf *out, bytes group, bytes consumer, uint64_t seen_ms);
+void stream_change_deliver_again(struct buf *out, bytes group, bytes consumer, uint64_t seen_ms);
 void stream_change_delivery(struct buf *out, struct stream_id id, uint64_t delivered_ms, uint64_t deliveries);
 void stream_change_id(struct buf *out, struct stream_id id);
 

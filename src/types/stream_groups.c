@@ -8,12 +8,6 @@
 
 #include "base/memory.h"
 
-#define READ_MAX ((uint64_t)INT64_MAX + 1) /* on disk: one more, so that 0 is unknown */
-#define NAME_MAX_BYTES (UINT32_MAX - 64u)
-
-struct group_record { uint64_t number; struct stream_id last; int64_t read; };
-struct pending_record { uint64_t consumer, delivered_ms, deliveries; };
-
 /* ---- payloads ---- */
 
 static bytes name_of(bytes payload)
@@ -87,7 +81,9 @@ bool stream_group_find(const struct stream *s, bytes name, struct stream_group *
 
 static const uint8_t no_id[ID_SIZE];
 
-/* seen_ms and the name stand behind sixteen zero bytes, which tree_find compares. */
+#define PERSON_HEAD (ID_SIZE + 16u)
+
+/* Both times and the name stand behind sixteen zero bytes, which tree_find compares. */
 struct stream_consumer stream_consumer_of(const struct stream *s, uint64_t number)
 {
     uint64_t position;
@@ -96,7 +92,8 @@ struct stream_consumer stream_consumer_of(const struct stream *s, uint64_t numbe
     hf_assert(found);
     struct stream_consumer c = {.number = number};
     memcpy(&c.seen_ms, e.payload.data + ID_SIZE, sizeof(c.seen_ms));
-    c.name = bytes_of(e.payload.data + ID_SIZE + 8, e.payload.size - ID_SIZE - 8);
+    memcpy(&c.active_ms, e.payload.data + ID_SIZE + 8, sizeof(c.active_ms));
+    c.name = bytes_of(e.payload.data + PERSON_HEAD, e.payload.size - PERSON_HEAD);
     return c;
 }
 
@@ -193,13 +190,14 @@ uint64_t stream_owned_position(const struct stream *s, uint64_t consumer, struct
 
 /* ---- changing ---- */
 
-static void put_person(struct stream *s, uint64_t number, bytes name, uint64_t seen_ms)
+void person_put(struct stream *s, uint64_t number, bytes name, uint64_t seen_ms, int64_t active_ms)
 {
     struct buf payload;
     uint64_t position;
     buf_init(&payload, SIZE_MAX);
     buf_append(&payload, no_id, ID_SIZE);
     buf_append(&payload, &seen_ms, sizeof(seen_ms));
+    buf_append(&payload, &active_ms, sizeof(active_ms));
     buf_append_bytes(&payload, name);
     bytes all = bytes_of(payload.data, payload.size);
     if (tree_find(&s->people, number, bytes_of(no_id, ID_SIZE), &position, NULL))
@@ -215,11 +213,11 @@ void stream_note_seen(struct stream *s, uint64_t consumer, uint64_t now_ms)
     struct buf name;
     buf_init(&name, SIZE_MAX);
     buf_append_bytes(&name, c.name);
-    put_person(s, consumer, bytes_of(name.data, name.size), now_ms);
+    person_put(s, consumer, bytes_of(name.data, name.size), now_ms, c.active_ms);
     buf_release(&name);
 }
 
-static void put_group(struct stream *s, bytes name, const struct group_record *r)
+void group_put(struct stream *s, bytes name, const struct group_record *r)
 {
     struct buf payload;
     uint64_t position;
@@ -232,7 +230,7 @@ static void put_group(struct stream *s, bytes name, const struct group_record *r
     buf_release(&payload);
 }
 
-static uint64_t add_consumer(struct stream *s, uint64_t group, bytes name, uint64_t seen_ms)
+uint64_t consumer_add(struct stream *s, uint64_t group, bytes name, uint64_t seen_ms, int64_t active_ms)
 {
     struct buf payload;
     uint64_t position, number = s->next_number++;
@@ -241,7 +239,7 @@ static uint64_t add_consumer(struct stream *s, uint64_t group, bytes name, uint6
     hf_assert(!found);
     tree_insert(&s->consumers, position, group, bytes_of(payload.data, payload.size));
     buf_release(&payload);
-    put_person(s, number, name, seen_ms);
+    person_put(s, number, name, seen_ms, active_ms);
     return number;
 }
 
@@ -253,7 +251,7 @@ static void disown(struct stream *s, uint64_t consumer, struct stream_id id)
     tree_remove(&s->owned, position, 1);
 }
 
-static void put_pending(struct stream *s, uint64_t group, struct stream_id id, const struct pending_record *r)
+void pending_put(struct stream *s, uint64_t group, struct stream_id id, const struct pending_record *r)
 {
     uint64_t position;
     struct tree_element e;
@@ -313,7 +311,7 @@ static status apply_group(struct stream *s, bytes in)
         return HF_ERR_CORRUPT;
     r.read = (int64_t)(read - 1);
     r.number = stream_group_find(s, name, &old) ? old.number : s->next_number++;
-    put_group(s, name, &r);
+    group_put(s, name, &r);
     return HF_OK;
 }
 
@@ -350,9 +348,9 @@ static status apply_consumer(struct stream *s, bytes in)
         name.size > NAME_MAX_BYTES)
         return HF_ERR_CORRUPT;
     if (stream_consumer_find(s, g.number, name, &c))
-        put_person(s, c.number, name, seen_ms);
+        person_put(s, c.number, name, seen_ms, c.active_ms);
     else
-        add_consumer(s, g.number, name, seen_ms);
+        consumer_add(s, g.number, name, seen_ms, STREAM_NEVER);
     return HF_OK;
 }
 
@@ -393,12 +391,13 @@ static status apply_ack(struct stream *s, bytes in)
     return HF_OK;
 }
 
-HF_CHECK static bool take_delivery(bytes *in, struct stream_id *id, struct pending_record *r)
+bool delivery_take(bytes *in, struct stream_id *id, struct pending_record *r)
 {
     return take_id(in, id) && varint_try_take(in, &r->delivered_ms) && varint_try_take(in, &r->deliveries);
 }
 
-static status apply_deliver(struct stream *s, bytes in)
+/* Logs of before there was an active time have no other delivery than `again`, so the first one is what it began with. */
+static status apply_deliver(struct stream *s, bytes in, bool again)
 {
     struct stream_group g;
     struct stream_consumer c;
@@ -407,16 +406,16 @@ static status apply_deliver(struct stream *s, bytes in)
     struct stream_id id;
     struct pending_record r;
     if (!take_group(s, &in, &g) || !varint_try_take_bytes(&in, &name) || !varint_try_take(&in, &seen_ms) || in.size == 0 ||
-        !stream_consumer_find(s, g.number, name, &c))
+        seen_ms > INT64_MAX || !stream_consumer_find(s, g.number, name, &c))
         return HF_ERR_CORRUPT;
     for (bytes rest = in; rest.size;) {
-        if (!take_delivery(&rest, &id, &r))
+        if (!delivery_take(&rest, &id, &r))
             return HF_ERR_CORRUPT;
     }
-    put_person(s, c.number, name, seen_ms);
+    person_put(s, c.number, name, seen_ms, again && c.active_ms != STREAM_NEVER ? c.active_ms : (int64_t)seen_ms);
     r.consumer = c.number;
-    while (in.size && take_delivery(&in, &id, &r))
-        put_pending(s, g.number, id, &r);
+    while (in.size && delivery_take(&in, &id, &r))
+        pending_put(s, g.number, id, &r);
     return HF_OK;
 }
 
@@ -428,7 +427,8 @@ status groups_apply(struct stream *s, enum stream_change change, bytes rest)
     case CHANGE_CONSUMER: return apply_consumer(s, rest);
     case CHANGE_CONSUMER_REMOVE: return apply_consumer_remove(s, rest);
     case CHANGE_ACK: return apply_ack(s, rest);
-    case CHANGE_DELIVER: return apply_deliver(s, rest);
+    case CHANGE_DELIVER_AGAIN: return apply_deliver(s, rest, true);
+    case CHANGE_DELIVER: return apply_deliver(s, rest, false);
     default: return HF_ERR_CORRUPT;
     }
 }
@@ -479,95 +479,17 @@ void stream_change_deliver(struct buf *out, bytes group, bytes consumer, uint64_
     varint_append(out, seen_ms);
 }
 
+void stream_change_deliver_again(struct buf *out, bytes group, bytes consumer, uint64_t seen_ms)
+{
+    change_of_consumer(out, CHANGE_DELIVER_AGAIN, group, consumer);
+    varint_append(out, seen_ms);
+}
+
 void stream_change_delivery(struct buf *out, struct stream_id id, uint64_t delivered_ms, uint64_t deliveries)
 {
     stream_change_id(out, id);
     varint_append(out, delivered_ms);
     varint_append(out, deliveries);
-}
-
-/* ---- the encoded form ---- */
-
-static void encode_consumer(const struct stream *s, const struct stream_group *g, struct stream_consumer c, struct buf *out)
-{
-    uint64_t count = stream_owned_count(s, c.number);
-    varint_append_bytes(out, c.name);
-    varint_append(out, c.seen_ms);
-    varint_append(out, count);
-    for (uint64_t i = 0; i < count; i++) {
-        struct stream_pending p;
-        bool found = stream_pending_find(s, g->number, stream_owned_at(s, c.number, i), &p);
-        hf_assert(found);
-        stream_change_delivery(out, p.id, p.delivered_ms, p.deliveries);
-    }
-}
-
-void groups_encode(const struct stream *s, struct buf *out)
-{
-    uint64_t groups = stream_group_count(s);
-    varint_append(out, groups);
-    for (uint64_t i = 0; i < groups; i++) {
-        struct stream_group g = stream_group_at(s, i);
-        uint64_t consumers = stream_consumer_count(s, g.number);
-        varint_append_bytes(out, g.name);
-        stream_change_id(out, g.last);
-        varint_append(out, (uint64_t)g.read + 1);
-        varint_append(out, consumers);
-        for (uint64_t k = 0; k < consumers; k++)
-            encode_consumer(s, &g, stream_consumer_at(s, g.number, k), out);
-    }
-}
-
-HF_CHECK static bool take_consumer(struct stream *s, const struct stream_group *g, bytes *in)
-{
-    bytes name;
-    uint64_t seen_ms, count;
-    struct stream_consumer c;
-    struct stream_pending p;
-    struct stream_id id;
-    if (!varint_try_take_bytes(in, &name) || name.size > NAME_MAX_BYTES || !varint_try_take(in, &seen_ms) ||
-        !varint_try_take(in, &count) || stream_consumer_find(s, g->number, name, &c))
-        return false;
-    struct pending_record r = {.consumer = add_consumer(s, g->number, name, seen_ms)};
-    for (; count > 0; count--) {
-        if (!take_delivery(in, &id, &r) || stream_pending_find(s, g->number, id, &p))
-            return false;
-        put_pending(s, g->number, id, &r);
-    }
-    return true;
-}
-
-HF_CHECK static bool take_whole_group(struct stream *s, bytes *in)
-{
-    bytes name;
-    struct group_record r = {0};
-    struct stream_group g;
-    uint64_t read, consumers;
-    if (!varint_try_take_bytes(in, &name) || name.size > NAME_MAX_BYTES || !take_id(in, &r.last) || !varint_try_take(in, &read) ||
-        read > READ_MAX || !varint_try_take(in, &consumers) || stream_group_find(s, name, &g))
-        return false;
-    r.read = (int64_t)(read - 1);
-    r.number = s->next_number++;
-    put_group(s, name, &r);
-    bool found = stream_group_find(s, name, &g);
-    hf_assert(found);
-    for (; consumers > 0; consumers--) {
-        if (!take_consumer(s, &g, in))
-            return false;
-    }
-    return true;
-}
-
-bool groups_decode(struct stream *s, bytes *in)
-{
-    uint64_t groups;
-    if (!varint_try_take(in, &groups))
-        return false;
-    for (; groups > 0; groups--) {
-        if (!take_whole_group(s, in))
-            return false;
-    }
-    return true;
 }
 
 /* ---- invariants ---- */
