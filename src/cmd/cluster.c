@@ -135,6 +135,9 @@ void cmd_cluster_myid(struct call *c)
         reply_text(c->reply, node_id);
 }
 
+/* A shard of one node: its name is as random, as long and as lasting as one of its own would be. */
+void cmd_cluster_myshardid(struct call *c) { cmd_cluster_myid(c); }
+
 static void reply_verbatim(struct call *c, struct buf *text)
 {
     c->reply->ops->verbatim(c->reply, "txt", buf_view(text));

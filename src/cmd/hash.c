@@ -228,7 +228,8 @@ static void hscan_field(void *context, bytes field, bytes value)
     if (!scan_matches(scan->options, field))
         return;
     word_list_add(&scan->found, field);
-    word_list_add(&scan->found, value);
+    if (!scan->options->no_values)
+        word_list_add(&scan->found, value);
 }
 
 /* The key is looked at between the cursor and the options, as Redis does. */
@@ -243,7 +244,7 @@ void cmd_hscan(struct call *c)
         scan_reply(c, 0, NULL);
         return;
     }
-    if (!scan_take_options(c, 3, false, &options))
+    if (!scan_take_options(c, 3, SCAN_FIELDS, &options))
         return;
     struct hscan scan = {&options, {.arena = txn_arena(c->txn)}};
     cursor = hash_scan(hash, cursor, options.count, hscan_field, &scan);

@@ -50,7 +50,7 @@ bool scan_take_cursor(struct call *c, size_t index, uint64_t *cursor)
     return false;
 }
 
-bool scan_take_options(struct call *c, size_t from, bool with_type, struct scan_options *options)
+bool scan_take_options(struct call *c, size_t from, enum scan_kind kind, struct scan_options *options)
 {
     *options = (struct scan_options){.count = SCAN_COUNT_DEFAULT};
     for (size_t i = from; i < c->argc; i += 2) {
@@ -67,9 +67,13 @@ bool scan_take_options(struct call *c, size_t from, bool with_type, struct scan_
             options->pattern = c->argv[i + 1];
             options->has_pattern = !bytes_equal(options->pattern, BYTES("*"));
             continue;
-        } else if (has_value && with_type && bytes_is_word(c->argv[i], "TYPE")) {
+        } else if (has_value && kind == SCAN_KEYS && bytes_is_word(c->argv[i], "TYPE")) {
             options->type = c->argv[i + 1];
             options->has_type = true;
+            continue;
+        } else if (kind == SCAN_FIELDS && bytes_is_word(c->argv[i], "NOVALUES")) {
+            options->no_values = true;
+            i--; /* a word alone */
             continue;
         }
         reply_status(c->reply, HF_ERR_SYNTAX);
@@ -112,7 +116,7 @@ void cmd_scan(struct call *c)
 {
     uint64_t cursor;
     struct scan_options options;
-    if (!scan_take_cursor(c, 1, &cursor) || !scan_take_options(c, 2, true, &options))
+    if (!scan_take_cursor(c, 1, &cursor) || !scan_take_options(c, 2, SCAN_KEYS, &options))
         return;
     struct key_scan scan = {&options, {.arena = txn_arena(c->txn)}};
     if (cursor < SCAN_CURSOR_END)

@@ -6,6 +6,7 @@
 
 struct scan_options {
     bool has_pattern, has_type;
+    bool no_values; /* HSCAN */
     bytes pattern, type;
     size_t count;
 };
@@ -21,7 +22,8 @@ void word_list_add(struct word_list *list, bytes word);
 
 /* These two reply the error and return false. */
 bool scan_take_cursor(struct call *c, size_t index, uint64_t *cursor);
-bool scan_take_options(struct call *c, size_t from, bool with_type, struct scan_options *options);
+enum scan_kind { SCAN_KEYS, SCAN_FIELDS, SCAN_MEMBERS };
+bool scan_take_options(struct call *c, size_t from, enum scan_kind kind, struct scan_options *options);
 bool scan_matches(const struct scan_options *options, bytes word);
 /* The next cursor and the words found; list NULL: none. */
 void scan_reply(struct call *c, uint64_t cursor, const struct word_list *list);

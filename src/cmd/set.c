@@ -157,7 +157,7 @@ void cmd_sscan(struct call *c)
         scan_reply(c, 0, NULL);
         return;
     }
-    if (!scan_take_options(c, 3, false, &options))
+    if (!scan_take_options(c, 3, SCAN_MEMBERS, &options))
         return;
     struct sscan scan = {&options, {.arena = txn_arena(c->txn)}};
     cursor = set_scan(set, cursor, options.count, sscan_member, &scan);

@@ -1,5 +1,6 @@
-/* stream.c -- streams: adding, reading by range, removing; and what all stream commands share. */
+/* stream.c -- streams: adding, reading by range; and what all stream commands share. */
 #include "cmd/stream.h"
+#include "cmd/stream_trim.h"
 
 #include "base/number.h"
 #include "cmd/handlers.h"
@@ -85,20 +86,26 @@ static int compare_ids(const void *a, const void *b)
     return stream_id_compare(*(const struct stream_id *)a, *(const struct stream_id *)b);
 }
 
+size_t sort_stream_ids(struct stream_id *ids, size_t count)
+{
+    size_t kept = 0;
+    qsort(ids, count, sizeof(*ids), compare_ids);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || compare_ids(&ids[i], &ids[kept - 1]) != 0)
+            ids[kept++] = ids[i];
+    }
+    return kept;
+}
+
 struct stream_id *arg_stream_ids(struct call *c, size_t from, size_t *count)
 {
-    size_t all = c->argc - from, kept = 0;
+    size_t all = c->argc - from;
     struct stream_id *ids = arena_alloc(txn_arena(c->txn), all * sizeof(*ids));
     for (size_t i = 0; i < all; i++) {
         if (!arg_stream_id(c, from + i, &ids[i]))
             return NULL;
     }
-    qsort(ids, all, sizeof(*ids), compare_ids);
-    for (size_t i = 0; i < all; i++) {
-        if (kept == 0 || compare_ids(&ids[i], &ids[kept - 1]) != 0)
-            ids[kept++] = ids[i];
-    }
-    *count = kept;
+    *count = sort_stream_ids(ids, all);
     return ids;
 }
 
@@ -187,58 +194,14 @@ struct stream_id stream_first_id(const struct stream *s)
     return stream_seek(s, 0, &cursor, &e) ? e.id : STREAM_ID_MIN;
 }
 
-/* ---- XADD, XTRIM ---- */
-
-struct trim {
-    enum { TRIM_NOTHING, TRIM_LENGTH, TRIM_ID } by;
-    bool approximate, limited;
-    int64_t length, limit;
-    struct stream_id id;
-};
+/* ---- XADD ---- */
 
 struct add {
-    struct trim trim;
+    struct stream_trim trim;
     bool no_create, any_id, any_seq;
     struct stream_id id;
     size_t id_at; /* the word of the id */
 };
-
-/* What follows MAXLEN or MINID at word *i; leaves *i on its last word. */
-static bool take_threshold(struct call *c, size_t *i, bool by_length, struct trim *t)
-{
-    if (t->by != TRIM_NOTHING) {
-        reply_errorf(c->reply, "ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
-        return false;
-    }
-    bytes next = c->argv[*i + 1];
-    size_t at = *i + 1;
-    t->approximate = false;
-    if (c->argc - *i - 1 >= 2 && next.size == 1 && (next.data[0] == '~' || next.data[0] == '=')) {
-        t->approximate = next.data[0] == '~';
-        at++;
-    }
-    *i = at;
-    t->by = by_length ? TRIM_LENGTH : TRIM_ID;
-    if (!by_length)
-        return arg_stream_id(c, at, &t->id);
-    if (!arg_int(c, at, &t->length))
-        return false;
-    if (t->length >= 0)
-        return true;
-    reply_errorf(c->reply, "ERR The MAXLEN argument must be >= 0.");
-    return false;
-}
-
-static bool take_limit(struct call *c, size_t at, struct trim *t)
-{
-    if (!arg_int(c, at, &t->limit))
-        return false;
-    t->limited = true;
-    if (t->limit >= 0)
-        return true;
-    reply_errorf(c->reply, "ERR The LIMIT argument must be >= 0.");
-    return false;
-}
 
 static bool take_new_id(struct call *c, size_t at, struct add *a)
 {
@@ -252,98 +215,23 @@ static bool take_new_id(struct call *c, size_t at, struct add *a)
     return arg_stream_id(c, at, &a->id);
 }
 
-static bool check_trim(struct call *c, struct trim *t, bool adds)
+static bool take_options(struct call *c, struct add *a)
 {
-    if (t->limit && t->by == TRIM_NOTHING) {
-        reply_errorf(c->reply, "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
-        return false;
-    }
-    if (!adds && t->by == TRIM_NOTHING) {
-        reply_errorf(c->reply, "ERR syntax error, XTRIM must be called with a trimming strategy");
-        return false;
-    }
-    if (t->limited && !t->approximate) {
-        reply_errorf(c->reply, "ERR syntax error, LIMIT cannot be used without the special ~ option");
-        return false;
-    }
-    if (t->approximate && !t->limited) {
-        int64_t limit = 100 * (int64_t)__atomic_load_n(&stream_limits.node_entries_max, __ATOMIC_RELAXED);
-        t->limit = limit <= 0 ? 10000 : limit > 1000000 ? 1000000 : limit;
-    }
-    return true;
-}
-
-static bool take_options(struct call *c, struct add *a, bool adds)
-{
-    for (size_t i = 2; i < c->argc; i++) {
+    for (size_t i = 2; i < c->argc && !a->id_at; i++) {
         bytes word = c->argv[i];
-        bool more = i + 1 < c->argc;
-        if (adds && word.size == 1 && word.data[0] == '*') {
+        if (word.size == 1 && word.data[0] == '*') {
             a->any_id = true;
             a->id_at = i;
-            break;
-        }
-        if (more && (bytes_is_word(word, "MAXLEN") || bytes_is_word(word, "MINID"))) {
-            if (!take_threshold(c, &i, bytes_is_word(word, "MAXLEN"), &a->trim))
+        } else if (is_trim_option(c, i)) {
+            if (!take_trim_option(c, &i, &a->trim))
                 return false;
-        } else if (more && bytes_is_word(word, "LIMIT")) {
-            if (!take_limit(c, ++i, &a->trim))
-                return false;
-        } else if (adds && bytes_is_word(word, "NOMKSTREAM")) {
+        } else if (bytes_is_word(word, "NOMKSTREAM")) {
             a->no_create = true;
-        } else if (adds) {
-            if (!take_new_id(c, i, a))
-                return false;
-            break;
-        } else {
-            reply_status(c->reply, HF_ERR_SYNTAX);
+        } else if (!take_new_id(c, i, a)) {
             return false;
         }
     }
-    return check_trim(c, &a->trim, adds);
-}
-
-/* Whole nodes from the oldest on, as long as no more goes than may. */
-static uint64_t nodes_to_trim(const struct stream *s, uint64_t most, uint64_t limit)
-{
-    struct stream_cursor cursor;
-    struct stream_entry e;
-    uint64_t whole = 0, at = 0;
-    if (most < stream_state(s)->oldest_node) /* the usual case of XADD MAXLEN ~ */
-        return 0;
-    for (bool more = stream_seek(s, 0, &cursor, &e); more && at <= most; more = stream_next(&cursor, &e), at++) {
-        if (!e.begins_node || at == 0)
-            continue;
-        if (limit && at > limit)
-            return whole;
-        whole = at;
-    }
-    if (at == stream_count(s) && at <= most && (!limit || at <= limit))
-        whole = at;
-    return whole;
-}
-
-static uint64_t count_to_trim(const struct stream *s, const struct trim *t)
-{
-    uint64_t count = stream_count(s), most;
-    if (t->by == TRIM_LENGTH)
-        most = count > (uint64_t)t->length ? count - (uint64_t)t->length : 0;
-    else
-        most = stream_position(s, t->id);
-    return most && t->approximate ? nodes_to_trim(s, most, (uint64_t)t->limit) : most;
-}
-
-/* False: the error was replied. */
-static bool trim(struct call *c, struct object_ref *o, const struct trim *t, struct buf *change, uint64_t *count)
-{
-    *count = t->by == TRIM_NOTHING ? 0 : count_to_trim(stream_of(o), t);
-    if (*count == 0)
-        return true;
-    stream_change_trim(change, *count);
-    if (!change_stream(c, o, change))
-        return false;
-    txn_event(c->txn, call_key(c, 0), EVENT_STREAM, "xtrim");
-    return true;
+    return check_trim(c, &a->trim, true);
 }
 
 /* The id of the entry to come. False: the error was replied. */
@@ -395,14 +283,14 @@ static void add(struct call *c, const struct add *a, struct buf *change)
     if (!change_stream(c, &o, change))
         return;
     txn_event(c->txn, call_key(c, 0), EVENT_STREAM, "xadd");
-    if (trim(c, &o, &a->trim, change, &trimmed))
+    if (trim_stream(c, &o, &a->trim, change, &trimmed))
         reply_stream_id(c->reply, id);
 }
 
 void cmd_xadd(struct call *c)
 {
     struct add a = {0};
-    if (!take_options(c, &a, true))
+    if (!take_options(c, &a))
         return;
     size_t words = a.id_at ? c->argc - a.id_at - 1 : 0;
     if (words < 2 || words % 2) {
@@ -416,20 +304,6 @@ void cmd_xadd(struct call *c)
     struct buf change;
     buf_init(&change, SIZE_MAX);
     add(c, &a, &change);
-    buf_release(&change);
-}
-
-void cmd_xtrim(struct call *c)
-{
-    struct add a = {0};
-    struct object_ref o;
-    uint64_t count = 0;
-    if (!take_options(c, &a, false) || !find_stream(c, call_key(c, 0), &o))
-        return;
-    struct buf change;
-    buf_init(&change, SIZE_MAX);
-    if (!o.object || trim(c, &o, &a.trim, &change, &count))
-        reply_int(c->reply, (int64_t)count);
     buf_release(&change);
 }
 
@@ -474,38 +348,7 @@ static void range(struct call *c, bool backwards)
 void cmd_xrange(struct call *c) { range(c, false); }
 void cmd_xrevrange(struct call *c) { range(c, true); }
 
-/* ---- XDEL, XSETID ---- */
-
-void cmd_xdel(struct call *c)
-{
-    struct object_ref o;
-    size_t count, found = 0;
-    if (!find_stream(c, call_key(c, 0), &o))
-        return;
-    if (!o.object) {
-        reply_int(c->reply, 0);
-        return;
-    }
-    const struct stream_id *ids = arg_stream_ids(c, 2, &count);
-    if (!ids)
-        return;
-    struct buf change;
-    buf_init(&change, SIZE_MAX);
-    stream_change_delete(&change);
-    for (size_t i = 0; i < count; i++) {
-        if (!stream_has(stream_of(&o), ids[i]))
-            continue;
-        stream_change_id(&change, ids[i]);
-        found++;
-    }
-    bool fine = found == 0 || change_stream(c, &o, &change);
-    buf_release(&change);
-    if (!fine)
-        return;
-    if (found)
-        txn_event(c->txn, call_key(c, 0), EVENT_STREAM, "xdel");
-    reply_int(c->reply, (int64_t)found);
-}
+/* ---- XSETID ---- */
 
 static bool take_set_id(struct call *c, struct stream_id id, int64_t *added, struct stream_id *deleted)
 {

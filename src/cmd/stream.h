@@ -21,6 +21,7 @@ uint64_t stream_interval(const struct stream *s, struct stream_id start, struct 
 size_t stream_id_text(char text[STREAM_ID_TEXT], struct stream_id id); /* "ms-seq"; its size */
 /* The ids of words from..argc - 1, ascending, none twice, in the txn's arena; *count: how many. NULL: the error was replied. */
 struct stream_id *arg_stream_ids(struct call *c, size_t from, size_t *count);
+size_t sort_stream_ids(struct stream_id *ids, size_t count); /* ascending, none twice; how many are left */
 void reply_stream_id(struct reply *r, struct stream_id id);
 void reply_stream_entry(struct reply *r, const struct stream_entry *e);
 /* Entries from a position on, or backwards from it. */
@@ -33,6 +34,24 @@ bool read_stream(struct call *c, const struct key *k, struct object_ref *o); /* 
 bool change_stream(struct call *c, struct object_ref *o, struct buf *change);
 static inline const struct stream *stream_of(const struct object_ref *o) { return o->object; }
 
+/* What becomes of pending entries when their entry goes. */
+enum stream_references {
+    REFERENCES_KEEP,  /* they stay pending */
+    REFERENCES_DROP,  /* nobody has them pending any more */
+    REFERENCES_NONE,  /* only entries go that every group has read and acknowledged */
+};
+bool is_references_word(bytes word, enum stream_references *how); /* KEEPREF, DELREF, ACKED */
+/* Pending in a group, or not yet delivered to one. */
+bool stream_is_referenced(const struct stream *s, struct stream_id id);
+/* REFERENCES_DROP: of these ids, which ascend; of the entries that there are up to an id. False: the error was replied. */
+bool drop_references(struct call *c, struct object_ref *o, const struct stream_id *ids, size_t count);
+bool drop_references_to(struct call *c, struct object_ref *o, struct stream_id last);
+/* Removes from the pending ones of a group those of these ids that are; they ascend, none twice. Returns how many, or a negative
+ * number: the error was replied. */
+int64_t acknowledge(struct call *c, struct object_ref *o, const struct stream_group *g, const struct stream_id *ids, size_t count);
+
+/* A consumer that is there counts as seen now. */
+void see_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name);
 /* The consumer of a group, made if it is new; it counts as seen now. False: the error was replied. */
 bool meet_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name, struct stream_consumer *out);
 

@@ -209,27 +209,6 @@ void cmd_xgroup_delconsumer(struct call *c)
 
 /* ---- XACK ---- */
 
-/* Removes from the pending ones those of these ids that are; they ascend, none twice. Returns how many, or a negative
- * number: the error was replied. */
-static int64_t acknowledge(struct call *c, struct object_ref *o, const struct stream_group *g, const struct stream_id *ids, size_t count)
-{
-    struct buf change;
-    struct stream_pending p;
-    int64_t found = 0;
-    buf_init(&change, SIZE_MAX);
-    stream_change_ack(&change, c->argv[2]);
-    for (size_t i = 0; i < count; i++) {
-        if (!stream_pending_find(stream_of(o), g->number, ids[i], &p))
-            continue;
-        stream_change_id(&change, ids[i]);
-        found++;
-    }
-    if (found && !change_stream(c, o, &change))
-        found = -1;
-    buf_release(&change);
-    return found;
-}
-
 void cmd_xack(struct call *c)
 {
     struct object_ref o;
@@ -491,6 +470,7 @@ void cmd_xclaim(struct call *c)
         count++;
     if (!take_claim_options(c, 5 + count, &k))
         return;
+    see_consumer(c, &k.object, &k.group, c->argv[3]);
     struct buf change;
     buf_init(&change, SIZE_MAX);
     if (stream_id_compare(k.last, k.group.last) > 0) {
@@ -547,6 +527,7 @@ void cmd_xautoclaim(struct call *c)
     if (!take_idle(c, "Invalid min-idle-time argument for XAUTOCLAIM", &k.min_idle) || !arg_stream_start(c, 5, &start) ||
         !take_auto_options(c, &count, &k.only_ids) || !find_group(c, &k.object, &k.group))
         return;
+    see_consumer(c, &k.object, &k.group, c->argv[3]);
     const struct stream *s = k.object.object;
     uint64_t at = stream_pending_position(s, k.group.number, start), total = stream_pending_count(s, k.group.number);
     uint64_t room = total - at < (uint64_t)count ? total - at : (uint64_t)count;

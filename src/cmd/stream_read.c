@@ -1,7 +1,7 @@
 /* stream_read.c -- XREAD and XREADGROUP, which may wait.
  *
- * Run again by whoever changes one of its keys, a waiting XREAD must go on from where it first stood: each `$` of its
- * words becomes the id that it meant, before it waits. A waiting XREADGROUP is also run when its key or its group went away,
+ * Run again by whoever changes one of its keys, a waiting XREAD must go on from where it first stood: each `$` and `+` of
+ * its words becomes the id that it meant, before it waits. A waiting XREADGROUP is also run when its key or its group went away,
  * and then is told so.
  */
 #include "base/number.h"
@@ -102,17 +102,34 @@ static bool take_words(struct call *c, struct reading *r)
     return false;
 }
 
+/* "$" and "+" mean another id with every entry. */
+static bool is_moving(bytes word) { return word.size == 1 && (word.data[0] == '$' || word.data[0] == '+'); }
+
+static struct stream_id newest_ever(const struct stream *s) { return s ? stream_state(s)->last : STREAM_ID_MIN; }
+
+/* Behind it stands the newest entry that is there, or the first one to come. */
+static struct stream_id before_newest(const struct stream *s)
+{
+    struct stream_cursor cursor;
+    struct stream_entry e;
+    if (!s || !stream_count(s) || !stream_seek(s, stream_count(s) - 1, &cursor, &e))
+        return newest_ever(s);
+    bool above_lowest = stream_id_previous(&e.id);
+    hf_assert(above_lowest); /* no entry is 0-0 */
+    return e.id;
+}
+
 static bool take_position(struct call *c, const struct reading *r, size_t at, struct source *s)
 {
     bytes word = c->argv[at];
-    if (word.size == 1 && word.data[0] == '$') {
+    if (is_moving(word)) {
         if (r->grouped) {
-            reply_errorf(c->reply, "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this "
-                                   "consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return "
-                                   "an empty result set.");
+            reply_errorf(c->reply, "ERR The %c ID is meaningless in the context of XREADGROUP: you want to read the history of this "
+                                   "consumer by specifying a proper ID, or use the > ID to get new messages. The %c ID would just return "
+                                   "an empty result set.", word.data[0], word.data[0]);
             return false;
         }
-        s->after = s->object.object ? stream_state(s->object.object)->last : STREAM_ID_MIN;
+        s->after = word.data[0] == '$' ? newest_ever(s->object.object) : before_newest(s->object.object);
         return true;
     }
     if (word.size == 1 && word.data[0] == '>') {
@@ -229,7 +246,7 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
     uint64_t first = stream_id_next(&after) ? stream_owned_position(stream, consumer, after) : stream_owned_count(stream, consumer);
     uint64_t count = at_most(r, stream_owned_count(stream, consumer) - first), now = txn_now_ms(c->txn);
     bool any = false;
-    stream_change_deliver(change, r->group, r->consumer, now);
+    stream_change_deliver_again(change, r->group, r->consumer, now);
     begin_part(c, s);
     reply_array(c->reply, count);
     for (uint64_t i = 0; i < count; i++) {
@@ -252,6 +269,13 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
         return change_stream(c, &s->object, change);
     change->size = 0;
     return true;
+}
+
+void see_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name)
+{
+    struct stream_consumer consumer;
+    if (stream_consumer_find(stream_of(o), g->number, name, &consumer))
+        stream_note_seen(o->object, consumer.number, txn_now_ms(c->txn));
 }
 
 bool meet_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name, struct stream_consumer *out)
@@ -310,7 +334,7 @@ static bool is_orphaned(struct call *c, const struct reading *r)
     return true;
 }
 
-/* The words with an id in the place of each "$". */
+/* The words with an id in the place of each that moves. */
 static void fix_positions(struct call *c, const struct reading *r)
 {
     struct arena *arena = txn_arena(c->txn);
@@ -318,7 +342,7 @@ static void fix_positions(struct call *c, const struct reading *r)
     memcpy(words, c->argv, c->argc * sizeof(*words));
     for (size_t n = 0; n < r->stream_count; n++) {
         bytes *word = &words[r->streams_at + r->stream_count + n];
-        if (word->size != 1 || word->data[0] != '$')
+        if (!is_moving(*word))
             continue;
         char text[STREAM_ID_TEXT];
         *word = arena_dup(arena, bytes_of(text, stream_id_text(text, r->sources[n].after)));
@@ -351,6 +375,8 @@ static void read_sources(struct call *c, struct reading *r)
         key_looked_up(c->txn, s->key, s->object.object != NULL); /* Redis looks twice: at the words, and here */
         serves[n] = s->object.object && ((r->grouped && !s->only_new) || has_news_left(r, n));
         served += serves[n];
+        if (r->grouped && !serves[n] && s->object.object)
+            see_consumer(c, &s->object, &s->group, r->consumer);
         if (r->grouped && serves[n] && !meet_consumer(c, &s->object, &s->group, r->consumer, &consumer))
             return;
     }

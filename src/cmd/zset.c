@@ -349,7 +349,7 @@ void cmd_zscan(struct call *c)
         scan_reply(c, 0, NULL);
         return;
     }
-    if (!scan_take_options(c, 3, false, &options))
+    if (!scan_take_options(c, 3, SCAN_MEMBERS, &options))
         return;
     struct zscan scan = {&options, {.arena = txn_arena(c->txn)}};
     cursor = zset_scan(z, cursor, options.count, zscan_member, &scan);

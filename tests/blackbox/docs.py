@@ -179,7 +179,7 @@ def spec_numbers(arguments):
 
 def check_redis_cli_shows_them(ours, peer):
     """redis-cli makes its help of COMMAND DOCS."""
-    for words in (["SET"], ["GEOSEARCH"], ["XADD"], ["SORT"], ["BITFIELD"]):
+    for words in (["SET"], ["GEOSEARCH"], ["XPENDING"], ["SORT"], ["BITFIELD"]):
         mine, theirs = (subprocess.run(["redis-cli", "-p", str(s.port), "HELP"] + words, capture_output=True, text=True,
                                        timeout=REPLY_SECONDS).stdout for s in (ours, peer))
         mine, theirs = ([line for line in out.splitlines() if line.strip()] for out in (mine, theirs))

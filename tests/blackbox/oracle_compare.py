@@ -59,12 +59,15 @@ def _no_idle(reply):
 
 
 def _no_nodes(reply):
-    """XINFO STREAM without the nodes of Redis' radix tree."""
+    """XINFO without the nodes of Redis' radix tree, without times, and without what 7.2 added (streams.py looks at both)."""
     kind, value = reply
     if not isinstance(value, list):
         return reply
+    if value and all(isinstance(item[1], list) for item in value):
+        return kind, [_no_nodes(item) for item in value]
     pairs = [(value[i], value[i + 1]) for i in range(0, len(value) - 1, 2)]
-    return kind, [pair for pair in pairs if not (isinstance(pair[0][1], bytes) and pair[0][1].startswith(b"radix-tree"))]
+    return kind, [pair for pair in pairs if not (isinstance(pair[0][1], bytes) and (
+        pair[0][1].startswith(b"radix-tree") or pair[0][1] in (b"idle", b"inactive")))]
 
 
 def _deep_sorted(reply):
