@@ -196,18 +196,12 @@ void cmd_acl_users(struct call *c) { reply_all(c, false); }
 static size_t list_category(struct call *c, unsigned number, bool reply_names)
 {
     size_t count = 0;
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        bool listed = command_categories(row) >> number & 1;
-        count += listed;
-        if (listed && reply_names)
-            reply_text(c->reply, row->full_name);
-        for (const struct command *sub = command_subs(row); sub && sub->name; sub++) {
-            listed = command_categories(sub) >> number & 1;
-            count += listed;
-            if (listed && reply_names)
-                reply_text(c->reply, sub->full_name);
-        }
+    for (struct command_walk w = {0}; command_next(&w);) {
+        if (!(command_categories(w.row) >> number & 1))
+            continue;
+        count++;
+        if (reply_names)
+            reply_text(c->reply, w.row->full_name);
     }
     return count;
 }

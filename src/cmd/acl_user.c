@@ -230,14 +230,9 @@ static enum acl_error apply_category(struct arena *a, struct acl_selector *s, bo
     int number = category_find(name);
     if (number < 0)
         return ACL_UNKNOWN;
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        if (command_categories(row) >> number & 1)
-            set_command(s, row, allow);
-        for (const struct command *sub = command_subs(row); sub && sub->name; sub++) {
-            if (command_categories(sub) >> number & 1)
-                set_command(s, sub, allow);
-        }
+    for (struct command_walk w = {0}; command_next(&w);) {
+        if (command_categories(w.row) >> number & 1)
+            set_command(s, w.row, allow);
     }
     memcpy(text + 1, category_name((size_t)number), strlen(category_name((size_t)number)) + 1);
     note_rule(a, s, allow, bytes_str(text));

@@ -227,6 +227,18 @@ const struct command *command_at(size_t index)
     return &rows[index];
 }
 
+bool command_next(struct command_walk *w)
+{
+    const struct command *next = !w->row ? NULL : w->row == w->top ? command_subs(w->top) : w->row + 1;
+    if (!next || !next->name) {
+        if (w->index == ROW_COUNT)
+            return false;
+        next = w->top = &rows[w->index++];
+    }
+    w->row = next;
+    return true;
+}
+
 static void stats_zero(struct command_stats *s)
 {
     if (!s)
@@ -239,11 +251,8 @@ static void stats_zero(struct command_stats *s)
 
 void command_stats_reset(void)
 {
-    for (size_t i = 0; i < command_count(); i++) {
-        stats_zero(command_at(i)->stats);
-        for (const struct command *sub = command_subs(command_at(i)); sub && sub->name; sub++)
-            stats_zero(sub->stats);
-    }
+    for (struct command_walk w = {0}; command_next(&w);)
+        stats_zero(w.row->stats);
 }
 
 const struct command *command_find_sub(const struct command *container, bytes name)

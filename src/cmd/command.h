@@ -157,8 +157,12 @@ static inline const struct command *command_subs(const struct command *row)
 {
     return row->flags & CMD_WORDS ? NULL : row->subcommands;
 }
-size_t command_count(void);
+size_t command_count(void); /* of top-level rows */
 const struct command *command_at(size_t index);
+/* All rows, each container before its subcommands:
+ *     for (struct command_walk w = {0}; command_next(&w);) ... w.row ... */
+struct command_walk { const struct command *row, *top; size_t index; };
+bool command_next(struct command_walk *w);
 void command_stats_reset(void); /* those of all rows */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);

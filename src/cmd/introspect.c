@@ -303,24 +303,16 @@ static bool is_listed(const struct list_filter *filter, const struct command *ro
     return false;
 }
 
-static bool list_one(struct call *c, const struct list_filter *filter, const struct command *row,
-                     bool reply_names)
-{
-    bool listed = is_listed(filter, row);
-    if (listed && reply_names)
-        reply_text(c->reply, row->full_name);
-    return listed;
-}
-
 /* Counts the rows that the filter lets through, and replies their names if asked. */
 static size_t walk_list(struct call *c, const struct list_filter *filter, bool reply_names)
 {
     size_t count = 0;
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        count += list_one(c, filter, row, reply_names);
-        for (size_t j = 0; j < sub_count(row); j++)
-            count += list_one(c, filter, &row->subcommands[j], reply_names);
+    for (struct command_walk w = {0}; command_next(&w);) {
+        if (!is_listed(filter, w.row))
+            continue;
+        count++;
+        if (reply_names)
+            reply_text(c->reply, w.row->full_name);
     }
     return count;
 }

@@ -198,8 +198,8 @@ void cmd_latency_histogram(struct call *c)
     struct histograms h = {.reply = *c->reply};
     buf_init(&h.text, SIZE_MAX);
     h.reply.out = &h.text;
-    for (size_t i = 0; c->argc == 2 && i < command_count(); i++)
-        add_with_subs(&h, command_at(i));
+    for (struct command_walk w = {0}; c->argc == 2 && command_next(&w);)
+        add_row(&h, w.row);
     for (size_t i = 2; i < c->argc; i++) {
         const struct command *row = command_find_full(c->argv[i]);
         if (row)

@@ -388,12 +388,8 @@ static void command_line(struct buf *out, const struct command *row)
 static void write_commandstats(struct buf *out, const struct facts *f)
 {
     (void)f;
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        command_line(out, row);
-        for (const struct command *sub = command_subs(row); sub && sub->name; sub++)
-            command_line(out, sub);
-    }
+    for (struct command_walk w = {0}; command_next(&w);)
+        command_line(out, w.row);
 }
 
 static void write_errorstats(struct buf *out, const struct facts *f)

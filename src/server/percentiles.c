@@ -40,7 +40,8 @@ void percentiles_word(const double *percents, size_t count, char *out, size_t si
         used += (size_t)snprintf(out + used, size - used, "%s%.15g", i ? " " : "", percents[i]);
 }
 
-static void write_row(struct buf *out, const struct command *row, const double *percents, size_t count)
+/* Not inlined: its counts and its caller's text are too much for one frame. */
+static __attribute__((noinline)) void write_row(struct buf *out, const struct command *row, const double *percents, size_t count)
 {
     uint64_t sums[HISTOGRAM_BUCKETS], total = times_sum(row, sums);
     double tick_us = ticks_ns() / 1000;
@@ -61,10 +62,6 @@ void info_latencystats(struct buf *out)
     config_copy(SETTING_LATENCY_PERCENTILES, text);
     bool good = percentiles_parse(text, percents, &count, reason, sizeof(reason));
     hf_assert(good);
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        write_row(out, row, percents, count);
-        for (const struct command *sub = command_subs(row); sub && sub->name; sub++)
-            write_row(out, sub, percents, count);
-    }
+    for (struct command_walk w = {0}; command_next(&w);)
+        write_row(out, w.row, percents, count);
 }

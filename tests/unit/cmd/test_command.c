@@ -177,6 +177,22 @@ static void every_row_is_sane(void **state)
 
 /* ---- lookup ---- */
 
+static void a_walk_meets_every_row_once(void **state)
+{
+    struct command_walk w = {0};
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *row = command_at(i);
+        assert_true(command_next(&w));
+        assert_ptr_equal(w.row, row);
+        for (const struct command *sub = command_subs(row); sub && sub->name; sub++) {
+            assert_true(command_next(&w));
+            assert_ptr_equal(w.row, sub);
+        }
+    }
+    assert_false(command_next(&w));
+    assert_false(command_next(&w));
+}
+
 static void names_are_found_in_any_case(void **state)
 {
     for (size_t i = 0; i < command_count(); i++) {
@@ -415,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_row_is_sane, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_walk_meets_every_row_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_are_found_in_any_case, set_up, tear_down),
         cmocka_unit_test_setup_teardown(near_misses_are_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_positions_follow_the_row, set_up, tear_down),

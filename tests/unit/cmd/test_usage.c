@@ -249,12 +249,8 @@ static void check_versions(const struct command *row)
 
 static void versions_are_versions(void **state)
 {
-    for (size_t i = 0; i < command_count(); i++) {
-        const struct command *row = command_at(i);
-        check_versions(row);
-        for (const struct command *sub = command_subs(row); sub && sub->name; sub++)
-            check_versions(sub);
-    }
+    for (struct command_walk w = {0}; command_next(&w);)
+        check_versions(w.row);
 }
 
 int main(void)
