@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/kept_words.h"
 #include "os/latency.h"
 #include "os/thread.h"
 #include "os/ticks.h"
@@ -19,8 +20,7 @@ struct slow {
     struct slow *next;
     uint64_t id, unix_s, us;
     char address[64], name[128];
-    size_t count;
-    struct buf words; /* size_t size, then bytes, count times */
+    struct kept_words words;
 };
 
 _Atomic uint64_t slowlog_threshold = UINT64_MAX;
@@ -71,7 +71,7 @@ static void slow_free(struct slow *e)
 {
     while (e) {
         struct slow *next = e->next;
-        buf_release(&e->words);
+        kept_words_release(&e->words);
         mem_free(e);
         e = next;
     }
@@ -100,14 +100,14 @@ void slowlog_set_length(uint64_t entries)
 
 static void add_word(struct slow *e, bytes word)
 {
-    char more[64];
-    size_t shown = word.size > WORD_MAX ? WORD_MAX : word.size;
-    int extra = word.size > WORD_MAX ? snprintf(more, sizeof(more), "... (%zu more bytes)", word.size - WORD_MAX) : 0;
-    size_t size = shown + (size_t)extra;
-    buf_append(&e->words, &size, sizeof(size));
-    buf_append(&e->words, word.data, shown);
-    buf_append(&e->words, more, (size_t)extra);
-    e->count++;
+    char cut[WORD_MAX + 64];
+    if (word.size > WORD_MAX) {
+        memcpy(cut, word.data, WORD_MAX);
+        int extra = snprintf(cut + WORD_MAX, sizeof(cut) - WORD_MAX, "... (%zu more bytes)", word.size - WORD_MAX);
+        word = bytes_of(cut, WORD_MAX + (size_t)extra);
+    }
+    bool kept = kept_words_try_add(&e->words, word);
+    hf_assert(kept); /* they are bounded */
 }
 
 /* Passwords, as far as a command has them at a known place. */
@@ -140,7 +140,7 @@ void slowlog_note(const struct session *s, const struct command *row, const byte
     if (!slow || row->flags & CMD_SKIP_SLOWLOG)
         return;
     struct slow *e = mem_zalloc(sizeof(*e));
-    buf_init(&e->words, SIZE_MAX);
+    kept_words_init(&e->words, SIZE_MAX);
     e->us = us;
     e->unix_s = unix_ms / 1000;
     snprintf(e->address, sizeof(e->address), "%s", s->address ? s->address : "");
@@ -168,18 +168,11 @@ void slowlog_note(const struct session *s, const struct command *row, const byte
 
 static void reply_entry(struct reply *r, const struct slow *e)
 {
-    const uint8_t *at = e->words.data;
     reply_array(r, 6);
     reply_int(r, (int64_t)e->id);
     reply_int(r, (int64_t)e->unix_s);
     reply_int(r, (int64_t)e->us);
-    reply_array(r, e->count);
-    for (size_t i = 0; i < e->count; i++) {
-        size_t size;
-        memcpy(&size, at, sizeof(size));
-        reply_bulk(r, bytes_of(at + sizeof(size), size));
-        at += sizeof(size) + size;
-    }
+    kept_words_reply(&e->words, r);
     reply_text(r, e->address);
     reply_text(r, e->name);
 }

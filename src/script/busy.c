@@ -6,6 +6,7 @@
 #include "script/script.h"
 
 #include "cmd/handlers.h"
+#include "cmd/kept_words.h"
 #include "engine/internal.h"
 #include "os/os.h"
 
@@ -24,8 +25,8 @@ static struct shown {
     struct spin lock; /* guards all */
     bool is_set;
     uint64_t started_us;
-    struct buf name, words;
-    size_t count;
+    struct buf name;
+    struct kept_words words;
 } shown[WORKERS_MAX];
 
 static void show(struct run *run, unsigned worker)
@@ -35,16 +36,11 @@ static void show(struct run *run, unsigned worker)
     run->is_shown = true;
     spin_lock(&s->lock);
     buf_init(&s->name, SHOWN_MAX);
-    buf_init(&s->words, SHOWN_MAX);
+    kept_words_init(&s->words, SHOWN_MAX);
     buf_append(&s->name, run->name, strnlen(run->name, SHOWN_NAME_MAX));
     s->started_us = run->started_us;
     s->is_set = true;
-    for (s->count = 0; s->count < c->argc; s->count++) {
-        bytes word = c->argv[s->count];
-        if (!buf_try_reserve(&s->words, sizeof(word.size) + word.size))
-            break;
-        buf_append(&s->words, &word.size, sizeof(word.size));
-        buf_append_bytes(&s->words, word);
+    for (size_t i = 0; i < c->argc && kept_words_try_add(&s->words, c->argv[i]); i++) {
     }
     spin_unlock(&s->lock);
 }
@@ -55,24 +51,17 @@ static void unshow(unsigned worker)
     spin_lock(&s->lock);
     s->is_set = false;
     buf_release(&s->name);
-    buf_release(&s->words);
+    kept_words_release(&s->words);
     spin_unlock(&s->lock);
 }
 
 static void reply_shown(const struct shown *s, struct reply *r)
 {
-    const uint8_t *at = s->words.data;
     reply_map(r, 3);
     reply_text(r, "name");
     reply_bulk(r, buf_view(&s->name));
     reply_text(r, "command");
-    reply_array(r, s->count);
-    for (size_t i = 0; i < s->count; i++) {
-        size_t size;
-        memcpy(&size, at, sizeof(size));
-        reply_bulk(r, bytes_of(at + sizeof(size), size));
-        at += sizeof(size) + size;
-    }
+    kept_words_reply(&s->words, r);
     reply_text(r, "duration_ms");
     reply_int(r, (int64_t)((OS.monotonic_us() - s->started_us) / 1000));
 }
