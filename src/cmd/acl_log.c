@@ -1,10 +1,10 @@
-/* acl_log.c -- what was refused lately, for ACL LOG: a list, the newest first; the same refusal again within a minute is counted. */
+/* acl_log.c -- what was refused lately, for ACL LOG (recent.h); the same refusal again within a minute is counted. */
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/recent.h"
 #include "os/os.h"
-#include "os/thread.h"
 
 #define SAME_MS 60000u
 #define LOOK_BACK 10u /* entries that may be the same refusal */
@@ -12,16 +12,24 @@
 #define LINE_MAX_SIZE 4096u
 
 struct refusal {
-    struct refusal *next;
+    struct recent_entry entry;
     uint64_t id, count, created_ms, updated_ms;
     enum acl_verdict why;
     enum acl_context where;
     struct buf object, user, client;
 };
 
-static struct spin lock;
-static struct refusal *newest;
-static uint64_t length, length_max = 128, next_id;
+static void refusal_free(struct recent_entry *e)
+{
+    struct refusal *r = (struct refusal *)e;
+    buf_release(&r->object);
+    buf_release(&r->user);
+    buf_release(&r->client);
+    mem_free(r);
+}
+
+static struct recent refusals = {.length_max = 128, .free_one = refusal_free};
+static uint64_t next_id; /* guarded by refusals.lock */
 
 static _Atomic uint64_t denied[ACL_VERDICTS];
 
@@ -33,51 +41,20 @@ void acl_denied_reset(void)
         atomic_store_explicit(&denied[i], 0, memory_order_relaxed);
 }
 
-static void refusal_free(struct refusal *r)
-{
-    while (r) {
-        struct refusal *next = r->next;
-        buf_release(&r->object);
-        buf_release(&r->user);
-        buf_release(&r->client);
-        mem_free(r);
-        r = next;
-    }
-}
-
-/* Takes off what is too much; the caller frees it outside of the lock. */
-static struct refusal *cut_locked(uint64_t keep)
-{
-    struct refusal **at = &newest;
-    for (uint64_t i = 0; i < keep && *at; i++)
-        at = &(*at)->next;
-    struct refusal *rest = *at;
-    *at = NULL;
-    length = length < keep ? length : keep;
-    return rest;
-}
-
-void acl_log_set_length(uint64_t entries)
-{
-    spin_lock(&lock);
-    length_max = entries;
-    struct refusal *rest = cut_locked(entries);
-    spin_unlock(&lock);
-    refusal_free(rest);
-}
+void acl_log_set_length(uint64_t entries) { recent_set_length(&refusals, entries); }
 
 /* Unlinks an entry that says the same. */
 static struct refusal *take_same_locked(const struct refusal *fresh)
 {
-    struct refusal **at = &newest;
+    struct recent_entry **at = &refusals.newest;
     for (unsigned i = 0; i < LOOK_BACK && *at; i++, at = &(*at)->next) {
-        struct refusal *r = *at;
+        struct refusal *r = (struct refusal *)*at;
         if (r->why != fresh->why || r->where != fresh->where || fresh->created_ms - r->updated_ms > SAME_MS ||
             !bytes_equal(buf_view(&r->object), buf_view(&fresh->object)) || !bytes_equal(buf_view(&r->user), buf_view(&fresh->user)))
             continue;
-        *at = r->next;
-        length--;
-        r->next = NULL;
+        *at = r->entry.next;
+        refusals.length--;
+        r->entry.next = NULL;
         return r;
     }
     return NULL;
@@ -105,20 +82,17 @@ void acl_log_note(const struct session *s, enum acl_verdict why, enum acl_contex
         if (fresh->client.size) /* without the end of the line */
             fresh->client.size--;
     }
-    spin_lock(&lock);
+    spin_lock(&refusals.lock);
     struct refusal *same = take_same_locked(fresh);
     fresh->id = same ? same->id : next_id++;
     if (same) {
         fresh->count = same->count + 1;
         fresh->created_ms = same->created_ms;
     }
-    fresh->next = newest;
-    newest = fresh;
-    length++;
-    struct refusal *rest = cut_locked(length_max);
-    spin_unlock(&lock);
-    refusal_free(same);
-    refusal_free(rest);
+    struct recent_entry *rest = recent_add_locked(&refusals, &fresh->entry);
+    spin_unlock(&refusals.lock);
+    recent_free(&refusals, same ? &same->entry : NULL);
+    recent_free(&refusals, rest);
 }
 
 /* ---- ACL LOG ---- */
@@ -160,21 +134,18 @@ void cmd_acl_log(struct call *c)
         return;
     }
     if (c->argc == 3 && bytes_is_word(c->argv[2], "RESET")) {
-        spin_lock(&lock);
-        struct refusal *rest = cut_locked(0);
-        spin_unlock(&lock);
-        refusal_free(rest);
+        recent_clear(&refusals);
         reply_ok(c->reply);
         return;
     }
     if (c->argc == 3 && !arg_int(c, 2, &count))
         return;
     uint64_t now_ms = OS.wall_ms();
-    spin_lock(&lock);
-    uint64_t shown = count < 0 ? 0 : (uint64_t)count > length ? length : (uint64_t)count;
-    const struct refusal *e = newest;
+    spin_lock(&refusals.lock);
+    uint64_t shown = count < 0 ? 0 : (uint64_t)count > refusals.length ? refusals.length : (uint64_t)count;
+    const struct recent_entry *e = refusals.newest;
     reply_array(c->reply, shown);
     for (uint64_t i = 0; i < shown; i++, e = e->next)
-        reply_refusal(c->reply, e, now_ms);
-    spin_unlock(&lock);
+        reply_refusal(c->reply, (const struct refusal *)e, now_ms);
+    spin_unlock(&refusals.lock);
 }

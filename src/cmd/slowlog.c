@@ -1,4 +1,4 @@
-/* slowlog.c -- a list of entries, the newest first, each one block: its words are cut as Redis cuts them, and passwords are
+/* slowlog.c -- what was slow lately (recent.h): its words are cut as Redis cuts them, and passwords are
  * not among them.
  */
 #include "cmd/slowlog.h"
@@ -7,8 +7,8 @@
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "cmd/kept_words.h"
+#include "cmd/recent.h"
 #include "os/latency.h"
-#include "os/thread.h"
 #include "os/ticks.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #define WORD_MAX 128
 
 struct slow {
-    struct slow *next;
+    struct recent_entry entry;
     uint64_t id, unix_s, us;
     char address[64], name[128];
     struct kept_words words;
@@ -25,9 +25,15 @@ struct slow {
 
 _Atomic uint64_t slowlog_threshold = UINT64_MAX;
 
-static struct spin lock;
-static struct slow *newest;
-static uint64_t length, length_max = 128, next_id;
+static void slow_free(struct recent_entry *e)
+{
+    struct slow *s = (struct slow *)e;
+    kept_words_release(&s->words);
+    mem_free(s);
+}
+
+static struct recent slow_log = {.length_max = 128, .free_one = slow_free};
+static uint64_t next_id; /* guarded by slow_log.lock */
 
 static _Atomic int64_t threshold_us = -1;
 
@@ -67,36 +73,7 @@ static bool is_slow(uint64_t us)
     return wanted >= 0 && us >= (uint64_t)wanted;
 }
 
-static void slow_free(struct slow *e)
-{
-    while (e) {
-        struct slow *next = e->next;
-        kept_words_release(&e->words);
-        mem_free(e);
-        e = next;
-    }
-}
-
-/* Takes off what is too much; the caller frees it outside of the lock. */
-static struct slow *cut_locked(uint64_t keep)
-{
-    struct slow **at = &newest;
-    for (uint64_t i = 0; i < keep && *at; i++)
-        at = &(*at)->next;
-    struct slow *rest = *at;
-    *at = NULL;
-    length = length < keep ? length : keep;
-    return rest;
-}
-
-void slowlog_set_length(uint64_t entries)
-{
-    spin_lock(&lock);
-    length_max = entries;
-    struct slow *rest = cut_locked(entries);
-    spin_unlock(&lock);
-    slow_free(rest);
-}
+void slowlog_set_length(uint64_t entries) { recent_set_length(&slow_log, entries); }
 
 static void add_word(struct slow *e, bytes word)
 {
@@ -154,14 +131,11 @@ void slowlog_note(const struct session *s, const struct command *row, const byte
         }
         add_word(e, slowlog_is_secret(row, argv, argc, i) ? BYTES("(redacted)") : argv[i]);
     }
-    spin_lock(&lock);
+    spin_lock(&slow_log.lock);
     e->id = next_id++;
-    e->next = newest;
-    newest = e;
-    length++;
-    struct slow *rest = cut_locked(length_max);
-    spin_unlock(&lock);
-    slow_free(rest);
+    struct recent_entry *rest = recent_add_locked(&slow_log, &e->entry);
+    spin_unlock(&slow_log.lock);
+    recent_free(&slow_log, rest);
 }
 
 /* ---- SLOWLOG ---- */
@@ -187,28 +161,22 @@ void cmd_slowlog_get(struct call *c)
     }
     if (c->argc > 2 && (!arg_int_from(c, 2, -1, "ERR count should be greater than or equal to -1", &count)))
         return;
-    spin_lock(&lock);
-    uint64_t shown = count < 0 || (uint64_t)count > length ? length : (uint64_t)count;
-    const struct slow *e = newest;
+    spin_lock(&slow_log.lock);
+    uint64_t shown = count < 0 || (uint64_t)count > slow_log.length ? slow_log.length : (uint64_t)count;
+    const struct recent_entry *e = slow_log.newest;
     reply_array(c->reply, shown);
     for (uint64_t i = 0; i < shown; i++, e = e->next)
-        reply_entry(c->reply, e);
-    spin_unlock(&lock);
+        reply_entry(c->reply, (const struct slow *)e);
+    spin_unlock(&slow_log.lock);
 }
 
 void cmd_slowlog_len(struct call *c)
 {
-    spin_lock(&lock);
-    uint64_t count = length;
-    spin_unlock(&lock);
-    reply_int(c->reply, (int64_t)count);
+    reply_int(c->reply, (int64_t)recent_length(&slow_log));
 }
 
 void cmd_slowlog_reset(struct call *c)
 {
-    spin_lock(&lock);
-    struct slow *rest = cut_locked(0);
-    spin_unlock(&lock);
-    slow_free(rest);
+    recent_clear(&slow_log);
     reply_ok(c->reply);
 }
