@@ -1,9 +1,9 @@
-"""clients.py -- unmodified Redis clients and applications talk to holdfast.
+"""clients.py -- unmodified clients and applications of Redis and memcached talk to holdfast.
 
 Goal:   what people already run works: client libraries, job queues, sessions, locks, sockets, redis-cli.
 Method: a fresh server per client program of clients/; the program exits with 0 or the test fails.
         Node packages are installed once into build/node, exactly as clients/package-lock.json says.
-        --peer runs the same programs on redis-server: a test of the test.
+        --peer runs the same programs on redis-server and memcached: a test of the test.
 Usage:  clients.py [--peer] [PROGRAM ...]
 """
 import os
@@ -13,25 +13,43 @@ import sys
 import time
 
 from harness import ROOT, Server
+from memcached_peer import Holdfast, Peer
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 NODE_DIRECTORY = os.path.join(ROOT, "build/node")
 INSTALL_SECONDS, RUN_SECONDS = 180, 60
 PYTHON_PROGRAMS = ("redis_py", "redis_py_cluster", "rq_jobs", "celery_jobs", "redis_cli")
 NODE_PROGRAMS = ("ioredis", "ioredis_cluster", "node_redis", "bullmq", "sessions", "limits_and_locks", "socket_io")
+# These get the memcached port, and the one of Redis only where there is one (not from --peer).
+MEMCACHED_PROGRAMS = ("memcached_pymemcache", "memcached_pylibmc", "memcached_memjs", "memcached_node", "memcached_php", "memcached_perl")
+PROGRAMS = PYTHON_PROGRAMS + NODE_PROGRAMS + MEMCACHED_PROGRAMS
+INTERPRETERS = {".py": "/usr/bin/python3", ".mjs": "node", ".php": "php", ".pl": "perl"}
 
 
-def command_of(name):
-    if name in PYTHON_PROGRAMS:
-        return ["/usr/bin/python3", os.path.join(HERE, name + ".py")]
-    return ["node", os.path.join(HERE, name + ".mjs")]
+def file_of(name):
+    """The program, and what its name ends with."""
+    return next((os.path.join(HERE, name + kind), kind) for kind in INTERPRETERS if os.path.exists(os.path.join(HERE, name + kind)))
+
+
+def command_of(name, server):
+    path, kind = file_of(name)
+    ports = [server.port]
+    if name in MEMCACHED_PROGRAMS:
+        ports = [server.memcached_port] + ([server.port] if server.kind == "holdfast" else [])
+    return [INTERPRETERS[kind], path, "127.0.0.1"] + [str(port) for port in ports]
+
+
+def server_of(name, peer):
+    if name in MEMCACHED_PROGRAMS:
+        return Peer() if peer else Holdfast()
+    return Server("redis" if peer else "holdfast", extra=["--cluster-enabled", "yes"] if name.endswith("_cluster") else ())
 
 
 def install_node_packages():
     """npm ci into build/node, again only when the lock file changed."""
     lock = os.path.join(NODE_DIRECTORY, "package-lock.json")
     wanted = open(os.path.join(HERE, "package-lock.json"), "rb").read()
-    installed = os.path.isdir(os.path.join(NODE_DIRECTORY, "node_modules/bullmq"))
+    installed = os.path.isdir(os.path.join(NODE_DIRECTORY, "node_modules/memjs"))
     if installed and os.path.exists(lock) and open(lock, "rb").read() == wanted:
         return
     os.makedirs(NODE_DIRECTORY, exist_ok=True)
@@ -51,30 +69,33 @@ def give_slots(server):
     c.close()
 
 
+def run(name, server, environment):
+    try:
+        status = subprocess.run(command_of(name, server), env=environment, timeout=RUN_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        status = "timeout after %d s" % RUN_SECONDS
+    if status != 0:
+        print("clients: %s FAILED (%s)\nrepeat: tests/blackbox/clients.py %s" % (name, status, name))
+        print(server.output())
+    return status == 0
+
+
 def main():
-    kind = "redis" if "--peer" in sys.argv[1:] else "holdfast"
-    chosen = [name for name in sys.argv[1:] if name != "--peer"] or list(PYTHON_PROGRAMS + NODE_PROGRAMS)
-    unknown = set(chosen) - set(PYTHON_PROGRAMS + NODE_PROGRAMS)
+    peer = "--peer" in sys.argv[1:]
+    chosen = [name for name in sys.argv[1:] if name != "--peer"] or list(PROGRAMS)
+    unknown = set(chosen) - set(PROGRAMS)
     if unknown:
         sys.exit("clients: no such program: %s" % ", ".join(sorted(unknown)))
-    if set(chosen) & set(NODE_PROGRAMS):
+    if any(file_of(name)[1] == ".mjs" for name in chosen):
         install_node_packages()
     environment = dict(os.environ, NODE_MODULES=NODE_DIRECTORY)
     failed = 0
     for name in chosen:
         began = time.monotonic()
-        with Server(kind, extra=["--cluster-enabled", "yes"] if name.endswith("_cluster") else ()) as server:
-            if kind == "redis" and name.endswith("_cluster"):
+        with server_of(name, peer) as server:
+            if peer and name.endswith("_cluster"):
                 give_slots(server)
-            command = command_of(name) + ["127.0.0.1", str(server.port)]
-            try:
-                status = subprocess.run(command, env=environment, timeout=RUN_SECONDS).returncode
-            except subprocess.TimeoutExpired:
-                status = "timeout after %d s" % RUN_SECONDS
-            if status != 0:
-                failed += 1
-                print("clients: %s FAILED (%s)\nrepeat: tests/blackbox/clients.py %s" % (name, status, name))
-                print(server.output())
+            failed += not run(name, server, environment)
         print("clients: %s took %.1f s" % (name, time.monotonic() - began), flush=True)
     print("clients: %d programs, %d failed" % (len(chosen), failed))
     return 1 if failed else 0

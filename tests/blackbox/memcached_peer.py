@@ -56,6 +56,15 @@ class Peer:
 
     stop = kill9
 
+    def output(self):
+        return ""
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
 
 class Holdfast(harness.Server):
     """A server with a memcached port beside its own."""
