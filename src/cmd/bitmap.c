@@ -172,13 +172,14 @@ void cmd_bitpos(struct call *c)
 
 /* ---- BITOP ---- */
 
-enum bit_operation { BIT_AND, BIT_OR, BIT_XOR, BIT_NOT, BIT_OPERATIONS };
+enum bit_operation { BIT_AND, BIT_OR, BIT_XOR, BIT_NOT, BIT_DIFF, BIT_DIFF1, BIT_ANDOR, BIT_ONE, BIT_OPERATIONS };
+
+static const char *const bit_operations[BIT_OPERATIONS] = {"AND", "OR", "XOR", "NOT", "DIFF", "DIFF1", "ANDOR", "ONE"};
 
 static bool take_operation(struct call *c, enum bit_operation *operation)
 {
-    static const char *const names[BIT_OPERATIONS] = {"AND", "OR", "XOR", "NOT"};
     for (int i = 0; i < BIT_OPERATIONS; i++) {
-        if (bytes_is_word(c->argv[1], names[i])) {
+        if (bytes_is_word(c->argv[1], bit_operations[i])) {
             *operation = (enum bit_operation)i;
             return true;
         }
@@ -187,49 +188,109 @@ static bool take_operation(struct call *c, enum bit_operation *operation)
     return false;
 }
 
+/* Those that hold the first string against all others. */
+static bool has_first(enum bit_operation operation) { return operation == BIT_DIFF || operation == BIT_DIFF1 || operation == BIT_ANDOR; }
+
+static bool check_sources(struct call *c, enum bit_operation operation, size_t count)
+{
+    if (operation == BIT_NOT && count != 1) {
+        reply_errorf(c->reply, "ERR BITOP NOT must be called with a single source key.");
+        return false;
+    }
+    if (has_first(operation) && count < 2) {
+        reply_errorf(c->reply, "ERR BITOP %s must be called with at least two source keys.", bit_operations[operation]);
+        return false;
+    }
+    return true;
+}
+
 /* Shorter operands are followed by zeros. */
 static void combine(enum bit_operation operation, uint8_t *restrict out, size_t size, bytes other)
 {
     const uint8_t *restrict in = other.data;
+    size_t i = 0;
     switch (operation) {
     case BIT_AND:
-        for (size_t i = 0; i < other.size; i++)
+    case BIT_ANDOR:
+        for (; i < other.size; i++)
             out[i] &= in[i];
         if (other.size < size)
             memset(out + other.size, 0, size - other.size);
         break;
-    case BIT_OR:
-        for (size_t i = 0; i < other.size; i++)
-            out[i] |= in[i];
-        break;
     case BIT_XOR:
-        for (size_t i = 0; i < other.size; i++)
+        for (; i < other.size; i++)
             out[i] ^= in[i];
         break;
-    default:
-        for (size_t i = 0; i < size; i++)
+    case BIT_NOT:
+        for (; i < size; i++)
             out[i] = (uint8_t)~out[i];
+        break;
+    case BIT_DIFF: /* `out` is what is taken away */
+        for (; i < other.size; i++)
+            out[i] = (uint8_t)(in[i] & ~out[i]);
+        if (other.size < size)
+            memset(out + other.size, 0, size - other.size);
+        break;
+    case BIT_DIFF1:
+        for (; i < other.size; i++)
+            out[i] = (uint8_t)(out[i] & ~in[i]);
+        break;
+    default:
+        for (; i < other.size; i++)
+            out[i] |= in[i];
     }
+}
+
+static void begin_with(uint8_t *out, size_t size, bytes first)
+{
+    if (first.size)
+        memcpy(out, first.data, first.size);
+    memset(out + first.size, 0, size - first.size);
+}
+
+/* Bits that exactly one string has; `more`, as large as `out`, collects those that several have. */
+static void combine_one(uint8_t *restrict out, uint8_t *restrict more, size_t size, const struct text *texts, size_t count)
+{
+    memset(more, 0, size);
+    begin_with(out, size, texts[0].view);
+    for (size_t n = 1; n < count; n++) {
+        const uint8_t *in = texts[n].view.data;
+        for (size_t i = 0; i < texts[n].view.size; i++) {
+            more[i] |= out[i] & in[i];
+            out[i] |= in[i];
+        }
+    }
+    combine(BIT_DIFF1, out, size, bytes_of(more, size));
+}
+
+static void combine_all(enum bit_operation operation, uint8_t *out, size_t size, const struct text *texts, size_t count)
+{
+    size_t from = has_first(operation) ? 1 : 0;
+    enum bit_operation each = has_first(operation) ? BIT_OR : operation;
+    begin_with(out, size, texts[from].view);
+    for (size_t i = from + 1; i < count; i++)
+        combine(each, out, size, texts[i].view);
+    if (from || operation == BIT_NOT)
+        combine(operation, out, size, texts[0].view);
 }
 
 static void store_combined(struct call *c, enum bit_operation operation, const struct text *texts, size_t count, size_t size)
 {
     struct set_result result;
-    uint8_t *out = mem_try_alloc(size);
-    if (!out) {
+    uint8_t *out = mem_try_alloc(size), *more = operation == BIT_ONE ? mem_try_alloc(size) : NULL;
+    if (!out || (operation == BIT_ONE && !more)) {
+        mem_free(out);
+        mem_free(more);
         reply_status(c->reply, HF_ERR_NO_MEMORY);
         return;
     }
-    bytes first = texts[0].view;
-    if (first.size)
-        memcpy(out, first.data, first.size);
-    memset(out + first.size, 0, size - first.size);
-    if (operation == BIT_NOT)
-        combine(operation, out, size, first);
-    for (size_t i = 1; i < count; i++)
-        combine(operation, out, size, texts[i].view);
+    if (operation == BIT_ONE)
+        combine_one(out, more, size, texts, count);
+    else
+        combine_all(operation, out, size, texts, count);
     status s = string_set(c->txn, call_key(c, 0), bytes_of(out, size), &(struct set_options){.raw = true}, &result);
     mem_free(out);
+    mem_free(more);
     if (arg_refused(c, s))
         return;
     txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
@@ -240,12 +301,8 @@ void cmd_bitop(struct call *c)
 {
     enum bit_operation operation;
     size_t count = c->key_count - 1, size = 0;
-    if (!take_operation(c, &operation))
+    if (!take_operation(c, &operation) || !check_sources(c, operation, count))
         return;
-    if (operation == BIT_NOT && count != 1) {
-        reply_errorf(c->reply, "ERR BITOP NOT must be called with a single source key.");
-        return;
-    }
     struct text *texts = arena_alloc(txn_arena(c->txn), count * sizeof(*texts));
     for (size_t i = 0; i < count; i++) {
         if (arg_refused(c, string_get(c->txn, call_key(c, i + 1), &texts[i])))

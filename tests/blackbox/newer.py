@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""newer.py [check ...]: what Redis 7.2 to 8.2 added, as documented: XINFO's times, XDELEX, XACKDEL, policies of trimming, ...
+"""newer.py [check ...]: what Redis 7.2 to 8.2 added, as documented: XINFO's times, XDELEX, XACKDEL, policies of
+trimming, BITOP's later operations, ...
 
 Goal:   the oracle of the other tests is redis-server 7.0.15, which knows nothing of these.
 Method: documented examples; random commands on a stream with groups beside a twin that says for each entry who has it pending and
@@ -395,10 +396,43 @@ def check_shard_name():
         expect(c.call("CLUSTER", "MYSHARDID"), name, "the name later")
 
 
+def combined(operation, values):
+    size = max(map(len, values))
+    numbers = [int.from_bytes(value.ljust(size, b"\0"), "big") for value in values]
+    first, others, one, more = numbers[0], 0, 0, 0
+    for number in numbers[1:]:
+        others |= number
+    for number in numbers:
+        more |= one & number
+        one |= number
+    number = {"DIFF": first & ~others, "DIFF1": others & ~first, "ANDOR": first & others, "ONE": one & ~more}[operation]
+    return number.to_bytes(size, "big")
+
+
+def check_bit_operations():
+    rng = random.Random(11)
+    with Server("holdfast") as server:
+        c = server.client()
+        for operation in ("DIFF", "DIFF1", "ANDOR", "ONE"):
+            for _ in range(40):
+                values = [rng.randbytes(rng.choice([0, 1, 7, 8, 9, 40])) for _ in range(rng.randint(2, 5))]
+                for i, value in enumerate(values):
+                    c.call("SET", "k%d" % i, value) if value else c.call("DEL", "k%d" % i)
+                to = rng.choice(["to", "k0", "k1"])
+                wanted = combined(operation, values)
+                ask(c, len(wanted), "BITOP", operation, to, *["k%d" % i for i in range(len(values))])
+                ask(c, wanted or None, "GET", to)
+        c.call("SET", "a", "abc")
+        for operation in ("DIFF", "DIFF1", "ANDOR"):
+            refused(c, "ERR BITOP %s must be called with at least two source keys." % operation, "BITOP", operation, "to", "a")
+        ask(c, 3, "BITOP", "one", "to", "a")
+        ask(c, b"abc", "GET", "to")
+
+
 def main():
     checks = Checks("newer")
     checks.run((check_times, check_times_come_back, check_words, check_random, check_whole_nodes, check_events, check_newest_entry,
-                check_scan_without_values, check_shard_name))
+                check_scan_without_values, check_shard_name, check_bit_operations))
     return checks.end()
 
 
