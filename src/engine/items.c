@@ -56,8 +56,15 @@ status item_get(struct txn *t, const struct key *k, struct item *out)
     out->marks = (unsigned)(image.version >> MARKS_SHIFT);
     out->deadline_ms = image.deadline_ms;
     out->idle_seconds = clock_idle_s(e->clock, t->clock_ms);
-    out->memory = entry_memory(t->engine->store, e);
     return HF_OK;
+}
+
+size_t item_memory(struct txn *t, const struct key *k)
+{
+    struct spot spot;
+    const struct entry *e = txn_find(t, k, &spot);
+    hf_assert(e);
+    return entry_memory(t->engine->store, e);
 }
 
 void item_count_lookup(struct txn *t, bool hit) { txn_count_lookup(t, hit); }

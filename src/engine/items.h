@@ -27,12 +27,12 @@ struct item {
     unsigned marks;        /* of enum item_mark */
     uint64_t deadline_ms;  /* 0: none */
     uint32_t idle_seconds; /* since it was last used */
-    size_t memory;
     char digits[24];
 };
 
 /* Counts neither as a lookup nor as a use. */
 status item_get(struct txn *t, const struct key *k, struct item *out) HF_CHECK;
+size_t item_memory(struct txn *t, const struct key *k); /* what it takes; it is there */
 void item_count_lookup(struct txn *t, bool hit); /* keyspace_hits, keyspace_misses */
 void item_access(struct txn *t, const struct key *k); /* it has been used, and fetched; it is there */
 

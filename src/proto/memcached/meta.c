@@ -237,7 +237,7 @@ void memcached_me(struct call *c)
     buf_append(out, " exp=", 5);
     buf_append_int(out, item.deadline_ms ? (int64_t)memcached_ttl(txn_now_ms(c->txn), item.deadline_ms) : -1);
     buf_printf(out, " la=%u cas=%llu fetch=%s cls=1 size=%zu\r\n", item.idle_seconds, (unsigned long long)item.version,
-               item.fetched ? "yes" : "no", item.memory);
+               item.fetched ? "yes" : "no", item_memory(c->txn, call_key(c, 0)));
 }
 
 void memcached_mn(struct call *c) { memcached_line_aloud(c, "MN"); }
