@@ -859,6 +859,18 @@ void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command
     x->ticks = ticks_now();
 }
 
+void exec_expect(struct exec *x, struct session *const *s, const bytes *keys, struct parsed_command *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        txn_locate(x->engine, s[i]->db, keys[i], &p[i].key0);
+        __builtin_prefetch(&x->engine->store->stripes[p[i].key0.stripe], 1);
+    }
+    for (size_t i = 0; i < count; i++)
+        prefetch_one(x, s[i], &p[i], false);
+    for (size_t i = 0; i < count; i++)
+        prefetch_one(x, s[i], &p[i], true);
+}
+
 /* ---- housekeeping ---- */
 
 /* When the next key is due. */

@@ -237,9 +237,6 @@ static uint8_t *read_room(struct conn *c, size_t *size)
 static void received(struct conn *c, const uint8_t *data, size_t size)
 {
     struct worker *w = c->worker;
-    stat_add(&w->stats.bytes_in, size);
-    stat_add(&w->stats.reads, 1);
-    c->active_us = w->now_us;
     if (data != w->shared) {
         c->input.size += size;
         run_input(c);
@@ -252,6 +249,30 @@ static void received(struct conn *c, const uint8_t *data, size_t size)
         else
             refuse_query(c);
     }
+}
+
+size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
+{
+    struct worker *w = c->worker;
+    int64_t got = OS.recv(c->fd, data, size);
+    if (got > 0) {
+        if ((size_t)got < size && !c->hung_up)
+            c->readable = false; /* a short read emptied the socket; more makes a new edge */
+        c->reads_little = got <= READ_AHEAD;
+        c->active_us = w->now_us;
+        stat_add(&w->stats.bytes_in, (uint64_t)got);
+        stat_add(&w->stats.reads, 1);
+        return (size_t)got;
+    }
+    if (got == -EAGAIN) {
+        c->readable = false;
+    } else if (got == 0) { /* half closed: what it asked is still answered */
+        c->readable = false;
+        c->closing = true;
+    } else {
+        conn_close(c);
+    }
+    return 0;
 }
 
 static void read_socket(struct conn *c)
@@ -268,22 +289,13 @@ static void read_socket(struct conn *c)
         if (atomic_load(&c->record.kill))
             return;
     }
-    int64_t got = OS.recv(c->fd, data, size);
-    if (got > 0) {
-        if ((size_t)got < size && !c->hung_up)
-            c->readable = false; /* a short read emptied the socket; more makes a new edge */
-        received(c, data, (size_t)got);
-        uint64_t most = atomic_load_explicit(&c->worker->net->limits->query_buffer_max, memory_order_relaxed);
-        if (!c->dead && (input_left(c) > most || (!c->session.authenticated && input_left(c) > UNAUTHENTICATED_QUERY_MAX)))
-            refuse_query(c);
-    } else if (got == -EAGAIN) {
-        c->readable = false;
-    } else if (got == 0) { /* half closed: what it asked is still answered */
-        c->readable = false;
-        c->closing = true;
-    } else {
-        conn_close(c);
-    }
+    size_t got = conn_receive(c, data, size);
+    if (got == 0)
+        return;
+    received(c, data, got);
+    uint64_t most = atomic_load_explicit(&c->worker->net->limits->query_buffer_max, memory_order_relaxed);
+    if (!c->dead && (input_left(c) > most || (!c->session.authenticated && input_left(c) > UNAUTHENTICATED_QUERY_MAX)))
+        refuse_query(c);
 }
 
 void conn_serve(struct conn *c)

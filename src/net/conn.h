@@ -53,6 +53,7 @@ struct conn {
     bool readable, writable;  /* edge-triggered: true until the socket says otherwise */
     bool hung_up;             /* the peer has closed its side: read until 0 */
     bool more;                /* the input may hold a whole command */
+    bool reads_little;        /* its last read was at most READ_AHEAD */
     bool closing, dead;
     bool waits_on;            /* dead, and its waiting is ended at its burial: the stripes may be held by a script of this thread */
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */
@@ -87,6 +88,9 @@ void conn_close(struct conn *c);    /* dead from here; freed later */
 bool conn_bury(struct conn *c);     /* end of step: releases it; false: its wake-up is still on the way */
 void conn_schedule(struct conn *c); /* ready, if invariant 3 says so */
 void conn_unblock(struct conn *c, enum conn_blocked why);
+/* One read into data; 0: nothing, and c says why (readable, closing, dead). */
+size_t conn_receive(struct conn *c, uint8_t *data, size_t size);
+void conn_read_ahead(struct worker *w); /* inside a batch, between connections: for those that are next (conn_ahead.c) */
 void conn_serve(struct conn *c);    /* inside a batch: one read, and what can be run */
 void conn_flush(struct conn *c);    /* outside: sends what the marks allow */
 void conn_open_gate(struct conn *c); /* moves open_end past the marks that the log has passed */

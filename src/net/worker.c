@@ -343,7 +343,11 @@ static void run_ready(struct worker *w)
         }
     }
     list_move(&w->ready, &w->turn);
-    while (!list_empty(&w->turn)) {
+    for (unsigned i = 0; !list_empty(&w->turn); i++) {
+        if (i % AHEAD_COUNT == 0)
+            conn_read_ahead(w);
+        if (HF_UNLIKELY(list_empty(&w->turn)))
+            break;
         struct conn *c = LIST_OF(w->turn.next, struct conn, ready);
         list_remove(&c->ready);
         conn_serve(c);

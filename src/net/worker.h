@@ -16,6 +16,8 @@
 #define RUN_CHUNK 64              /* commands parsed, prefetched and run together */
 #define READ_SHARED (64u << 10)   /* one per worker: idle connections hold no input memory */
 #define READ_MIN (16u << 10)
+#define READ_AHEAD 1024           /* what a connection reads at most before its turn */
+#define AHEAD_COUNT 16u           /* so many connections read together */
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;

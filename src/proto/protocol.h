@@ -31,6 +31,8 @@ struct protocol {
     /* PARSE_DONE without words: nothing to run. PARSE_BAD: the connection ends, without a word. */
     enum parse_result (*parse)(void *state, const struct protocol_limits *limits, bytes input, struct resp_words *words,
                                struct protocol_command *out, size_t *used);
+    /* A guess at the key of the command that begins here, without parsing it; empty: none. Only to have its memory at hand. */
+    bytes (*likely_key)(bytes input);
     size_t (*needs)(const void *state); /* after PARSE_MORE: how large the input must be before anything new can be said */
     void (*begin)(void *state, const struct protocol_command *p); /* this one runs now; again if it was parked */
 };

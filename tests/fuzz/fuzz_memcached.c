@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = (size_t)(data[0] >> 1) + 1;
     uint8_t *copy = mem_alloc(size - 1); /* its end is the end of memory */
     memcpy(copy, data + 1, size - 1);
+    bytes guess = memcached_protocol.likely_key(bytes_of(copy, size - 1));
+    hf_assert(guess.size == 0 || (guess.data >= copy && guess.data + guess.size <= copy + (size - 1)));
     stream_init(&whole);
     stream_init(&pieces);
     stream_run(&whole, bytes_of(copy, size - 1), size, authenticated, false);

@@ -24,6 +24,8 @@ static uint64_t read_stream(const uint8_t *data, size_t size, uint32_t seed, boo
         uint8_t *copy = mem_alloc(have - at + 1); /* exact sizes: a read beyond the end shows */
         if (have > at)
             memcpy(copy, data + at, have - at);
+        bytes guess = have > at ? resp_likely_key(bytes_of(copy, have - at)) : bytes_of(copy, 0);
+        hf_assert(guess.size == 0 || (guess.data >= copy && guess.data + guess.size <= copy + (have - at)));
         size_t used = 0;
         words.count = 0;
         enum parse_result r = resp_parse(&p, &limits, bytes_of(copy, have - at), &words, &used);

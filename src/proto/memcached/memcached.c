@@ -88,6 +88,20 @@ static enum parse_result parse(void *state, const struct protocol_limits *limits
                                        : memcached_parse_text(m, limits, input, words, out, used);
 }
 
+static bytes likely_key(bytes input)
+{
+    if (input.data[0] == BINARY_REQUEST) {
+        size_t left = input.size > BINARY_HEADER ? input.size - BINARY_HEADER : 0;
+        size_t extras = left ? input.data[4] : 0, size = left ? (size_t)input.data[2] << 8 | input.data[3] : 0;
+        return extras + size <= left ? bytes_of(input.data + (input.size - left) + extras, size) : BYTES("");
+    }
+    const uint8_t *space = memchr(input.data, ' ', input.size);
+    size_t first = space ? (size_t)(space - input.data) + 1 : input.size, at = first;
+    while (at < input.size && input.data[at] > ' ')
+        at++;
+    return bytes_of(input.data + first, at - first);
+}
+
 /* ---- errors ---- */
 
 static bool begins_with(bytes line, const char *word)
@@ -126,5 +140,5 @@ struct protocol memcached_protocol = {
     .name = "memcached", .full = "ERROR Too many open connections\r\n",
     .closed_to_all = "SERVER_ERROR protected mode: no password is set for the default user, so only this machine is served\r\n",
     .ops = &ops, .open = state_open, .close = state_close, .reset = state_reset, .parse = parse,
-    .needs = state_needs, .begin = state_begin,
+    .likely_key = likely_key, .needs = state_needs, .begin = state_begin,
 };

@@ -348,3 +348,23 @@ enum parse_result resp_parse(struct resp_parser *p, const struct resp_limits *li
     }
     return p->stage == STAGE_LINE ? walk_line(p, input, words, used) : walk_array(p, limits, input, words, used);
 }
+
+/* The word whose '$' is the first one at or behind *at; *at: behind it. */
+static bytes likely_word(bytes input, size_t *at)
+{
+    const uint8_t *mark = memchr(input.data + *at, '$', input.size - *at);
+    size_t size = 0, i = mark ? (size_t)(mark - input.data) + 1 : input.size;
+    for (; i < input.size && input.data[i] >= '0' && input.data[i] <= '9' && size < input.size; i++)
+        size = size * 10 + (size_t)(input.data[i] - '0');
+    if (input.size - i < 2 || size > input.size - i - 2)
+        return BYTES("");
+    *at = i + 2 + size;
+    return bytes_of(input.data + i + 2, size);
+}
+
+bytes resp_likely_key(bytes input)
+{
+    size_t at = 0;
+    bytes name = likely_word(input, &at);
+    return name.size ? likely_word(input, &at) : name;
+}

@@ -63,6 +63,8 @@ void resp_parser_release(struct resp_parser *p);
 /* Appends the words of one command to `words`. */
 enum parse_result resp_parse(struct resp_parser *p, const struct resp_limits *limits, bytes input,
                              struct resp_words *words, size_t *used) HF_CHECK;
+/* A guess at the key of the command that begins here: its second word; empty: none. */
+bytes resp_likely_key(bytes input);
 /* After PARSE_MORE: how large the input must be before anything new can be said. */
 size_t resp_parser_needs(const struct resp_parser *p);
 

@@ -135,11 +135,25 @@ static void test_base64(void **state)
     assert_int_equal(base64_decode(BYTES(""), out), SIZE_MAX);
 }
 
+static void test_likely_key(void **state)
+{
+    (void)state;
+    uint8_t packet[24 + 4 + 3] = {0x80, 0, 0, 3, 4};
+    memcpy(packet + 28, "key", 3);
+    assert_true(bytes_equal(memcached_protocol.likely_key(BYTES("get key\r\n")), BYTES("key")));
+    assert_true(bytes_equal(memcached_protocol.likely_key(BYTES("set key 0 0 1\r\nx\r\n")), BYTES("key")));
+    assert_true(bytes_equal(memcached_protocol.likely_key(bytes_of(packet, sizeof(packet))), BYTES("key")));
+    for (size_t cut = 1; cut < sizeof(packet); cut++)
+        assert_int_equal(memcached_protocol.likely_key(bytes_of(packet, cut)).size, 0);
+    assert_int_equal(memcached_protocol.likely_key(BYTES("version\r\n")).size, 0);
+    assert_int_equal(memcached_protocol.likely_key(BYTES("get ")).size, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words), cmocka_unit_test(test_text_cut), cmocka_unit_test(test_binary_cut),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_base64), cmocka_unit_test(test_likely_key),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

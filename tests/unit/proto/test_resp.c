@@ -213,6 +213,22 @@ static void a_reply_without_room_marks_the_output(void **state)
     buf_release(&out);
 }
 
+/* Whole and cut anywhere: the guess is the key once it is there, and nothing before. */
+static void a_likely_key_is_the_second_word(void **state)
+{
+    static const bytes whole[] = {BYTES("*2\r\n$3\r\nGET\r\n$3\r\nk$1\r\n"), BYTES("*3\r\n$3\r\nSET\r\n$3\r\nk$1\r\n$1\r\n$\r\n")};
+    static const bytes others[] = {BYTES("*1\r\n$4\r\nPING\r\n"), BYTES("GET k\r\n"), BYTES("*2\r\n$3\r\nGET\r\n$99999999999999999999\r\nk\r\n"),
+                                   BYTES("*2\r\n$0\r\n\r\n$1\r\nk\r\n"), BYTES("$"), BYTES("*2\r\n$")};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(bytes_equal(resp_likely_key(whole[i]), BYTES("k$1")));
+        for (size_t cut = 1; cut < 20; cut++)
+            assert_int_equal(resp_likely_key(bytes_of(whole[i].data, cut)).size, 0);
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_int_equal(resp_likely_key(others[i]).size, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_large_value_is_not_scanned_again),
         cmocka_unit_test(replies_word_for_word),
         cmocka_unit_test(a_reply_without_room_marks_the_output),
+        cmocka_unit_test(a_likely_key_is_the_second_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
