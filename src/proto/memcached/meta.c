@@ -116,8 +116,8 @@ static bool wins(struct call *c, const struct getting *g)
     if (item->marks & ITEM_CLAIMED)
         return false;
     bool near = g->flags.has_recache && item->deadline_ms &&
-                (g->flags.recache < 0 || memcached_ttl(txn_now_ms(c->txn), item->deadline_ms) <
-                                             memcached_ttl(txn_now_ms(c->txn), memcached_deadline(txn_now_ms(c->txn), g->flags.recache)));
+                memcached_ttl(txn_now_ms(c->txn), item->deadline_ms) <
+                    memcached_ttl(txn_now_ms(c->txn), memcached_deadline(txn_now_ms(c->txn), g->flags.recache));
     return item->marks & ITEM_STALE || near;
 }
 
