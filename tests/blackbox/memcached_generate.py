@@ -310,8 +310,8 @@ def edges():
 
 
 def is_later(word, name):
-    """A flag of a version after 1.6.18, or one whose answer is told apart by what is left out of the comparison."""
-    return name[:1] == b"m" and (word[:1] in b"Ex" or word[:1] == b"T" and name == b"ma")
+    """A flag of a version after 1.6.18, or one that is left out of the comparison."""
+    return name[:1] == b"m" and (word[:1] in b"Ex" or word[:1] == b"T" and name == b"ma" or word[:1] == b"O" and len(word) > 32)
 
 
 def is_lax(words):
