@@ -1,0 +1,135 @@
+"""memcached.py -- memcached's own tests against holdfast.
+
+Goal:   what memcached 1.6.18 passes of its t/*.t, when they are pointed at a server that runs already, holdfast passes.
+Method: the tests come as Debian's source package, fetched into build/peer and never committed. Each file runs against a new
+        server (T_MEMD_USE_DAEMON). Many files ask for a memcached with options of their own and get the running one instead,
+        so that they fail on memcached, too: the first run takes memcached's own results as the baseline and keeps them beside
+        the source; what it passes counts. What stands in memcached-known.txt, with a reason, is not run.
+Usage:  script/conformance memcached [--peer] [--file NAME ...] [--short] [--jobs N] [--verbose]
+        --peer takes the baseline anew and runs nothing else; --short runs files that take little time. The last line is
+        "N passed, M failed, K known, S that memcached does not pass" (files); the status is 1 when M is not 0.
+"""
+import argparse
+import concurrent.futures
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
+from memcached_peer import Holdfast, Peer, memcached_path  # noqa: E402
+
+PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
+KNOWN = os.path.join(HERE, "memcached-known.txt")
+FILE_SECONDS = 100
+SHORT = """binary-get bogus-commands cas flags getandtouch incrdecr issue_104 issue_108 issue_152 issue_163 issue_192 issue_29 issue_3
+    issue_42 issue_68 issue_70 line-lengths malicious-commands multiversioning noreply quit strtol-testing touch""".split()
+
+
+def fetch():
+    """The unpacked source package; asks apt's archive once."""
+    tree = os.path.join(PEER, "memcached")
+    if not os.path.isdir(os.path.join(tree, "t")):
+        subprocess.run([os.path.join(HERE, "fetch-source"), "memcached", PEER], check=True)
+    binary = os.path.join(tree, "memcached-debug")      # asked for its options only
+    if not os.path.lexists(binary):
+        os.symlink(memcached_path(), binary)
+    return tree
+
+
+def known():
+    """{file: reason} of the files that are not run."""
+    rows = [line.rstrip("\n").split("\t") for line in open(KNOWN) if line.strip() and not line.startswith("#")]
+    return dict(rows)
+
+
+def run_file(tree, name, peer):
+    """One file on a new server: how it ended, how many of its tests passed, how long it took, output."""
+    server = (Peer if peer else Holdfast)()
+    server.start()
+    began = time.monotonic()
+    daemon = dict(os.environ, T_MEMD_USE_DAEMON="127.0.0.1:%d" % server.memcached_port)
+    runner = subprocess.Popen(["prove", "-v", "--nocolor", name], cwd=tree, env=daemon, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output = runner.communicate(timeout=FILE_SECONDS)[0]
+        result = "ok" if runner.returncode == 0 else "failed"
+    except subprocess.TimeoutExpired:
+        os.killpg(runner.pid, signal.SIGKILL)     # prove and the test that it started
+        output, result = runner.communicate()[0], "hangs"
+    text = output.decode("latin-1")
+    passed = len(re.findall(r"^ok \d+", text, re.M))
+    if result == "ok" and not passed:
+        result = "skipped"
+    server.stop()
+    return result, passed, time.monotonic() - began, text
+
+
+def baseline(tree, names, jobs, renew):
+    """{name: tests} of the files that memcached passes; kept beside the source, since it takes minutes."""
+    path = os.path.join(PEER, "memcached-passes.json")
+    found = {} if renew or not os.path.exists(path) else json.load(open(path))
+    missing = [name for name in names if name not in found]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for name, (result, passed, took, _) in zip(missing, pool.map(lambda name: run_file(tree, name, True), missing)):
+            found[name] = passed if result == "ok" else 0
+            print("memcached: %-28s %-8s %6d tests %5.1f s" % (name, result, passed, took), flush=True)
+    with open(path, "w") as out:
+        json.dump(found, out)
+    return {name: found[name] for name in names if found[name]}
+
+
+def judge(tree, name, verbose):
+    """One file against holdfast: whether it passed, its tests, what to print."""
+    result, passed, took, output = run_file(tree, name, False)
+    shown = output.splitlines() if verbose else []
+    if result != "ok" and not verbose:
+        shown = [line for line in output.splitlines() if re.match(r"not ok|#|Died|.* at t/", line)][:12]
+    return result == "ok", passed, "\n".join(["%-28s %-8s %6d tests %5.1f s" % (name, result, passed, took)] + ["    | " + x[:200] for x in shown])
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="script/conformance memcached")
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--file", action="append", help="t/NAME.t, or NAME")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--jobs", type=int, default=4, help="most files wait more than they work")
+    parser.add_argument("--verbose", action="store_true")
+    arguments = parser.parse_args()
+    tree = fetch()
+    left_out = known()
+    names = sorted(os.path.relpath(path, tree) for path in glob.glob(os.path.join(tree, "t", "*.t")))
+    stale = [name for name in left_out if name not in names]
+    if arguments.file or arguments.short:
+        wanted = arguments.file or SHORT
+        names = [name for name in names if name in wanted or name[2:-2] in wanted]
+    # Only short files that memcached passes are in SHORT.
+    passes = dict.fromkeys(names, 1) if arguments.short else baseline(tree, names, arguments.jobs, arguments.peer)
+    if arguments.peer:
+        print("memcached passes %d tests in %d of %d files" % (sum(passes.values()), len(passes), len(names)))
+        return 0 if passes else 1
+    run = [name for name in passes if name not in left_out]
+    failed = tests = 0
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for ok, passed, text in pool.map(lambda name: judge(tree, name, arguments.verbose), run):
+            failed += not ok
+            tests += passed
+            print(text, flush=True)
+    for name in (name for name in left_out if name in names):
+        print("%-28s known: %s%s" % (name, left_out[name], "" if name in passes else " (memcached does not pass it either)"))
+    for name in stale:
+        print("%-28s stands in memcached-known.txt, but there is no such file" % name)
+    print("%d tests" % tests)
+    print("%d passed, %d failed, %d known, %d that memcached does not pass" % (
+        len(run) - failed, failed, len(passes) - len(run), len(names) - len(passes)))
+    return 1 if failed or stale or not run else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
