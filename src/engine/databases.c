@@ -377,7 +377,7 @@ uint64_t db_deadline_count(struct txn *t, uint32_t db)
 
 struct scan {
     struct txn *txn;
-    void (*each)(void *, bytes, int);
+    void (*each)(void *, struct entry *);
     void *context;
     size_t count;
 };
@@ -389,13 +389,13 @@ static void scan_each(void *context, struct entry *e, uint64_t hash)
     (void)hash;
     scan->count++;
     if (!deadline || deadline > scan->txn->now_ms)
-        scan->each(scan->context, entry_key(e), (int)entry_type(e));
+        scan->each(scan->context, e);
 }
 
 /* Cursor: stripe << 33 | first high hash half to visit. */
 #define CURSOR_SHIFT 33
 
-uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, bytes, int), void *context)
+uint64_t db_scan_entries(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, struct entry *), void *context)
 {
     uint64_t end = UINT64_C(1) << 32, from = cursor & ((UINT64_C(1) << CURSOR_SHIFT) - 1);
     uint64_t stripe = cursor >> CURSOR_SHIFT;
@@ -417,6 +417,22 @@ uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void
     }
     observe_all(t);
     return stripe < STRIPE_COUNT ? stripe << CURSOR_SHIFT | from : 0;
+}
+
+struct scan_names {
+    void (*each)(void *, bytes, int);
+    void *context;
+};
+
+static void scan_name(void *context, struct entry *e)
+{
+    struct scan_names *names = context;
+    names->each(names->context, entry_key(e), (int)entry_type(e));
+}
+
+uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, bytes, int), void *context)
+{
+    return db_scan_entries(t, db, cursor, count, scan_name, &(struct scan_names){each, context});
 }
 
 #define SLOT_STEP 256

@@ -260,6 +260,8 @@ void shadows_free(struct txn *t);
 status engine_save_identity(struct engine *e, char *detail, size_t size) HF_CHECK;
 
 /* databases.c */
+/* db_scan with what the keys hold; under the lock of their stripe. */
+uint64_t db_scan_entries(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *context, struct entry *e), void *context);
 /* A stripe that the transaction (NULL: none) holds already is left as it is. True: locked now. */
 bool walk_lock(const struct txn *t, struct stripe *s);
 /* The same for a transaction that may give up. False: it has, since the stripe stays busy; it returns at once, and runs again. */

@@ -38,16 +38,8 @@ static status find(struct txn *t, const struct key *k, struct spot *spot)
     return e && entry_type(e) != TYPE_STRING ? HF_ERR_WRONGTYPE : HF_OK;
 }
 
-status item_get(struct txn *t, const struct key *k, struct item *out)
+static inline void fill(const struct txn *t, const struct entry *e, struct item *out)
 {
-    struct spot spot;
-    status s = find(t, k, &spot);
-    if (s != HF_OK)
-        return s;
-    const struct entry *e = spot.place.entry;
-    out->found = e != NULL;
-    if (!e)
-        return HF_OK;
     struct entry_image image = entry_read(e);
     out->fetched = image.fetched;
     out->value = string_view(e, out->digits);
@@ -56,6 +48,18 @@ status item_get(struct txn *t, const struct key *k, struct item *out)
     out->marks = (unsigned)(image.version >> MARKS_SHIFT);
     out->deadline_ms = image.deadline_ms;
     out->idle_seconds = clock_idle_s(e->clock, t->clock_ms);
+}
+
+status item_get(struct txn *t, const struct key *k, struct item *out)
+{
+    struct spot spot;
+    status s = find(t, k, &spot);
+    if (s != HF_OK)
+        return s;
+    const struct entry *e = spot.place.entry;
+    out->found = e != NULL;
+    if (e)
+        fill(t, e, out);
     return HF_OK;
 }
 
@@ -65,6 +69,27 @@ size_t item_memory(struct txn *t, const struct key *k)
     const struct entry *e = txn_find(t, k, &spot);
     hf_assert(e);
     return entry_memory(t->engine->store, e);
+}
+
+struct scan {
+    struct txn *txn;
+    void (*each)(void *, bytes, const struct item *, size_t);
+    void *context;
+};
+
+static void scan_entry(void *context, struct entry *e)
+{
+    const struct scan *scan = context;
+    struct item item = {.found = true};
+    if (entry_type(e) != TYPE_STRING)
+        return;
+    fill(scan->txn, e, &item);
+    scan->each(scan->context, entry_key(e), &item, entry_memory(scan->txn->engine->store, e));
+}
+
+uint64_t item_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, bytes, const struct item *, size_t), void *context)
+{
+    return db_scan_entries(t, db, cursor, count, scan_entry, &(struct scan){t, each, context});
 }
 
 void item_count_lookup(struct txn *t, bool hit) { txn_count_lookup(t, hit); }

@@ -33,6 +33,9 @@ struct item {
 /* Counts neither as a lookup nor as a use. */
 status item_get(struct txn *t, const struct key *k, struct item *out) HF_CHECK;
 size_t item_memory(struct txn *t, const struct key *k); /* what it takes; it is there */
+/* db_scan for items: keys of another type are passed over. */
+uint64_t item_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count,
+                   void (*each)(void *context, bytes key, const struct item *item, size_t memory), void *context);
 void item_count_lookup(struct txn *t, bool hit); /* keyspace_hits, keyspace_misses */
 void item_access(struct txn *t, const struct key *k); /* it has been used, and fetched; it is there */
 

@@ -139,11 +139,13 @@ static void protocol_error(struct conn *c)
 struct chunk {
     size_t count, at;            /* commands; where the bytes after them begin */
     enum parse_result last;
+    bool repeats;                /* its last command stays in the input */
     size_t end[RUN_CHUNK];       /* of each command's bytes */
     struct protocol_command foreign[RUN_CHUNK]; /* beside RESP */
 };
 
-/* What stops a chunk: input without a command in it, which may not come again; a command that says what is skipped behind it. */
+/* What stops a chunk: input without a command in it, which may not come again; a command that says what is skipped behind it, or
+ * that may have to run once more. */
 static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size_t at, struct chunk *k)
 {
     struct worker *w = c->worker;
@@ -151,6 +153,7 @@ static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size
     size_t most = limits.authenticated ? RUN_CHUNK : 1, first[RUN_CHUNK], begin = at;
     w->words.count = k->count = 0;
     k->last = PARSE_DONE;
+    k->repeats = false;
     while (k->count < most && at < size) {
         size_t used, before = w->words.count;
         struct protocol_command *p = &k->foreign[k->count];
@@ -163,7 +166,8 @@ static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size
         first[k->count] = before;
         k->end[k->count] = at;
         w->batch[k->count++] = (struct parsed_command){.argc = w->words.count - before, .command = p->row};
-        if (p->skip)
+        k->repeats = p->stays != 0;
+        if (p->skip || p->stays)
             break;
     }
     hf_assert(k->count == 0 || k->end[k->count - 1] == at || at == begin);
@@ -193,6 +197,7 @@ static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t
     w->words.count = 0;
     k->count = 0;
     k->last = PARSE_DONE;
+    k->repeats = false;
     while (k->count < most && at < size) {
         size_t used, before = w->words.count;
         k->last = resp_parse(&c->parser, &limits, bytes_of(data + at, size - at), &w->words, &used);
@@ -342,12 +347,16 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
             return size;
         if (done < k.count || c->blocked || c->closing) {
             size_t stopped = done < k.count ? (done ? k.end[done - 1] : at) : k.at;
-            if (stopped != k.at || k.last == PARSE_BAD)
+            if (done < k.count || k.last == PARSE_BAD)
                 parser_reset(c);
             c->more = stopped < size && (stopped != k.at || k.last != PARSE_MORE);
             return stopped;
         }
         at = k.at;
+        if (HF_UNLIKELY(k.repeats)) {
+            c->more = true;
+            return at;
+        }
         if (k.last == PARSE_BAD) {
             protocol_error(c);
             return size;

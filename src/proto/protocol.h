@@ -15,6 +15,7 @@ struct protocol_command {
     const struct command *row;
     const uint8_t *head;  /* its first byte in the input */
     uint64_t skip;        /* bytes behind it that belong to no command; then nothing is parsed before it has run */
+    size_t stays;         /* its bytes, when they are left in the input: it may run once more, after others had their turn */
     bool quiet;           /* the client wants no answer, or not every one */
 };
 

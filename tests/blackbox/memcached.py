@@ -294,6 +294,53 @@ def check_notifications(server):
     redis.call("CONFIG", "SET", "notify-keyspace-events", "")
 
 
+def check_dump(server):
+    """Every string once, as memcached tells it; in slices, so that a client that does not read holds up nobody."""
+    redis, text, other = server.client(), Text(server), Text(server)
+    redis.pipeline([("SET", "key:%d" % i, "v") for i in range(30000)])
+    redis.call("RPUSH", "list", "x")
+    text.call(b"set a%b=c 7 1000 1\r\nx\r\n")
+    number = gets(text, b"a%b=c")[2]
+    now = time.time()
+    text.send(b"lru_crawler metadump all\r\nmn\r\n")
+    expect(other.call(b"get key:5\r\n"), b"VALUE key:5 0 1\r\nv\r\nEND\r\n")
+    lines = text.reply().split(b"\r\n")
+    expect(lines[-2:], [b"END", b""])
+    items = [dict(word.split(b"=") for word in line.split(b" ")) for line in lines[:-2]]
+    expect(sorted(item[b"key"] for item in items), sorted([b"key%%3A%d" % i for i in range(30000)] + [b"a%25b%3Dc"]))
+    one = next(item for item in items if item[b"key"].startswith(b"a"))
+    expect(list(one), [b"key", b"exp", b"la", b"cas", b"fetch", b"cls", b"size"])
+    assert abs(int(one[b"exp"]) - now - 1000) < 60 and abs(int(one[b"la"]) - now) < 60, one
+    expect((one[b"cas"], one[b"fetch"]), (b"%d" % number, b"yes"))
+    expect({item[b"exp"] for item in items if item is not one}, {b"-1"})
+    lines = text.call(b"lru_crawler mgdump hash\r\n").split(b"\r\n")
+    expect(sorted(lines[:-2]), sorted([b"mg key:%d" % i for i in range(30000)] + [b"mg a%b=c"]))
+    expect(lines[-2], b"EN")
+    expect(text.call(b"get none\r\nlru_crawler metadump 7\r\nlru_crawler metadump\r\n"), b"END\r\nBADCLASS invalid class id\r\nERROR\r\n")
+    redis.call("ACL", "SETUSER", "default", "-scan")        # refused once, and the line is gone
+    assert text.call(b"lru_crawler metadump all\r\n").startswith(b"SERVER_ERROR NOPERM")
+    redis.call("ACL", "SETUSER", "default", "+scan")
+
+
+def check_parked(server):
+    """A command whose key is held by a script waits, and its bytes are those that arrived: also when data is to be skipped."""
+    redis, text = server.client(), Text(server)
+    redis.call("SET", "busy", "x")
+    redis.send("EVAL", "redis.call('SET', KEYS[1], 'y') local n = 0 for i = 1, 30000000 do n = n + i end return n", 1, "busy")
+    time.sleep(0.05)                                        # not needed for the answers, only for the command to be parked
+    text.send(b"get none\r\nset busy 0 0 1100000\r\n" + b"x" * 1100000 + b"\r\nget busy\r\nmn\r\n")
+    expect(text.reply(), b"END\r\nSERVER_ERROR object too large for cache\r\nEND\r\n")
+    redis.read()
+
+
+def check_http(server):
+    """Requests of a browser end the connection without a word."""
+    for line in (b"GET / HTTP/1.0\r\n", b"PUT /x HTTP/1.1\r\n"):
+        text = Text(server)
+        text.send(line)
+        expect(text.socket.recv(100), b"")
+
+
 def check_memccapable(server):
     tool = shutil.which("memccapable")
     assert tool, "memccapable is missing: script/bootstrap installs libmemcached-tools"
@@ -327,7 +374,7 @@ def check_split(server):
 
 
 CHECKS = [check_values, check_types, check_compare, check_watch, check_deadlines, check_kill9, check_users, check_administration,
-          check_notifications, check_split, check_memccapable]
+          check_notifications, check_split, check_dump, check_parked, check_http, check_memccapable]
 
 
 def main():

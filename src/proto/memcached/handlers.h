@@ -9,6 +9,7 @@
 #undef COMMAND
 
 void memcached_line(struct call *c, const char *line); /* unless the client wants no answer */
+void memcached_put_key(struct buf *out, bytes key, bool base64);
 void memcached_line_aloud(struct call *c, const char *line);
 bool memcached_refused(struct call *c, status s) HF_CHECK; /* true: the error was answered */
 

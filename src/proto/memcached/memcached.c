@@ -59,6 +59,7 @@ static void state_reset(void *state)
 {
     struct memcached *m = state;
     m->scanned = 0;
+    m->skip = 0; /* that of the command under way, which will say it again */
 }
 
 static size_t state_needs(const void *state)
@@ -70,7 +71,8 @@ static void state_begin(void *state, const struct protocol_command *p)
 {
     struct memcached *m = state;
     m->now = *p;
-    m->skip = p->skip;
+    m->walk = p->stays ? m->walk : 0;
+    m->skip = p->skip + p->stays; /* unless its handler asks for one more run */
 }
 
 static enum parse_result parse(void *state, const struct protocol_limits *limits, bytes input, struct resp_words *words,
@@ -80,6 +82,7 @@ static enum parse_result parse(void *state, const struct protocol_limits *limits
     if (m->skip) {
         *used = m->skip < input.size ? (size_t)m->skip : input.size;
         m->skip -= *used;
+        m->scanned = 0;
         return PARSE_DONE;
     }
     if (m->mode == MEMCACHED_NEW)

@@ -28,6 +28,7 @@ struct memcached {
     struct session *session;
     enum memcached_mode mode; /* by its first byte */
     uint64_t skip;            /* bytes to drop before the next command */
+    uint64_t walk;            /* where the dump under way goes on */
     size_t scanned;           /* no line end before this */
     size_t needs;
     struct protocol_command now; /* the one that runs */

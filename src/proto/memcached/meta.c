@@ -23,7 +23,7 @@ static void put_number(struct buf *out, char letter, uint64_t value)
     buf_append_uint(out, value);
 }
 
-static void put_key(struct buf *out, bytes key, bool base64)
+void memcached_put_key(struct buf *out, bytes key, bool base64)
 {
     if (!base64) {
         buf_append_bytes(out, key);
@@ -45,7 +45,7 @@ static bool put_common(struct call *c, bytes token, const struct meta_flags *f)
     if (token.data[0] != 'k')
         return false;
     put_flag(out, 'k');
-    put_key(out, c->argv[1], f->base64);
+    memcached_put_key(out, c->argv[1], f->base64);
     if (f->base64)
         put_flag(out, 'b');
     return true;
@@ -233,7 +233,7 @@ void memcached_me(struct call *c)
         return;
     }
     buf_append(out, "ME ", 3);
-    put_key(out, c->argv[1], base64);
+    memcached_put_key(out, c->argv[1], base64);
     buf_append(out, " exp=", 5);
     buf_append_int(out, item.deadline_ms ? (int64_t)memcached_ttl(txn_now_ms(c->txn), item.deadline_ms) : -1);
     buf_printf(out, " la=%u cas=%llu fetch=%s cls=1 size=%zu\r\n", item.idle_seconds, (unsigned long long)item.version,

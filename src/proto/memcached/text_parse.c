@@ -130,25 +130,18 @@ static enum parse_result parse_key(struct line *l, enum memcached_row row)
     return done(l, row);
 }
 
-static enum parse_result parse_arithmetic(struct line *l, enum memcached_row row)
+/* incr, decr, touch: a key and a number. A key that is too long is told first. */
+static enum parse_result parse_key_and_number(struct line *l, enum memcached_row row)
 {
     uint64_t delta;
-    if (l->count != 3 && l->count != 4)
-        return say(l, "ERROR");
-    take_noreply(l);
-    if (l->token[1].size <= MEMCACHED_KEY_MAX && !memcached_u64(l->token[2], &delta))
-        return say(l, "CLIENT_ERROR invalid numeric delta argument");
-    return parse_key(l, row);
-}
-
-static enum parse_result parse_touch(struct line *l, enum memcached_row row)
-{
     int32_t exptime;
     if (l->count != 3 && l->count != 4)
         return say(l, "ERROR");
     take_noreply(l);
-    if (l->token[1].size <= MEMCACHED_KEY_MAX && !memcached_i32(l->token[2], &exptime))
-        return say(l, "CLIENT_ERROR invalid exptime argument");
+    if (l->token[1].size > MEMCACHED_KEY_MAX)
+        return say(l, BAD_FORMAT);
+    if (row == ROW_TOUCH ? !memcached_i32(l->token[2], &exptime) : !memcached_u64(l->token[2], &delta))
+        return say(l, row == ROW_TOUCH ? "CLIENT_ERROR invalid exptime argument" : "CLIENT_ERROR invalid numeric delta argument");
     return parse_key(l, row);
 }
 
@@ -359,6 +352,65 @@ static enum parse_result parse_stats(struct line *l, enum memcached_row row)
     return parse_words(l, l->count > 1 && bytes_equal(l->token[1], BYTES("reset")) ? ROW_STATS_RESET : row);
 }
 
+/* ---- words about slabs and their LRU lists. Here are none; what tools ask before they go on is answered ---- */
+
+static bool is_word(const struct line *l, size_t n, const char *word) { return l->count > n && bytes_equal(l->token[n], bytes_str(word)); }
+
+/* "all", "hash", or class numbers with commas between: class 1 holds all items. */
+static bool names_class(bytes list)
+{
+    if (bytes_equal(list, BYTES("all")) || bytes_equal(list, BYTES("hash")))
+        return true;
+    for (size_t at = 0; at < list.size; at++) {
+        if (list.data[at] == '1' && (at == 0 || list.data[at - 1] == ',') && (at + 1 == list.size || list.data[at + 1] == ','))
+            return true;
+    }
+    return false;
+}
+
+static enum parse_result parse_dump(struct line *l, enum memcached_row row)
+{
+    if (l->count != 3)
+        return say(l, "ERROR");
+    if (!names_class(l->token[2]))
+        return say(l, "BADCLASS invalid class id");
+    l->out->stays = l->used;
+    l->used = 0;
+    return done(l, row);
+}
+
+static enum parse_result parse_lru_crawler(struct line *l, enum memcached_row row)
+{
+    uint32_t number;
+    if (is_word(l, 1, "metadump"))
+        return parse_dump(l, ROW_METADUMP);
+    if (is_word(l, 1, "mgdump"))
+        return parse_dump(l, ROW_MGDUMP);
+    take_noreply(l);
+    if (is_word(l, 1, "enable") || is_word(l, 1, "disable"))
+        return say(l, "OK");
+    if (l->count < 3)
+        return say(l, "ERROR");
+    if (is_word(l, 1, "crawl"))
+        return say(l, names_class(l->token[2]) ? "OK" : "BADCLASS invalid class id");
+    if (!is_word(l, 1, "sleep") && !is_word(l, 1, "tocrawl"))
+        return say(l, "ERROR");
+    (void)row;
+    return say(l, memcached_u32(l->token[2], &number) ? "OK" : BAD_FORMAT);
+}
+
+static enum parse_result parse_slabs(struct line *l, enum memcached_row row)
+{
+    uint32_t number;
+    (void)row;
+    take_noreply(l);
+    if (l->count == 4 && is_word(l, 1, "reassign"))
+        return say(l, "NOSPARE source class has no spare pages");
+    if (l->count < 3 || !is_word(l, 1, "automove"))
+        return say(l, "ERROR");
+    return say(l, memcached_u32(l->token[2], &number) ? "OK" : BAD_FORMAT);
+}
+
 static enum parse_result parse_shutdown(struct line *l, enum memcached_row row)
 {
     (void)row;
@@ -373,10 +425,10 @@ static const struct { bytes name; line_parser *parse; enum memcached_row row; } 
     {BYTES("gets"), parse_get, ROW_GETS},
     {BYTES("cas"), parse_store, ROW_CAS},
     {BYTES("add"), parse_store, ROW_ADD},
-    {BYTES("incr"), parse_arithmetic, ROW_INCR},
-    {BYTES("decr"), parse_arithmetic, ROW_DECR},
+    {BYTES("incr"), parse_key_and_number, ROW_INCR},
+    {BYTES("decr"), parse_key_and_number, ROW_DECR},
     {BYTES("delete"), parse_delete, ROW_DELETE},
-    {BYTES("touch"), parse_touch, ROW_TOUCH},
+    {BYTES("touch"), parse_key_and_number, ROW_TOUCH},
     {BYTES("md"), parse_meta, ROW_MD},
     {BYTES("ma"), parse_meta, ROW_MA},
     {BYTES("mn"), parse_words, ROW_MN},
@@ -394,6 +446,8 @@ static const struct { bytes name; line_parser *parse; enum memcached_row row; } 
     {BYTES("verbosity"), parse_number, ROW_VERBOSITY},
     {BYTES("cache_memlimit"), parse_number, ROW_MEMLIMIT},
     {BYTES("shutdown"), parse_shutdown, ROW_SAY},
+    {BYTES("lru_crawler"), parse_lru_crawler, ROW_SAY},
+    {BYTES("slabs"), parse_slabs, ROW_SAY},
 };
 
 /* Before the login only "set any 0 0 size", with "user password" as its data. */
@@ -431,6 +485,10 @@ static enum parse_result parse_line(struct line *l)
         l->words->items[l->words->count - 1] = commands[i].name;
         return commands[i].parse(l, commands[i].row);
     }
+    /* A browser, or something that was made to speak like one: nothing is said to it. */
+    bytes last = l->count ? l->token[l->count - 1] : (bytes){0};
+    if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0)
+        return PARSE_BAD;
     return say(l, "ERROR");
 }
 
