@@ -7,7 +7,7 @@ Method: for each class the two servers take turns (medians of --repetitions), ea
         generator in both runs (one core against two), so that what switching between server and generator costs, caches
         included, stands on both sides, and the ratio is what the workers cost each other.
         All load comes from holdfast-load, 50 connections, random keys.
-Usage:  script/bench workers [--durability none|interval|commit] [--pipeline N] [--quick] [--check]
+Usage:  script/bench workers [--durability none|interval|commit] [--pipeline N] [--only CLASS...] [--quick] [--check]
 """
 import argparse
 import json
@@ -23,6 +23,7 @@ KEYS, VALUE_SIZE, CONNECTIONS = 100000, 64, 50
 RATIO_MAX = 1.15
 RUN_SECONDS = 600
 CLASSES = {
+    "PING": "PING",
     "GET": "GET %k", "SET": "SET %k %v", "INCR": "INCR n%k", "MSET": "MSET a%k %v b%k %v c%k %v", "HSET": "HSET h%k field %v",
     "EXPIRE": "EXPIRE %k 1000", "DEL": "DEL d%k", "MULTI": "MULTI;SET a%k %v;INCR n%k;EXEC",
 }
@@ -81,13 +82,16 @@ def main():
     parser.add_argument("--pipeline", type=int, default=16)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the operations, one repetition")
+    parser.add_argument("--only", nargs="+", choices=list(CLASSES), default=list(CLASSES), metavar="CLASS",
+                        help="of: %s" % " ".join(CLASSES))
     parser.add_argument("--check", action="store_true", help="exit with 1 if a CPU ratio is above %.2f" % RATIO_MAX)
     options = parser.parse_args()
     servers, results, rows = {}, [], []
     try:
         for workers in (1, 2):
             servers[workers] = start(workers, options.durability)
-        for name, command in CLASSES.items():
+        for name in options.only:
+            command = CLASSES[name]
             one = dict(compare(servers, command, options), name=name, command=command)
             results.append(one)
             rows.append([name, one["cpu_us"][1], one["cpu_us"][2], one["cpu_ratio"], one["ops_per_second"][1],

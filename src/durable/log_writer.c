@@ -174,6 +174,8 @@ static enum write_result group_write(struct log *log, uint64_t cap)
     enum write_result result = group_collect(log, &g, cap);
     if (result != WRITE_DONE)
         return result;
+    if (os_bug(BUG_ACK_UNWRITTEN))
+        os_bug_pause(); /* between the acknowledgement and the write */
     uint64_t begin_us = latency_begin_us();
     int64_t put = group_put(log, &g, log->config.mode == DURABILITY_COMMIT);
     latency_end(LATENCY_WRITE, begin_us);
