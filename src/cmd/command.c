@@ -169,11 +169,16 @@ static const char *full_name_new(const char *parent, const char *name)
     return full;
 }
 
-static void complete_row(struct command *row, const char *parent)
+uint16_t command_id_new(void)
 {
     static uint16_t next_id;
     hf_assert(next_id < COMMAND_IDS_MAX);
-    row->id = next_id++;
+    return next_id++;
+}
+
+static void complete_row(struct command *row, const char *parent)
+{
+    row->id = command_id_new();
     row->full_name = full_name_new(parent, row->name);
     row->stats = mem_zalloc(sizeof(*row->stats));
 }
@@ -243,8 +248,6 @@ static void stats_zero(struct command_stats *s)
 {
     if (!s)
         return;
-    atomic_store(&s->calls, 0);
-    atomic_store(&s->ticks, 0);
     atomic_store(&s->failed, 0);
     atomic_store(&s->rejected, 0);
 }

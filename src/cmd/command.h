@@ -115,7 +115,7 @@ struct command {
     const char *tips;               /* command tips, space-separated; NULL: none */
     const struct command *subcommands; /* ends with name NULL */
     const char *full_name;          /* lower case "config|get"; filled at start */
-    struct command_stats *stats;    /* calls, usec, ...; filled at start */
+    struct command_stats *stats;    /* filled at start */
     uint16_t id;                    /* below COMMAND_IDS_MAX, subcommands too; filled at start */
 };
 
@@ -164,6 +164,7 @@ const struct command *command_at(size_t index);
 struct command_walk { const struct command *row, *top; size_t index; };
 bool command_next(struct command_walk *w);
 void command_stats_reset(void); /* those of all rows */
+uint16_t command_id_new(void);  /* for a row of another protocol */
 /* Positions of the keys in the words; returns how many (at most argc). */
 size_t command_key_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
 /* The same, but of a word given twice every key behind it: what is locked, and what a user needs rights for. */
@@ -184,6 +185,6 @@ size_t command_keys(const struct engine *engine, uint32_t db, const struct comma
 /* Word n of the command as a located key. */
 static inline const struct key *call_key(const struct call *c, size_t n) { return &c->keys[n]; }
 
-struct command_stats { _Atomic uint64_t calls, ticks /* os/ticks.h */, failed, rejected; };
+struct command_stats { _Atomic uint64_t failed, rejected; }; /* what ran: cmd/times.h */
 
 #endif

@@ -90,29 +90,8 @@ bool exec_batch_begin(struct exec *x)
     return true;
 }
 
-static void flush_counts(struct exec *x)
-{
-    if (x->counted)
-        atomic_fetch_add_explicit(&x->counted->stats->calls, x->counted_calls, memory_order_relaxed);
-    if (x->counted_ticks)
-        atomic_fetch_add_explicit(&x->counted->stats->ticks, x->counted_ticks, memory_order_relaxed);
-    x->counted = NULL;
-    x->counted_calls = x->counted_ticks = 0;
-}
-
-static void count_call(struct exec *x, const struct command *row)
-{
-    if (HF_UNLIKELY(x->counted != row)) {
-        flush_counts(x);
-        x->counted = row;
-        x->counted_times = times_of(x->times, row);
-    }
-    x->counted_calls++;
-}
-
 void exec_batch_end(struct exec *x)
 {
-    flush_counts(x);
     if (HF_UNLIKELY(x->dropped)) { /* what is small is free as the reply leaves */
         memory_free_dropped(x->engine, x->txn->heap);
         x->dropped = false;
@@ -152,7 +131,6 @@ void exec_aside_begin(struct exec *x, const struct exec *main)
 
 void exec_aside_end(struct exec *x)
 {
-    flush_counts(x);
     if (x->engine->log)
         log_kick(x->engine->log);
     if (x->sync_wanted)
@@ -461,7 +439,7 @@ void exec_call_handler(struct exec *x, struct call *c)
     struct txn_point point;
     uint64_t errors = c->reply->errors;
     bool steps = has_steps(x, c);
-    count_call(x, c->command);
+    times_add(&x->times->counts[c->command->id].calls, 1);
     if (observed())
         show(c, true);
     if (HF_UNLIKELY(steps))
@@ -488,26 +466,12 @@ void exec_took(struct exec *x, const struct session *s, const struct command *ro
     exec_spent(x, s, row, argv, argc, took);
 }
 
-/* Another command has been counted last: a script's, or one that a waiter ran. Apart, so that exec_spent keeps no registers for it. */
-static __attribute__((noinline)) void spent_between(struct exec *x, const struct session *s, const struct command *row, const bytes *argv,
-                                                    size_t argc, uint64_t took)
-{
-    struct histogram *times = times_of(x->times, row);
-    atomic_fetch_add_explicit(&row->stats->ticks, took, memory_order_relaxed);
-    if (times)
-        histogram_add(times, took);
-    slowlog_look(s, row, argv, argc, took, x->wall_ms);
-}
-
 void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t took)
 {
-    if (HF_UNLIKELY(x->counted != row)) {
-        spent_between(x, s, row, argv, argc, took);
-        return;
-    }
-    x->counted_ticks += took;
-    if (HF_LIKELY(x->counted_times != NULL))
-        histogram_add(x->counted_times, took);
+    struct histogram *histogram = times_of(x->times, row);
+    times_add(&x->times->counts[row->id].ticks, took);
+    if (HF_LIKELY(histogram != NULL))
+        histogram_add(histogram, took);
     slowlog_look(s, row, argv, argc, took, x->wall_ms);
 }
 
@@ -743,7 +707,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     if (HF_UNLIKELY(row->handler == cmd_exec)) {
         uint64_t began = x->ticks;
-        count_call(x, row);
+        times_add(&x->times->counts[row->id].calls, 1);
         enum exec_result done = multi_exec(x, s, p, node, lsn);
         if (done == EXEC_DONE)
             exec_spent(x, s, row, p->argv, p->argc, ticks_now() - began);
@@ -806,14 +770,14 @@ static void prefetch_one(struct exec *x, struct session *s, struct parsed_comman
 {
     struct engine *e = x->engine;
     struct stripe *stripe = &e->store->stripes[p->key0.stripe];
-    bool shared = e->config.workers > 1;
+    bool shared = e->config.workers > 1, change = !p->command || !(p->command->flags & CMD_READ);
     if (shared && !stripe_try_lock_once(stripe))
         return;
     struct table *table = stripe_table(stripe, e->db_ids[s->db]);
     if (table && entry)
-        table_prefetch_entry(table, p->key0.hash);
+        table_prefetch_entry(table, p->key0.hash, change);
     else if (table)
-        table_prefetch(table, p->key0.hash);
+        table_prefetch(table, p->key0.hash, change);
     if (shared)
         stripe_unlock(stripe);
 }

@@ -29,9 +29,6 @@ struct exec {
     struct evictor *evictor;
     struct park_node flush_node;    /* of exec_later.c */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
-    const struct command *counted;  /* run-length counter of calls: a shared counter is touched once per run */
-    uint64_t counted_calls, counted_ticks;
-    struct histogram *counted_times; /* where its ticks go; NULL: nowhere */
     struct times *times;
     uint64_t ticks;                 /* when the last command ended, or this chunk began */
     uint64_t housekeeping_us;

@@ -1,6 +1,7 @@
-/* times.h -- how long each command takes, as histograms: LATENCY HISTOGRAM and INFO latencystats.
+/* times.h -- how often each command runs and how long it takes: INFO commandstats and latencystats, LATENCY HISTOGRAM.
  *
- * One struct times per executor, which alone adds; a histogram is made when its command first runs there. Read from any thread.
+ * One struct times per executor, which alone adds, so that no two workers write to one cache line for it; a histogram is made when
+ * its command first runs there. Read from any thread.
  */
 #ifndef HF_CMD_TIMES_H
 #define HF_CMD_TIMES_H
@@ -10,8 +11,11 @@
 
 #include <stdatomic.h>
 
+struct run_count { _Atomic uint64_t calls, ticks /* os/ticks.h */; };
+
 struct times {
     struct times *next; /* all of the process */
+    struct run_count counts[COMMAND_IDS_MAX];
     _Atomic(struct histogram *) of_row[COMMAND_IDS_MAX];
 };
 
@@ -30,6 +34,13 @@ static inline struct histogram *times_of(struct times *t, const struct command *
     return HF_LIKELY(h != NULL) ? h : times_make(t, row);
 }
 
+static inline void times_add(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+/* What all executors have counted since the last reset, those that are gone included. */
+void times_counts(const struct command *row, uint64_t *calls, uint64_t *ticks);
 /* What all executors have added since the last reset, in ticks; 0: the row has not run. */
 uint64_t times_sum(const struct command *row, uint64_t sums[HISTOGRAM_BUCKETS]);
 void times_reset(void);

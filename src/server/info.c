@@ -10,6 +10,7 @@
 #include "cmd/cluster.h"
 #include "cmd/command.h"
 #include "cmd/pubsub.h"
+#include "cmd/times.h"
 #include "cmd/tracking.h"
 #include "net/stats.h"
 #include "os/os.h"
@@ -285,7 +286,10 @@ static void write_persistence(struct buf *out, const struct facts *f)
 static uint64_t calls_of(const char *name)
 {
     const struct command *row = command_find(bytes_str(name));
-    return row ? atomic_load_explicit(&row->stats->calls, memory_order_relaxed) : 0;
+    uint64_t calls = 0, ticks;
+    if (row)
+        times_counts(row, &calls, &ticks);
+    return calls;
 }
 
 static void write_stats(struct buf *out, const struct facts *f)
@@ -376,8 +380,9 @@ static void command_line(struct buf *out, const struct command *row)
 {
     if (!row->stats || !row->full_name)
         return;
-    uint64_t calls = row->stats->calls, usec = ticks_to_us(row->stats->ticks), failed = row->stats->failed,
-             rejected = row->stats->rejected;
+    uint64_t calls, ticks, failed = row->stats->failed, rejected = row->stats->rejected;
+    times_counts(row, &calls, &ticks);
+    uint64_t usec = ticks_to_us(ticks);
     if (!calls && !failed && !rejected)
         return;
     LINE("cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n",

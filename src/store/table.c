@@ -147,20 +147,28 @@ static struct index *index_for(struct table *t, uint64_t hash)
     return t->growing && home_of(&t->now, hash) < t->frontier ? &t->next : &t->now;
 }
 
-void table_prefetch(const struct table *t, uint64_t hash)
+static inline void prefetch_line(const void *line, bool change)
 {
-    const struct index *x = index_for((struct table *)t, hash);
-    __builtin_prefetch(bucket_at(x, home_of(x, hash)), 1);
+    if (change)
+        __builtin_prefetch(line, 1);
+    else
+        __builtin_prefetch(line, 0);
 }
 
-void table_prefetch_entry(const struct table *t, uint64_t hash)
+void table_prefetch(const struct table *t, uint64_t hash, bool change)
+{
+    const struct index *x = index_for((struct table *)t, hash);
+    prefetch_line(bucket_at(x, home_of(x, hash)), change);
+}
+
+void table_prefetch_entry(const struct table *t, uint64_t hash, bool change)
 {
     const struct index *x = index_for((struct table *)t, hash);
     const struct bucket *b = bucket_at(x, home_of(x, hash));
     unsigned matches = match_tag(b, tag_of(hash));
     if (matches) {
         const uint8_t *e = (const uint8_t *)ref_entry(t, b->ref[__builtin_ctz(matches)]);
-        __builtin_prefetch(e, 1);
+        prefetch_line(e, change);
         __builtin_prefetch(e + 64, 0);
     }
 }

@@ -71,8 +71,9 @@ struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *co
 void table_reserve(struct table *t, uint64_t count);
 void table_free(struct table *t); /* must be empty of entries that anyone still wants */
 
-void table_prefetch(const struct table *t, uint64_t hash);        /* the home bucket */
-void table_prefetch_entry(const struct table *t, uint64_t hash);  /* after it arrived: the entry */
+/* The home bucket; after it arrived: the entry. change: as lines that will be written, taken from the other cores' caches. */
+void table_prefetch(const struct table *t, uint64_t hash, bool change);
+void table_prefetch_entry(const struct table *t, uint64_t hash, bool change);
 bool table_find(struct table *t, bytes key, uint64_t hash, struct place *place);
 /* The key must be absent. Also moves growth on. tail: the log's, for stamps. */
 void table_insert(struct table *t, uint64_t hash, struct entry *e, uint64_t tail);

@@ -27,10 +27,10 @@ void memcached_init(uint32_t database)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {
         rows[i].full_name = rows[i].name;
-        rows[i].stats = &stats[i];
         const struct command *as = rights[i] ? command_find_full(bytes_str(rights[i])) : NULL;
         hf_assert(as || !rights[i]);
-        rows[i].id = as ? as->id : 0;
+        rows[i].stats = as ? as->stats : &stats[i];
+        rows[i].id = as ? as->id : command_id_new();
         if (as && !rows[i].key_use)
             rows[i].key_use = as->key_use;
     }
