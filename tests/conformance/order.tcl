@@ -1,0 +1,52 @@
+# order.tcl -- the suite's client sends a command that waits, and goes on when the server has taken it.
+#
+# Tests send `XREADGROUP ... BLOCK 0` on one connection and DEL on another without looking in between. A server of one thread
+# serves them in the order of their arrival; of two workers, the second may be first, and then the first has nothing to wait
+# for. The order that these tests mean is made here: the next command goes when the first one is blocked, or has its reply.
+
+namespace eval ::order {
+    variable waits {blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop xread xreadgroup}
+    variable tries 500
+}
+
+# Whether the system holds a reply that nobody has read: column tx_queue:rx_queue of the socket. No `update` here, which would
+# run the runner's own events in the middle of a test.
+proc ::order::replied {port} {
+    set file [open /proc/net/tcp]
+    fconfigure $file -translation binary -buffersize 65536
+    set sockets [read $file]
+    close $file
+    set row [format {:%04X [0-9A-F]+:[0-9A-F]+ 01 [0-9A-F]+:([0-9A-F]+)} $port]
+    return [expr {[regexp $row $sockets all unread] && $unread ne "00000000"}]
+}
+
+# Whether the server lists the connection as blocked; asked on a connection of its own, since tests count those that they know.
+proc ::order::blocked {port address} {
+    if {[catch {socket {*}$address} asked]} {return 0}
+    fconfigure $asked -translation binary
+    puts -nonewline $asked "CLIENT LIST\r\n"
+    flush $asked
+    set length [string range [gets $asked] 1 end-1]
+    set list [expr {[string is integer -strict $length] ? [read $asked $length] : ""}]
+    close $asked
+    return [regexp "addr=\\S+:$port .* flags=\\w*b" [lsearch -inline [split $list "\n"] "*:$port laddr*"]]
+}
+
+# Bounded: a command before it may still be running, or this user may not ask.
+proc ::order::wait_until_taken {fd address} {
+    variable tries
+    set port [lindex [fconfigure $fd -sockname] 2]
+    for {set i 0} {$i < $tries} {incr i} {
+        if {[::order::blocked $port $address] || [::order::replied $port]} {return}
+        after 1
+    }
+}
+
+rename ::redis::__dispatch__raw__ ::order::dispatch
+proc ::redis::__dispatch__raw__ {id method argv} {
+    set result [uplevel 1 [list ::order::dispatch $id $method $argv]]
+    if {[string tolower $method] in $::order::waits && $::redis::deferred($id) && $::redis::blocking($id)} {
+        ::order::wait_until_taken $::redis::fd($id) $::redis::addr($id)
+    }
+    return $result
+}
