@@ -1,7 +1,8 @@
 /* pack_msgpack.c -- the library `cmsgpack`: MessagePack (msgpack.org's specification) for scripts.
  *
- * A table whose keys are 1..n packs as an array, any other as a map. Whole numbers pack as the smallest integer that
- * holds them, others as a float when that loses nothing, else a double. Reading checks every length against what is there.
+ * A table whose keys are 1..n packs as an array, any other as a map. Whole numbers pack as the smallest
+ * integer that holds them, others as a float when that loses nothing, else a double. Reading checks every
+ * length against what is there.
  */
 #include "script/script.h"
 
@@ -11,18 +12,55 @@
 
 /* ---- packing ---- */
 
-static void put_big(luaL_Buffer *out, uint8_t mark, uint64_t value, int size)
+/* What is packed so far: a userdata at a place of the stack, which doubles. Lua owns it, so an error leaks
+ * nothing, and the memory of scripts bounds it. (Strings that are put together part by part would be copied
+ * as often as there are parts.) */
+struct packed {
+    lua_State *lua;
+    int at;
+    uint8_t *bytes;
+    size_t size, capacity;
+};
+
+static void packed_init(struct packed *out, lua_State *lua)
 {
-    luaL_addchar(out, (char)mark);
+    *out = (struct packed){.lua = lua, .capacity = 256};
+    out->bytes = lua_newuserdata(lua, out->capacity);
+    out->at = lua_gettop(lua);
+}
+
+static void put_bytes(struct packed *out, const void *data, size_t size)
+{
+    if (size > out->capacity - out->size) {
+        size_t capacity = 2 * out->capacity + size;
+        uint8_t *more = lua_newuserdata(out->lua, capacity);
+        memcpy(more, out->bytes, out->size);
+        lua_replace(out->lua, out->at);
+        out->bytes = more;
+        out->capacity = capacity;
+    }
+    memcpy(out->bytes + out->size, data, size);
+    out->size += size;
+}
+
+static void put_byte(struct packed *out, uint8_t byte)
+{
+    put_bytes(out, &byte, 1);
+}
+
+static void put_big(struct packed *out, uint8_t mark, uint64_t value, int size)
+{
+    put_byte(out, mark);
     for (int i = size - 1; i >= 0; i--)
-        luaL_addchar(out, (char)(value >> 8 * i));
+        put_byte(out, (uint8_t)(value >> 8 * i));
 }
 
 /* Sizes of texts, arrays, maps: the short form below `few`, then 8 (texts only), 16, 32 bits. */
-static void put_size(luaL_Buffer *out, size_t size, uint8_t short_mark, size_t few, uint8_t mark8, uint8_t mark16)
+static void put_size(struct packed *out, size_t size, uint8_t short_mark, size_t few, uint8_t mark8,
+                     uint8_t mark16)
 {
     if (size < few)
-        luaL_addchar(out, (char)(short_mark | size));
+        put_byte(out, (uint8_t)(short_mark | size));
     else if (mark8 && size <= 0xff)
         put_big(out, mark8, size, 1);
     else if (size <= 0xffff)
@@ -31,7 +69,7 @@ static void put_size(luaL_Buffer *out, size_t size, uint8_t short_mark, size_t f
         put_big(out, (uint8_t)(mark16 + 1), size, 4);
 }
 
-static void put_number(luaL_Buffer *out, lua_Number number)
+static void put_number(struct packed *out, lua_Number number)
 {
     if (number != floor(number) || fabs(number) >= 9.2233720368547758e18) {
         float narrow = (float)number;
@@ -48,7 +86,7 @@ static void put_number(luaL_Buffer *out, lua_Number number)
     int64_t value = (int64_t)number;
     if (value >= 0) {
         if (value < 128)
-            luaL_addchar(out, (char)value);
+            put_byte(out, (uint8_t)value);
         else if (value <= 0xff)
             put_big(out, 0xcc, (uint64_t)value, 1);
         else if (value <= 0xffff)
@@ -58,7 +96,7 @@ static void put_number(luaL_Buffer *out, lua_Number number)
         else
             put_big(out, 0xcf, (uint64_t)value, 8);
     } else if (value >= -32) {
-        luaL_addchar(out, (char)value);
+        put_byte(out, (uint8_t)value);
     } else if (value >= INT8_MIN) {
         put_big(out, 0xd0, (uint64_t)value, 1);
     } else if (value >= INT16_MIN) {
@@ -70,9 +108,7 @@ static void put_number(luaL_Buffer *out, lua_Number number)
     }
 }
 
-/* The luaL_Buffer keeps parts on the stack, so values are reached by absolute indexes below it: each table
- * packs into a string of its own, which is then added. */
-static void push_packed(lua_State *lua, int index, int depth);
+static void put_value(struct packed *out, int index, int depth);
 
 static bool is_array(lua_State *lua, int index, size_t *size)
 {
@@ -92,83 +128,84 @@ static bool is_array(lua_State *lua, int index, size_t *size)
     return highest == count;
 }
 
-static void push_table(lua_State *lua, int index, int depth)
+static size_t count_pairs(lua_State *lua, int index)
 {
     size_t size = 0;
-    luaL_Buffer out;
-    if (is_array(lua, index, &size)) {
-        luaL_buffinit(lua, &out);
-        put_size(&out, size, 0x90, 16, 0, 0xdc);
-        luaL_pushresult(&out);
-        for (size_t i = 1; i <= size; i++) {
-            lua_rawgeti(lua, index, (int)i);
-            push_packed(lua, lua_gettop(lua), depth + 1);
-            lua_remove(lua, -2);
-            lua_concat(lua, 2);
-        }
-        return;
-    }
-    size = 0;
     lua_pushnil(lua);
     while (lua_next(lua, index)) {
         size++;
         lua_pop(lua, 1);
     }
-    luaL_buffinit(lua, &out);
-    put_size(&out, size, 0x80, 16, 0, 0xde);
-    luaL_pushresult(&out);
-    int result = lua_gettop(lua);
+    return size;
+}
+
+static void put_table(struct packed *out, int index, int depth)
+{
+    lua_State *lua = out->lua;
+    size_t size = 0;
+    if (is_array(lua, index, &size)) {
+        put_size(out, size, 0x90, 16, 0, 0xdc);
+        for (size_t i = 1; i <= size; i++) {
+            lua_rawgeti(lua, index, (int)i);
+            put_value(out, lua_gettop(lua), depth + 1);
+            lua_pop(lua, 1);
+        }
+        return;
+    }
+    put_size(out, count_pairs(lua, index), 0x80, 16, 0, 0xde);
     lua_pushnil(lua);
     while (lua_next(lua, index)) {
-        int key = lua_gettop(lua) - 1;
-        lua_pushvalue(lua, result);
-        push_packed(lua, key, depth + 1);
-        push_packed(lua, key + 1, depth + 1);
-        lua_concat(lua, 3);
-        lua_replace(lua, result);
+        int value = lua_gettop(lua);
+        put_value(out, value - 1, depth + 1);
+        put_value(out, value, depth + 1);
         lua_pop(lua, 1);
     }
 }
 
-static void push_packed(lua_State *lua, int index, int depth)
+static void put_text(struct packed *out, int index)
 {
-    luaL_Buffer out;
+    size_t size;
+    const char *text = lua_tolstring(out->lua, index, &size);
+    put_size(out, size, 0xa0, 32, 0xd9, 0xda);
+    put_bytes(out, text, size);
+}
+
+/* Leaves the stack as it was. */
+static void put_value(struct packed *out, int index, int depth)
+{
+    lua_State *lua = out->lua;
     luaL_checkstack(lua, 12, "the table is too deep");
-    if (lua_type(lua, index) == LUA_TTABLE && depth < DEPTH_MAX) {
-        push_table(lua, index, depth);
-        return;
-    }
-    luaL_buffinit(lua, &out);
     switch (lua_type(lua, index)) {
-    case LUA_TSTRING: {
-        size_t size;
-        const char *text = lua_tolstring(lua, index, &size);
-        put_size(&out, size, 0xa0, 32, 0xd9, 0xda);
-        luaL_addlstring(&out, text, size);
+    case LUA_TTABLE:
+        if (depth < DEPTH_MAX)
+            put_table(out, index, depth);
+        else
+            put_byte(out, 0xc0);
         break;
-    }
+    case LUA_TSTRING:
+        put_text(out, index);
+        break;
     case LUA_TNUMBER:
-        put_number(&out, lua_tonumber(lua, index));
+        put_number(out, lua_tonumber(lua, index));
         break;
     case LUA_TBOOLEAN:
-        luaL_addchar(&out, (char)(lua_toboolean(lua, index) ? 0xc3 : 0xc2));
+        put_byte(out, lua_toboolean(lua, index) ? 0xc3 : 0xc2);
         break;
     default:
-        luaL_addchar(&out, (char)0xc0);
+        put_byte(out, 0xc0);
     }
-    luaL_pushresult(&out);
 }
 
 static int msgpack_pack(lua_State *lua)
 {
     int count = lua_gettop(lua);
+    struct packed out;
     if (count == 0)
         return luaL_argerror(lua, 0, "MessagePack pack needs input.");
-    lua_pushliteral(lua, "");
-    for (int i = 1; i <= count; i++) {
-        push_packed(lua, i, 0);
-        lua_concat(lua, 2);
-    }
+    packed_init(&out, lua);
+    for (int i = 1; i <= count; i++)
+        put_value(&out, i, 0);
+    lua_pushlstring(lua, (const char *)out.bytes, out.size);
     return 1;
 }
 

@@ -20,6 +20,9 @@ SCRIPTS = [
     "error({err='BAD x'})", "return foo", "foo=1", "return redis.call('incr',KEYS[1])",
     "local t=redis.pcall('incr',KEYS[1]) return t['err']", "return redis.sha1hex('abc')", "return cjson.encode({1,2,3})",
     "return cjson.decode('[1,2,{\"a\":3}]')[3].a", "return cmsgpack.unpack(cmsgpack.pack({1,2,3}))",
+    "local t, m = {}, {} for i = 1, 20000 do t[i] = i * 37 m['k' .. i] = {i, -i, i / 4} end "
+    "local p = cmsgpack.pack(t, string.rep('x', 70000), m) local a, b, c = cmsgpack.unpack(p) "
+    "return {#p, redis.sha1hex(cmsgpack.pack(t, b)), #a, #b, c.k20000[2], tostring(c.k3[3])}",
     "return {cmsgpack.unpack(cmsgpack.pack('a',-7,'b'))}", "return struct.pack('>I2s','513','abc')",
     "return {struct.unpack('>I2s',struct.pack('>I2s','513','abc'))}", "return bit.band(255,15)", "return bit.tohex(255)",
     "redis.call('hset','h','a','1'); return redis.call('hgetall','h')", "return redis.status_reply('X')",
