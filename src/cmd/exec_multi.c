@@ -156,6 +156,13 @@ static void run_queue(struct exec *x, struct session *s)
     }
 }
 
+/* MONITOR sees every EXEC behind its commands, also one that is refused. */
+static void show_exec(const struct call *c)
+{
+    if (observed() && atomic_load_explicit(&monitor_count, memory_order_relaxed))
+        monitor_show(c);
+}
+
 static void exec_body(struct exec *x, struct call *c)
 {
     struct session *s = c->session;
@@ -164,8 +171,7 @@ static void exec_body(struct exec *x, struct call *c)
         s->reply.ops->null_array(&s->reply);
     else
         run_queue(x, s);
-    if (observed() && atomic_load_explicit(&monitor_count, memory_order_relaxed))
-        monitor_show(c);
+    show_exec(c);
     if (!s->script || !s->script->restart)
         unwatch_locked(s);
 }
@@ -200,11 +206,15 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
     struct call c = {.command = p->command, .session = s, .reply = &s->reply, .txn = x->txn, .argv = p->argv, .argc = p->argc, .exec = x};
     if (!s->in_multi) {
         reply_errorf(&s->reply, "ERR EXEC without MULTI");
+        c.txn = NULL; /* none has begun */
+        show_exec(&c);
         return EXEC_DONE;
     }
     if (s->multi_aborted) {
         multi_drop(s);
         reply_error_line(&s->reply, "EXECABORT Transaction discarded because of previous errors.");
+        c.txn = NULL; /* none has begun */
+        show_exec(&c);
         return EXEC_DONE;
     }
     txn_reset(x->txn, x->wall_ms);

@@ -110,7 +110,7 @@ def run_redirected(server):
     return seen
 
 
-MONITORED = ["GET a\x01\"b\\\n\r\t\a\b~", "MULTI", "SET a 1", "INCR b", "EXEC", "SELECT 3", "EVAL \"redis.call('set','x','1')\" 0", "CONFIG GET port",
+MONITORED = ["GET a\x01\"b\\\n\r\t\a\b~", "MULTI", "SET a 1", "INCR b", "EXEC", "MULTI", "NOSUCH a", "EXEC", "EXEC", "SELECT 3", "EVAL \"redis.call('set','x','1')\" 0", "CONFIG GET port",
              "AUTH secret", "HELLO 2 AUTH default secret", "CLIENT ID", "CLIENT LIST", "NOSUCH a", "GET", "BLPOP nolist 0.01", "WATCH q",
              "SLOWLOG GET", "SCRIPT LOAD x=1", "EVALSHA ffffffffffffffffffffffffffffffffffffffff 0", "SUBSCRIBE x", "UNSUBSCRIBE", "PING last"]
 
