@@ -158,6 +158,7 @@ static bool waits_for_script(const struct exec *x, const struct session *s, cons
 void exec_set_paused(struct exec *x, bool paused) { x->paused = paused; }
 
 bool (*exec_script_writes)(const struct command *row, const bytes *argv, size_t argc);
+bool (*exec_script_tend)(unsigned worker);
 
 static bool may_write(const struct command *row, const bytes *argv, size_t argc)
 {
@@ -856,6 +857,7 @@ unsigned exec_housekeeping(struct exec *x)
     wake_waiting(x);
     bool left = watches_sweep(x);
     left |= waiters_sweep(x);
+    left |= exec_script_tend && exec_script_tend(x->worker);
     if (now_us - x->housekeeping_us < HOUSEKEEPING_PERIOD_US)
         return 1;
     x->housekeeping_us = now_us;

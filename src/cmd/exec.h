@@ -65,6 +65,8 @@ void exec_set_paused(struct exec *x, bool paused);
 bool exec_would_wait(struct session *s, const struct parsed_command *p, bool writes_only);
 /* May the script or function that these words run write? A row that runs one, inside a batch. Set once, by script/. */
 extern bool (*exec_script_writes)(const struct command *row, const bytes *argv, size_t argc);
+/* A slice of what scripts have left to tidy up on this worker; true: there is more. NULL: no scripts. */
+extern bool (*exec_script_tend)(unsigned worker);
 /* min-replicas-to-write asks for more replicas than there are: writes are refused. */
 extern _Atomic bool exec_lacks_replicas;
 /* The command that runs sleeps, without the worker: its connection is served again after that, and its time counts as its

@@ -13,6 +13,7 @@
 #define ASIDE_AFTER_US 5000 /* of a run: from here on the worker's other connections are served between its steps */
 #define ASIDE_PERIOD_US 1000
 #define LOAD_MAX_US 500000   /* FUNCTION LOAD runs a library's text alone, and nobody could kill it */
+#define CHARGE_MAX ((size_t)1 << 20) /* work of functions in C between two looks at the clock */
 #define SHOWN_MAX (64u << 10) /* bytes of a command that FUNCTION STATS shows; words beyond it are left out */
 #define SHOWN_NAME_MAX 1024u
 
@@ -97,12 +98,8 @@ static bool serve_others(struct run *run, unsigned worker)
     return goes_on;
 }
 
-void run_hook(lua_State *lua, lua_Debug *event)
+static void look(lua_State *lua, struct run *run)
 {
-    struct run *run = state_run(lua);
-    (void)event;
-    if (!run)
-        return;
     if (run->loading) {
         if (run->started_us && OS.monotonic_us() - run->started_us > LOAD_MAX_US) {
             run->unwinding = true;
@@ -118,6 +115,24 @@ void run_hook(lua_State *lua, lua_Debug *event)
         run->killed = run->unwinding = true;
         run_rethrow(lua);
     }
+}
+
+void run_hook(lua_State *lua, lua_Debug *event)
+{
+    struct run *run = state_run(lua);
+    (void)event;
+    state_hook_again(lua);
+    if (run)
+        look(lua, run);
+}
+
+void run_charge(lua_State *lua, size_t work)
+{
+    struct run *run = state_run(lua);
+    if (!run || (run->charged += work) < CHARGE_MAX)
+        return;
+    run->charged = 0;
+    look(lua, run);
 }
 
 bool run_busy(void)

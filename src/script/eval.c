@@ -208,6 +208,10 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
     script_push_words(s->lua, c->argv + 3 + keys, c->argc - 3 - keys);
     lua_setglobal(s->lua, "ARGV");
     run_call(s, &run, 0);
+    lua_pushnil(s->lua); /* another script, or a function, is not to see them */
+    lua_setglobal(s->lua, "KEYS");
+    lua_pushnil(s->lua);
+    lua_setglobal(s->lua, "ARGV");
     run_end(s);
 }
 

@@ -235,9 +235,10 @@ static bool run_library(struct state *s, struct run *run, struct library *l, byt
     lua_rawset(lua, LUA_REGISTRYINDEX);
     s->run = run;
     api_for_loading(lua, true);
-    bool ran = lua_pcall(lua, 0, 0, 0) == 0;
+    bool ran = state_pcall(s, 0, 0, 0) == 0;
     api_for_loading(lua, false);
     s->run = NULL;
+    state_recover(s);
     lua_pushlightuserdata(lua, &loading_mark);
     lua_pushnil(lua);
     lua_rawset(lua, LUA_REGISTRYINDEX);
@@ -278,8 +279,10 @@ static void refresh(struct state *s, struct call *c)
 
 static const char *error_text(lua_State *lua)
 {
-    if (lua_istable(lua, -1))
-        lua_getfield(lua, -1, "err");
+    if (lua_istable(lua, -1)) { /* raw: a metatable's function would run unprotected */
+        lua_pushliteral(lua, "err");
+        lua_rawget(lua, -2);
+    }
     const char *text = lua_tostring(lua, -1);
     return text ? text : "unknown error";
 }
@@ -564,6 +567,7 @@ static void log_error(struct reply *r, bytes line)
 void script_load_libraries(struct engine *e)
 {
     exec_script_writes = script_may_write;
+    exec_script_tend = script_tend;
     static const struct reply_ops ops = {.error = log_error};
     struct session session = {0};
     struct reply reply = {.ops = &ops, .version = 2};

@@ -8,7 +8,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#define SCRIPT_MEMORY_MAX ((size_t)1 << 30) /* of one state, all its libraries included */
 #define SCRIPT_DEPTH_MAX 100                /* of nested tables, arrays in replies */
 
 /* The run that a state is busy with. */
@@ -18,6 +17,7 @@ struct run {
     int resp;                 /* redis.setresp */
     bool unwinding;           /* SCRIPT_RESTART or a kill: nothing may catch the error */
     bool killed;
+    bool exhausted;           /* it asked for more memory than there is for it: as if killed */
     bool failed;              /* strict, and one of its commands has failed; its error is in the registry as "failure" */
     bool loading;             /* FUNCTION LOAD: no commands */
     uint64_t started_us;
@@ -26,11 +26,18 @@ struct run {
     bool aside;               /* others have been served meanwhile */
     bool late;                /* beyond busy-reply-threshold, and counted as such */
     uint64_t aside_us;        /* when last */
+    size_t charged;           /* work of functions in C since the hook last ran */
 };
 
 struct state {
     lua_State *lua;
-    size_t memory;
+    lua_State *thread;        /* that runs: lua, or a coroutine */
+    size_t memory, allocated; /* now; since the hook last ran */
+    size_t kept;              /* memory after the last whole collection */
+    int cycles;               /* of collection, until memory counts as tended */
+    bool limited;             /* in a protected call: the limit holds */
+    bool exhausted;           /* the limit was met */
+    bool tending;             /* script_tend has work */
     struct run *run;          /* NULL: idle */
     uint64_t generation;      /* of the function libraries loaded (function.c) */
     uint64_t cache_generation; /* of the compiled scripts (eval.c) */
@@ -40,6 +47,12 @@ struct state {
 struct state *state_of(const struct call *c);
 /* All workers' states together. */
 size_t script_memory(void);
+size_t script_memory_limit(void); /* of one state, all its libraries included */
+/* lua_pcall within the memory limit. */
+int state_pcall(struct state *s, int arguments, int results, int handler);
+void state_recover(struct state *s); /* when the limit was met: after the protected call */
+lua_State *state_enter_thread(lua_State *lua, lua_State *thread); /* the one before */
+void state_hook_again(lua_State *lua);
 /* Pushes a table through which the one on the stack's top is read and not written; replaces it. */
 void state_protect(lua_State *lua);
 void state_protect_strictly(lua_State *lua); /* reading what is not there is an error, too */
@@ -60,6 +73,8 @@ void run_time_begin(struct run *run);
 void run_time_end(struct run *run);
 void run_hook(lua_State *lua, lua_Debug *event);
 int run_rethrow(lua_State *lua); /* the error that nobody may catch */
+/* For functions in C: so many bytes or steps of work were done. Now and then it does what the hook does, and may not return then. */
+void run_charge(lua_State *lua, size_t work);
 /* A script that says SCRIPT KILL or FUNCTION KILL stops at its next moment; words the reply. */
 void run_kill(struct call *c, bool eval);
 bool run_busy(void); /* any worker's script beyond its time */
@@ -98,6 +113,7 @@ int script_register_function(lua_State *lua);
 /* eval.c */
 void script_push_words(lua_State *lua, const bytes *words, size_t count); /* as a table */
 bool script_take_keys(struct call *c, size_t *count); /* numkeys in word 2; false: the error was replied */
+bool script_tend(unsigned worker); /* state.c */
 /* For INFO; from any thread. */
 void script_cache_stats(uint64_t *count, uint64_t *bytes_held);
 void script_library_stats(uint64_t *count, uint64_t *functions, uint64_t *bytes_held);

@@ -1,16 +1,13 @@
-/* state.c -- a Lua state: what scripts may use of Lua, and how far they may go.
+/* state.c -- a Lua state of each worker: how much memory its scripts may use, and the run of one.
  *
- * Allow-list: only names in `allowed` stay among the globals. Tables that all scripts share are
- * reached through empty proxies, whose metatable reads from the real table and refuses writes;
- * Lua 5.1 has no read-only tables of its own, so rawset is wrapped to refuse proxies, too.
- *
- * pcall, xpcall and coroutine.resume are wrapped: when the run is unwinding (more locks are needed, or
- * a kill), they pass the error on, whatever the script wants to do about it.
- *
- * Memory: the allocator counts and refuses above SCRIPT_MEMORY_MAX, which Lua words as "not enough
- * memory". Time: a hook every HOOK_INSTRUCTIONS (busy.c).
+ * Memory: while a script runs or is compiled the allocator refuses what goes beyond script-memory-limit, which Lua makes an
+ * error of. The run is then over, whatever would catch that error, and is undone like one that was killed. Outside of
+ * protected calls (words for the script, its reply) nothing is refused: an error there would end the process. A collection follows,
+ * in slices between commands (script_tend), as it does after each run that left much behind.
+ * Time: a hook every HOOK_INSTRUCTIONS, or at the next instruction once much was allocated; functions in C that may take
+ * long charge what they do (busy.c).
  */
-#include "script/guards.h"
+#include "script/sandbox.h"
 #include "script/script.h"
 
 #include "base/memory.h"
@@ -18,14 +15,24 @@
 #include "engine/internal.h"
 #include "os/os.h"
 
-#include <lualib.h>
-#include <stdlib.h>
-
-#define HOOK_INSTRUCTIONS 50000
+#define HOOK_INSTRUCTIONS 2000
+#define HURRY_BYTES ((size_t)4 << 20)   /* allocated since the hook last ran: it runs at the next instruction */
+#define LEFT_BYTES ((size_t)16 << 20)   /* garbage that may wait for the next run */
+#define TEND_SLICE_US 500
 
 static struct state states[WORKERS_MAX];
-static char proxy_mark;  /* its address marks the metatables of proxies */
 static char state_mark;  /* registry: the struct state */
+static _Atomic size_t memory_limit = (size_t)1 << 30;
+
+void script_set_memory_limit(size_t bytes_max)
+{
+    atomic_store(&memory_limit, bytes_max);
+}
+
+size_t script_memory_limit(void)
+{
+    return atomic_load_explicit(&memory_limit, memory_order_relaxed);
+}
 
 /* ---- memory ---- */
 
@@ -44,8 +51,19 @@ static void *counted_alloc(void *context, void *old, size_t old_size, size_t siz
         mem_free(old);
         return NULL;
     }
-    if (size > before && s->memory + (size - before) > SCRIPT_MEMORY_MAX)
-        return NULL;
+    if (size > before) {
+        if (HF_UNLIKELY(s->limited && s->memory + (size - before) > script_memory_limit())) {
+            s->exhausted = true;
+            if (s->run)
+                s->run->unwinding = s->run->exhausted = true;
+            return NULL;
+        }
+        s->allocated += size - before;
+        if (HF_UNLIKELY(s->allocated > HURRY_BYTES) && s->run) {
+            s->allocated = 0;
+            lua_sethook(s->thread, run_hook, LUA_MASKCOUNT, 1);
+        }
+    }
     count_memory(s, size - before);
     return mem_realloc(old, size);
 }
@@ -79,171 +97,62 @@ struct run *state_run(lua_State *lua)
     return state_of_lua(lua)->run;
 }
 
-/* ---- protected tables ---- */
-
-static int refuse_write(lua_State *lua)
+lua_State *state_enter_thread(lua_State *lua, lua_State *thread)
 {
-    return luaL_error(lua, "Attempt to modify a readonly table");
+    struct state *s = state_of_lua(lua);
+    lua_State *before = s->thread;
+    s->thread = thread;
+    return before;
 }
 
-int raise_error(lua_State *lua, const char *text)
+void state_hook_again(lua_State *lua)
 {
-    lua_pushfstring(lua, "ERR %s", text);
-    push_error(lua, lua_tostring(lua, -1));
-    return lua_error(lua);
+    lua_sethook(lua, run_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
 }
 
-static bool is_proxy(lua_State *lua, int index)
+int state_pcall(struct state *s, int arguments, int results, int handler)
 {
-    if (!lua_istable(lua, index) || !lua_getmetatable(lua, index))
-        return false;
-    lua_pushlightuserdata(lua, &proxy_mark);
-    lua_rawget(lua, -2);
-    bool marked = lua_toboolean(lua, -1);
-    lua_pop(lua, 2);
-    return marked;
+    bool before = s->limited;
+    s->limited = true;
+    int failed = lua_pcall(s->lua, arguments, results, handler);
+    s->limited = before;
+    s->thread = s->lua;
+    return failed;
 }
 
-/* Stack: the real table -> its proxy. The metatable's __index is the real one (or what is above it). */
-static void make_proxy(lua_State *lua, lua_CFunction index)
+static void tend_soon(struct state *s)
 {
-    lua_newtable(lua);
-    lua_newtable(lua);
-    if (index) {
-        lua_pushvalue(lua, -3);
-        lua_pushcclosure(lua, index, 1);
-    } else {
-        lua_pushvalue(lua, -3);
-    }
-    lua_setfield(lua, -2, "__index");
-    lua_pushcfunction(lua, refuse_write);
-    lua_setfield(lua, -2, "__newindex");
-    if (index) { /* whoever asks for the metatable of the globals gets an empty one that cannot be written */
-        lua_newtable(lua);
-        make_proxy(lua, NULL);
-    } else {
-        lua_pushboolean(lua, 0);
-    }
-    lua_setfield(lua, -2, "__metatable");
-    lua_pushlightuserdata(lua, &proxy_mark);
-    lua_pushvalue(lua, -4);
-    lua_rawset(lua, -3);
-    lua_setmetatable(lua, -2);
-    lua_remove(lua, -2);
+    if (!s->tending)
+        s->cycles = 2; /* the one under way may have passed what is garbage now */
+    s->tending = true;
 }
 
-void state_protect(lua_State *lua)
+void state_recover(struct state *s)
 {
-    make_proxy(lua, NULL);
-}
-
-static int read_global(lua_State *lua);
-
-void state_protect_strictly(lua_State *lua)
-{
-    make_proxy(lua, read_global);
-}
-
-/* Reading a global that is none is an error: it is a typing mistake more often than not. */
-static int read_global(lua_State *lua)
-{
-    lua_pushvalue(lua, 2);
-    lua_rawget(lua, lua_upvalueindex(1));
-    if (lua_isnil(lua, -1)) {
-        const char *name = lua_tostring(lua, 2);
-        return luaL_error(lua, "Script attempted to access nonexistent global variable '%s'", name ? name : "?");
-    }
-    return 1;
-}
-
-static int safe_rawset(lua_State *lua)
-{
-    luaL_checktype(lua, 1, LUA_TTABLE);
-    luaL_checkany(lua, 2);
-    luaL_checkany(lua, 3);
-    if (is_proxy(lua, 1))
-        return raise_error(lua, "Attempt to modify a readonly table");
-    lua_settop(lua, 3);
-    lua_rawset(lua, 1);
-    return 1;
-}
-
-static int safe_setmetatable(lua_State *lua)
-{
-    if (is_proxy(lua, 1))
-        return raise_error(lua, "Attempt to modify a readonly table");
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
-    return lua_gettop(lua);
-}
-
-/* A protected library shows no metatable; the globals show one that is empty. */
-static int safe_getmetatable(lua_State *lua)
-{
-    luaL_checkany(lua, 1);
-    if (!luaL_getmetafield(lua, 1, "__metatable") && !lua_getmetatable(lua, 1))
-        lua_pushnil(lua);
-    else if (lua_isboolean(lua, -1) && is_proxy(lua, 1))
-        lua_pushnil(lua);
-    return 1;
-}
-
-/* The iteration functions see the real table behind a proxy. */
-static void unwrap(lua_State *lua, int index)
-{
-    if (!is_proxy(lua, index))
+    if (!s->exhausted)
         return;
-    lua_getmetatable(lua, index);
-    lua_pushlightuserdata(lua, &proxy_mark);
-    lua_rawget(lua, -2);
-    lua_replace(lua, index);
-    lua_pop(lua, 1);
+    s->exhausted = false;
+    tend_soon(s);
+    lua_pushnil(s->lua); /* compiled scripts: each is compiled again when it is called */
+    lua_setfield(s->lua, LUA_REGISTRYINDEX, "scripts");
 }
 
-static int unwrapping(lua_State *lua)
+/* A collection that nobody's command waits for: a slice each time the worker has nothing else to do. True: there is more. */
+bool script_tend(unsigned worker)
 {
-    if (lua_gettop(lua) > 0)
-        unwrap(lua, 1);
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
-    return lua_gettop(lua);
-}
-
-/* ---- errors that nobody may catch ---- */
-
-int run_rethrow(lua_State *lua)
-{
-    lua_pushliteral(lua, "the script is being unwound");
-    return lua_error(lua);
-}
-
-static int catching(lua_State *lua)
-{
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
-    const struct run *run = state_run(lua);
-    if (run && run->unwinding)
-        return run_rethrow(lua);
-    /* scripts of old expect the text of an error, not the table that carries it */
-    if (!lua_toboolean(lua, 1) && lua_istable(lua, 2)) {
-        lua_pushliteral(lua, "err");
-        lua_rawget(lua, 2);
-        if (lua_isstring(lua, -1))
-            lua_replace(lua, 2);
-        lua_settop(lua, 2);
-    }
-    return lua_gettop(lua);
-}
-
-/* xpcall takes no arguments in 5.1; its handler sees the error, but cannot keep it. */
-static void wrap(lua_State *lua, const char *name, lua_CFunction around)
-{
-    lua_getfield(lua, -1, name);
-    lua_pushcclosure(lua, around, 1);
-    lua_setfield(lua, -2, name);
+    struct state *s = &states[worker];
+    if (!s->tending || s->run)
+        return false;
+    uint64_t began = OS.monotonic_us();
+    int step = 64; /* KiB of work, as lua_gc has it */
+    do {
+        if (lua_gc(s->lua, LUA_GCSTEP, step)) {
+            s->tending = --s->cycles > 0;
+            if (!s->tending)
+                s->kept = s->memory;
+        }
+    } while (s->tending && OS.monotonic_us() - began < TEND_SLICE_US);
+    return s->tending;
 }
 
 /* ---- compiling ---- */
@@ -254,7 +163,16 @@ bool state_compile(lua_State *lua, bytes code, const char *name)
         lua_pushliteral(lua, "precompiled code is refused");
         return false;
     }
-    if (luaL_loadbuffer(lua, (const char *)code.data, code.size, name))
+    struct state *s = state_of_lua(lua);
+    bool before = s->limited;
+    lua_pushstring(lua, name); /* Lua's parser holds on to the name alone, where a collection does not see it */
+    s->limited = true;
+    int failed = luaL_loadbuffer(lua, (const char *)code.data, code.size, name);
+    s->limited = before;
+    lua_remove(lua, -2);
+    if (!s->run)
+        state_recover(s);
+    if (failed)
         return false;
     lua_getfield(lua, LUA_REGISTRYINDEX, "globals");
     lua_setfenv(lua, -2);
@@ -269,167 +187,7 @@ bool state_compile_only(lua_State *lua, bytes code)
     return good;
 }
 
-/* loadstring(text [, name]) and load(reader [, name]): text only, and the protected globals. */
-static int compile_text(lua_State *lua, int text, const char *name)
-{
-    size_t size;
-    const char *code = lua_tolstring(lua, text, &size);
-    if (state_compile(lua, bytes_of(code, size), name))
-        return 1;
-    lua_pushnil(lua);
-    lua_insert(lua, -2);
-    return 2;
-}
-
-static int safe_loadstring(lua_State *lua)
-{
-    const char *text = luaL_checkstring(lua, 1);
-    return compile_text(lua, 1, luaL_optstring(lua, 2, text));
-}
-
-static int safe_load(lua_State *lua)
-{
-    const char *name = luaL_optstring(lua, 2, "=(load)");
-    luaL_checktype(lua, 1, LUA_TFUNCTION);
-    lua_pushliteral(lua, "");
-    int text = lua_gettop(lua);
-    for (;;) {
-        lua_pushvalue(lua, 1);
-        lua_call(lua, 0, 1);
-        if (lua_isnil(lua, -1) || (lua_isstring(lua, -1) && lua_objlen(lua, -1) == 0))
-            break;
-        if (!lua_isstring(lua, -1))
-            return luaL_error(lua, "reader function must return a string");
-        lua_concat(lua, 2);
-    }
-    lua_settop(lua, text);
-    return compile_text(lua, text, name);
-}
-
 /* ---- making one ---- */
-
-static const char *const allowed[] = {
-    "_VERSION", "assert", "collectgarbage", "coroutine", "error", "gcinfo", "getmetatable", "ipairs", "load", "loadstring",
-    "math", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select", "setmetatable", "string", "table", "tonumber",
-    "tostring", "type", "unpack", "xpcall", "cjson", "cmsgpack", "struct", "bit", "os", "redis", "server", "_G",
-};
-
-static bool is_allowed(const char *name)
-{
-    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
-        if (strcmp(allowed[i], name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void open_library(lua_State *lua, const char *name, lua_CFunction open)
-{
-    lua_pushcfunction(lua, open);
-    lua_pushstring(lua, name);
-    lua_call(lua, 1, 1);
-    if (lua_istable(lua, -1)) {
-        lua_setglobal(lua, name);
-    } else {
-        lua_pop(lua, 1);
-    }
-}
-
-/* os keeps its clock only: everything else of it is the host's. */
-static void cut_os(lua_State *lua)
-{
-    lua_getglobal(lua, "os");
-    lua_newtable(lua);
-    lua_getfield(lua, -2, "clock");
-    lua_setfield(lua, -2, "clock");
-    lua_setglobal(lua, "os");
-    lua_pop(lua, 1);
-}
-
-static void remove_others(lua_State *lua)
-{
-    lua_pushnil(lua);
-    while (lua_next(lua, LUA_GLOBALSINDEX)) {
-        lua_pop(lua, 1);
-        if (lua_type(lua, -1) == LUA_TSTRING && is_allowed(lua_tostring(lua, -1)))
-            continue;
-        lua_pushvalue(lua, -1);
-        lua_pushnil(lua);
-        lua_rawset(lua, LUA_GLOBALSINDEX); /* assigning nil to a present field is allowed in a walk */
-    }
-}
-
-static void protect_libraries(lua_State *lua)
-{
-    static const char *const tables[] = {"string", "table", "math", "coroutine", "os", "cjson", "cmsgpack", "struct", "bit", "redis", "server"};
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        lua_getglobal(lua, tables[i]);
-        state_protect(lua);
-        lua_setglobal(lua, tables[i]);
-    }
-    /* the metatable of strings would be a way to the real string table */
-    lua_pushliteral(lua, "");
-    lua_getmetatable(lua, -1);
-    lua_getglobal(lua, "string");
-    lua_setfield(lua, -2, "__index");
-    lua_newtable(lua);
-    lua_getglobal(lua, "string");
-    lua_setfield(lua, -2, "__index");
-    state_protect(lua);
-    lua_setfield(lua, -2, "__metatable");
-    lua_pop(lua, 2);
-}
-
-static void open_all(lua_State *lua)
-{
-    open_library(lua, "", luaopen_base);
-    open_library(lua, "table", luaopen_table);
-    open_library(lua, "string", luaopen_string);
-    open_library(lua, "math", luaopen_math);
-    open_library(lua, "os", luaopen_os);
-    open_library(lua, "cjson", luaopen_cjson);
-    open_library(lua, "cmsgpack", luaopen_cmsgpack);
-    open_library(lua, "struct", luaopen_struct);
-    open_library(lua, "bit", luaopen_bit);
-    api_open(lua);
-    guards_install(lua);
-}
-
-static int setup(lua_State *lua)
-{
-    open_all(lua);
-    cut_os(lua);
-    remove_others(lua);
-    lua_pushvalue(lua, LUA_GLOBALSINDEX);
-    wrap(lua, "pcall", catching);
-    wrap(lua, "xpcall", catching);
-    wrap(lua, "setmetatable", safe_setmetatable);
-    lua_pushcfunction(lua, safe_getmetatable);
-    lua_setfield(lua, -2, "getmetatable");
-    wrap(lua, "next", unwrapping);
-    wrap(lua, "pairs", unwrapping);
-    wrap(lua, "ipairs", unwrapping);
-    lua_pushcfunction(lua, safe_rawset);
-    lua_setfield(lua, -2, "rawset");
-    lua_pushcfunction(lua, safe_loadstring);
-    lua_setfield(lua, -2, "loadstring");
-    lua_pushcfunction(lua, safe_load);
-    lua_setfield(lua, -2, "load");
-    lua_pop(lua, 1);
-    lua_getglobal(lua, "coroutine");
-    wrap(lua, "resume", catching);
-    lua_pop(lua, 1);
-    protect_libraries(lua);
-    /* scripts see the globals through a proxy; _G is that proxy as well */
-    lua_pushvalue(lua, LUA_GLOBALSINDEX);
-    lua_pushvalue(lua, LUA_GLOBALSINDEX);
-    make_proxy(lua, read_global);
-    lua_pushvalue(lua, -1);
-    lua_setfield(lua, -3, "_G");
-    lua_setfield(lua, LUA_REGISTRYINDEX, "globals");
-    lua_pop(lua, 1);
-    return 0;
-}
 
 struct state *state_of(const struct call *c)
 {
@@ -442,10 +200,12 @@ struct state *state_of(const struct call *c)
     lua_pushlightuserdata(s->lua, &state_mark);
     lua_pushlightuserdata(s->lua, s);
     lua_rawset(s->lua, LUA_REGISTRYINDEX);
-    int failed = lua_cpcall(s->lua, setup, NULL);
+    s->thread = s->lua;
+    int failed = lua_cpcall(s->lua, sandbox_setup, NULL);
     hf_assert(!failed);
     lua_settop(s->lua, 0);
-    lua_sethook(s->lua, run_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    state_hook_again(s->lua);
+    s->kept = s->memory;
     return s;
 }
 
@@ -467,14 +227,22 @@ static int on_error(lua_State *lua)
         lua_replace(lua, 1);
         lua_settop(lua, 1);
     }
-    if (found) {
+    if (found && !sandbox_is_shared(lua, 1)) {
+        lua_pushliteral(lua, "source");
         lua_pushstring(lua, where.source);
-        lua_setfield(lua, 1, "source");
+        lua_rawset(lua, 1);
+        lua_pushliteral(lua, "line");
         lua_pushinteger(lua, where.currentline);
-        lua_setfield(lua, 1, "line");
+        lua_rawset(lua, 1);
     }
     lua_settop(lua, 1);
     return 1;
+}
+
+static void raw_field(lua_State *lua, int index, const char *name)
+{
+    lua_pushstring(lua, name);
+    lua_rawget(lua, index - 1);
 }
 
 static void reply_failure(struct state *state, const struct run *run, struct reply *r)
@@ -485,9 +253,9 @@ static void reply_failure(struct state *state, const struct run *run, struct rep
         reply_errorf(r, "ERR %s script: %s", text ? text : "unknown error", run->name);
         return;
     }
-    lua_getfield(lua, -1, "err");
-    lua_getfield(lua, -2, "source");
-    lua_getfield(lua, -3, "line");
+    raw_field(lua, -1, "err"); /* raw: a metatable's function would run unprotected */
+    raw_field(lua, -2, "source");
+    raw_field(lua, -3, "line");
     const char *text = lua_tostring(lua, -3), *source = lua_tostring(lua, -2);
     if (!text)
         text = "ERR unknown error";
@@ -513,9 +281,13 @@ void run_call(struct state *state, struct run *run, int arguments)
     int base = lua_gettop(lua) - arguments;
     lua_pushcfunction(lua, on_error);
     lua_insert(lua, base);
-    int failed = lua_pcall(lua, arguments, 1, base);
+    int failed = state_pcall(state, arguments, 1, base);
     if (run->killed) {
         killed_reply(run, c->reply);
+        script_undo(&run->script);
+    } else if (run->exhausted) {
+        reply_errorf(c->reply, "ERR not enough memory: more than script-memory-limit (%zu bytes); the script is undone, script: %s",
+                     script_memory_limit(), run->name);
         script_undo(&run->script);
     } else if (run->failed) {
         lua_getfield(lua, LUA_REGISTRYINDEX, "failure");
@@ -538,6 +310,7 @@ void run_begin(struct state *state, struct run *run, struct call *c, const char 
     run->resp = 2;
     run->started_us = OS.monotonic_us();
     state->run = run;
+    state->thread = state->lua;
     run_time_begin(run);
 }
 
@@ -546,5 +319,8 @@ void run_end(struct state *state)
     struct run *run = state->run;
     state->run = NULL;
     run_time_end(run);
+    state_recover(state);
+    if (state->memory > state->kept * 2 + LEFT_BYTES)
+        tend_soon(state);
     lua_gc(state->lua, LUA_GCSTEP, 10);
 }

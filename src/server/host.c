@@ -117,6 +117,7 @@ static void apply(enum setting id)
     case SETTING_LATENCY_MONITOR: slowlog_set_latency((uint64_t)number); break;
     case SETTING_LATENCY_TRACKING: atomic_store(&times_on, number != 0); break;
     case SETTING_BUSY_REPLY: script_set_time_limit(number); break;
+    case SETTING_SCRIPT_MEMORY: script_set_memory_limit((size_t)number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_CLUSTER_ANNOUNCE_IP:

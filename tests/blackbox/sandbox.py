@@ -1,0 +1,199 @@
+"""sandbox.py -- what a script cannot do: reach out of its sandbox, change what others see, take the server with it.
+
+Goal:   the globals that a script can reach, metatables included, are a list that stands here; nothing shared can be changed, by any
+        function; a script that asks for too much memory or time is ended and undone, and the server, other clients and
+        the next script are as before.
+Method: a script walks _G, through every table, metatable and coroutine, and says the paths. Attacks run one by one under a
+        small script-memory-limit; after each the sandbox is walked again and the keys are looked at.
+Usage:  sandbox.py [check ...]
+"""
+import sys
+import time
+
+from harness import Checks, ReplyError, Server
+
+LIMIT = 64 << 20
+BASE = ("assert collectgarbage error gcinfo getmetatable ipairs load loadstring next pairs pcall rawequal rawget rawset select "
+        "setmetatable tonumber tostring type unpack xpcall")
+LIBRARIES = {
+    "string": "byte char find format gfind gmatch gsub len lower match rep reverse sub upper",
+    "table": "concat foreach foreachi getn insert maxn remove setn sort",
+    "math": "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min mod modf pi pow rad random "
+            "randomseed sin sinh sqrt tan tanh",
+    "coroutine": "create resume running status wrap yield",
+    "os": "clock",
+    "bit": "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
+    "struct": "pack size unpack",
+    "cmsgpack": "pack unpack unpack_limit unpack_one",
+    "cjson": "_NAME _VERSION decode decode_invalid_numbers decode_max_depth encode encode_invalid_numbers encode_keep_buffer "
+             "encode_max_depth encode_number_precision encode_sparse_array null",
+}
+LIBRARIES["redis"] = LIBRARIES["server"] = (
+    "LOG_DEBUG LOG_NOTICE LOG_VERBOSE LOG_WARNING REDIS_VERSION REDIS_VERSION_NUM REPL_ALL REPL_AOF REPL_NONE REPL_REPLICA REPL_SLAVE "
+    "acl_check_cmd breakpoint call debug error_reply log pcall replicate_commands set_repl setresp sha1hex status_reply")
+
+WALK = """
+local seen, paths = {}, {}
+local function walk(path, value, depth)
+  paths[#paths + 1] = path
+  if depth > 8 then paths[#paths + 1] = path .. ' is too deep' return end
+  local meta = getmetatable(value)
+  if type(meta) == 'table' and not seen[meta] then seen[meta] = true walk(path .. '<meta>', meta, depth + 1) end
+  if type(value) ~= 'table' or seen[value] then return end
+  seen[value] = true
+  for k, v in pairs(value) do
+    paths[#paths + 1] = path .. '.' .. tostring(k)
+    if type(v) == 'table' then walk(path .. '.' .. tostring(k), v, depth + 1) end
+  end
+end
+walk('_G', _G, 0) walk('text', '', 0) walk('co', coroutine.create(function() end), 0) walk('fn', print_ or walk, 0)
+local ok, caught = pcall(error, {}) walk('error', caught, 0)
+return paths
+""".replace("print_ or ", "")
+
+
+def expected():
+    paths = {"_G." + name for name in BASE.split()} | {"_G._VERSION", "_G._G", "_G.KEYS", "_G.ARGV"}
+    for library, names in LIBRARIES.items():
+        paths.add("_G." + library)
+        paths |= {"_G.%s.%s" % (library, name) for name in names.split()}
+    return paths
+
+
+def walk(client):
+    return {path.decode() for path in client.call("EVAL", WALK, 0)}
+
+
+def check_walk(server):
+    allowed = expected() | {"_G", "_G<meta>", "_G<meta>.__index", "text", "text<meta>", "text<meta>.__index", "co", "fn", "error"}
+    found = walk(server.client())
+    assert not found - allowed, "reachable and not on the list: %s" % sorted(found - allowed)
+    assert not expected() - found - {p for p in expected() if p.startswith("_G.server.")}, sorted(expected() - found)
+
+
+# Each must be refused, or change nothing that another script sees.
+WRITES = [
+    "local _, real = pairs(%s) real.leak = 'x'", "for i, t in ipairs({%s}) do t.leak = 'x' end", "table.insert(%s, 'x')", "table.sort(%s)",
+    "rawset(%s, 'leak', 'x')", "%s.leak = 'x'", "setmetatable(%s, {})", "getmetatable(%s).__index = {}", "getmetatable(%s).__newindex = nil",
+    "rawset(getmetatable(%s), '__index', {})", "table.insert(getmetatable(%s), 1)", "select(2, pairs(getmetatable(%s))).x = 1",
+    "error(%s)", "pcall(error, %s)", "table.remove(%s)", "table.foreach(%s, rawset)", "setmetatable({}, getmetatable(%s)).x = 1",
+    "xpcall(function() error(%s) end, function(e) e.leak = 1 return e end)", "coroutine.wrap(function(t) t.leak = 1 end)(%s)",
+    "string.gsub('a', 'a', %s)", "cjson.encode(%s)", "cmsgpack.pack(%s)", "return %s", "loadstring('local t = ... t.leak = 1')(%s)"]
+
+
+def check_shared(server):
+    client, other = server.client(), server.client()
+    before = walk(client)
+    for target in ("_G", "redis", "string", "table", "math", "cjson", "getmetatable('').__index", "getmetatable('')", "coroutine", "os"):
+        for write in WRITES:
+            client.wire("EVAL", write % target, 0)
+    assert walk(other) == before and walk(client) == before, sorted(walk(client) ^ before)
+    for probe in ("return string[1]", "return string.leak", "return redis.leak", "return redis[1]", "return math[1]", "return rawget(_G, 1)",
+                  "return rawget(_G, 'leak')", "return rawget(_G, 'KEYS')[1]"):
+        assert other.call("EVAL", probe, 0) is None, probe
+    client.call("EVAL", "return 1", 1, "secret")
+    client.call("FUNCTION", "LOAD", "REPLACE", "#!lua name=peep\nredis.register_function('peep', function() return KEYS[1] end)")
+    assert isinstance(client.wire("FCALL", "peep", 0)[1], bytes) and b"KEYS" in client.wire("FCALL", "peep", 0)[1]
+
+
+def check_errors_with_metatables(server):
+    """Nothing of an error runs outside of the script's own protection."""
+    client = server.client()
+    for field in ("__index", "__newindex", "__tostring", "__concat", "__call", "__eq", "__len"):
+        client.wire("EVAL", "error(setmetatable({}, {%s = function() error('again') end}))" % field, 0)
+        client.wire("EVAL", "return setmetatable({}, {%s = function() error('again') end})" % field, 0)
+        client.wire("FUNCTION", "LOAD", "#!lua name=bad\nerror({err = {}})")
+    assert client.call("EVAL", "return 7", 0) == 7
+    # A chunk's name is cut at its first zero: only the parser knows that text.
+    name = "for i = 1, 300 do loadstring('local a' .. i .. ' = {\"' .. ('y'):rep(5000) .. i .. '\"} return a', 'name' .. i .. '\\0' .. i) end return 1"
+    assert client.call("EVAL", name, 0) == 1
+
+
+# Memory: each is ended with an error and undone.
+GREEDY = [
+    "local t = {} for i = 1, 1e9 do t[i] = {} end", "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1000) .. i end",
+    "local s = 'x' while true do s = s .. s end", "local s, x = {}, ('x'):rep(1e5) for i = 1, 1e4 do s[i] = x end return table.concat(s)",
+    "local t = {} while true do t[#t + 1] = redis.call('GET', 'large') .. #t end", "return ('x'):rep(2^31)",
+    "local f = function() end while true do local g = f f = function() return g() end end",
+    "while pcall(function() local t = {} for i = 1, 1e9 do t[i] = {} end end) == false do end",
+    "local co = {} while true do co[#co + 1] = coroutine.create(function() end) end",
+    "local t = {} for i = 1, 1e9 do t[i] = cjson.decode('[[1],[2],[3]]') end", "local t = {} for i = 1, 1e9 do t[i] = struct.pack('i8', i) end",
+]
+# Refused by a limit of its own, or done; never the end of the server.
+STRANGE = [
+    "local s = string.rep('x', 2^20) local t = {} for i = 1, 4000 do t[i] = s end return #cjson.encode(t)",
+    "local t = {} for i = 1, 60 do t = {t, t} end return #cjson.encode(t)", "local t = {} t[1] = t return cjson.encode(t)",
+    "cjson.encode_sparse_array(true, 0, 0) return #cjson.encode({[2^30] = 1})", "cjson.encode_max_depth(2^31 - 1)",
+    "cjson.encode_sparse_array(false, 2, 10) return 1", "return #cjson.encode({[1e6] = 1})", "return cjson.encode({[2^40] = 1})",
+    "return cjson.decode(('['):rep(1e6))", "return cjson.decode(('{\"a\":'):rep(1e5))", "return cmsgpack.unpack(('\\145'):rep(1e6))",
+    "return cmsgpack.unpack('\\221\\255\\255\\255\\255')", "return struct.pack('c0', 'x')", "return struct.unpack('c2147483647', 'x')",
+    "return struct.pack('i2147483648', 1)", "return struct.size('c2147483647c2147483647')", "return unpack({}, 1, 2^31)", "return unpack({}, -2^31, 2^31)",
+    "return select(-2^31, 1)", "local function f() return 1 + f() end return f()", "return ('('):rep(1e5):find(('('):rep(1e5))",
+    "return string.find('x', ('(x'):rep(40))", "return loadstring(('('):rep(1e5))", "return loadstring('return ' .. ('{'):rep(1e5))",
+    "return load(os.clock and function() return ('x'):rep(1e6) end)", "table.insert({}, -2^31, 1)", "return string.format('%99.99f', 1e308)",
+    "return bit.tohex(1, -2^31)", "collectgarbage('stop')", "collectgarbage('setpause', 2^31 - 1)", "return tostring(2^63)",
+    "local s = ('x'):rep(1e6) return s:rep(60):upper():lower():reverse():len()", "return #table.concat({}, ',', 1, 2^31 - 1)",
+    "local f = coroutine.wrap(function() error({}) end) f()", "local function f(n) return coroutine.wrap(f)(n + 1) end f(1)",
+]
+
+
+def memory(client):
+    return int([line for line in client.call("INFO", "memory").split(b"\r\n") if line.startswith(b"used_memory_vm_eval:")][0].split(b":")[1])
+
+
+def check_memory(server):
+    client, other = server.client(), server.client()
+    client.call("CONFIG", "SET", "script-memory-limit", LIMIT)
+    client.call("SET", "large", b"x" * 100000)
+    for attack in GREEDY:
+        kind, said = client.wire("EVAL", "redis.call('SET', 'half', 'done') " + attack, 0)
+        assert kind == "-" and (b"not enough memory" in said or b"too large" in said), (attack, said)
+        if b"not enough memory" in said:
+            assert other.call("EXISTS", "half") == 0, attack
+        client.call("DEL", "half")
+        assert other.call("EVAL", "return 7", 0) == 7, attack
+    end = time.monotonic() + 60
+    while memory(client) > LIMIT // 4:
+        assert time.monotonic() < end, "memory does not come back: %d" % memory(client)
+        time.sleep(0.02)
+
+
+def check_strange(server):
+    client = server.client()
+    client.call("CONFIG", "SET", "script-memory-limit", LIMIT)
+    for attack in STRANGE:
+        client.wire("EVAL", attack, 0)
+        assert client.call("EVAL", "return 7", 0) == 7, attack
+    assert server.alive()
+
+
+def check_killed(server):
+    """Loops of functions in C, of large strings, in coroutines: each ends when it is asked to, and is undone."""
+    for loop in ("while true do string.rep('x', 1e6) end", "local s = ('x'):rep(1e7) while true do local t = s .. 'y' end",
+                 "coroutine.wrap(function() local s = ('x'):rep(1e7) while true do local t = s .. 'y' end end)()",
+                 "local t = {} for i = 1, 5000 do t[i] = i % 7 end while true do table.sort(t) end", "load(os.clock) while true do end",
+                 "while true do pcall(error, 'x') end", "while true do coroutine.resume(coroutine.create(function() error({}) end)) end"):
+        victim, killer = server.client(), server.client()
+        victim.send("EVAL", "redis.call('SET', 'half', 'done') " + loop, 0)
+        end = time.monotonic() + 50
+        while True:
+            try:
+                killer.call("SCRIPT", "KILL")
+                break
+            except ReplyError:
+                assert time.monotonic() < end, loop
+                time.sleep(0.01)
+        kind, said = victim.read()
+        assert kind == "-" and b"killed by user" in said, (loop, said)
+        assert killer.call("EXISTS", "half") == 0, loop
+
+
+def main():
+    checks = Checks("sandbox")
+    with Server("holdfast", workers=2) as server:
+        checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_strange, check_killed], server)
+    return checks.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
