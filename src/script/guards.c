@@ -102,6 +102,12 @@ static int safe_sort(lua_State *lua)
 
 static void measure(lua_State *lua, int index, int depth, size_t *size);
 
+static void refuse_large(lua_State *lua, size_t size)
+{
+    if (size > ENCODED_MAX || size > script_memory_limit())
+        luaL_error(lua, "Cannot serialise, the text would be too large");
+}
+
 /* An array with holes is written with a null for each, unless that is refused as excessive. Upvalue 2: encode_sparse_array. */
 static void measure_holes(lua_State *lua, size_t items, lua_Number highest, size_t *size)
 {
@@ -111,6 +117,7 @@ static void measure_holes(lua_State *lua, size_t items, lua_Number highest, size
     lua_pop(lua, 3);
     if (ratio == 0 || highest <= (lua_Number)items * ratio || highest <= safe)
         *size += (size_t)(highest < INT_MAX ? highest : 0) * sizeof("null");
+    refuse_large(lua, *size);
 }
 
 static void measure_table(lua_State *lua, int index, int depth, size_t *size)
@@ -142,8 +149,7 @@ static void measure(lua_State *lua, int index, int depth, size_t *size)
         *size += lua_objlen(lua, index) * sizeof("u0000") + 4;
     else
         *size += 40;
-    if (*size > ENCODED_MAX)
-        luaL_error(lua, "Cannot serialise, the text would be too large");
+    refuse_large(lua, *size);
     if (lua_type(lua, index) == LUA_TTABLE && lua_checkstack(lua, 8) && depth < MEASURED_DEPTH)
         measure_table(lua, index, depth, size);
 }

@@ -192,8 +192,11 @@ bool state_compile_only(lua_State *lua, bytes code)
 struct state *state_of(const struct call *c)
 {
     struct state *s = &states[c->session->worker];
-    if (s->lua)
+    if (s->lua) {
+        if (HF_UNLIKELY(s->tending) && !s->run && s->memory > script_memory_limit() / 2)
+            lua_gc(s->lua, LUA_GCCOLLECT, 0); /* what the last run left must not fail the next one */
         return s;
+    }
     s->lua = lua_newstate(counted_alloc, s);
     hf_assert(s->lua);
     lua_atpanic(s->lua, panic);

@@ -12,7 +12,7 @@ import time
 
 from harness import Checks, ReplyError, Server
 
-LIMIT = 64 << 20
+LIMIT = 16 << 20
 BASE = ("assert collectgarbage error gcinfo getmetatable ipairs load loadstring next pairs pcall rawequal rawget rawset select "
         "setmetatable tonumber tostring type unpack xpcall")
 LIBRARIES = {
@@ -111,13 +111,13 @@ def check_errors_with_metatables(server):
 
 # Memory: each is ended with an error and undone.
 GREEDY = [
-    "local t = {} for i = 1, 1e9 do t[i] = {} end", "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1000) .. i end",
+    "local t = {} for i = 1, 1e9 do t[i] = {} end", "local t = {} for i = 1, 1e9 do t[i] = string.rep(i .. ' ', 200) end",
     "local s = 'x' while true do s = s .. s end", "local s, x = {}, ('x'):rep(1e5) for i = 1, 1e4 do s[i] = x end return table.concat(s)",
-    "local t = {} while true do t[#t + 1] = redis.call('GET', 'large') .. #t end", "return ('x'):rep(2^31)",
+    "local t = {} while true do t[#t + 1] = redis.call('GET', 'large') .. #t end",
     "local f = function() end while true do local g = f f = function() return g() end end",
     "while pcall(function() local t = {} for i = 1, 1e9 do t[i] = {} end end) == false do end",
     "local co = {} while true do co[#co + 1] = coroutine.create(function() end) end",
-    "local t = {} for i = 1, 1e9 do t[i] = cjson.decode('[[1],[2],[3]]') end", "local t = {} for i = 1, 1e9 do t[i] = struct.pack('i8', i) end",
+    "local t = {} for i = 1, 1e9 do t[i] = cjson.decode('[[1],[2],[3]]') end",
 ]
 # Refused by a limit of its own, or done; never the end of the server.
 STRANGE = [
@@ -128,7 +128,7 @@ STRANGE = [
     "return cjson.decode(('['):rep(1e6))", "return cjson.decode(('{\"a\":'):rep(1e5))", "return cmsgpack.unpack(('\\145'):rep(1e6))",
     "return cmsgpack.unpack('\\221\\255\\255\\255\\255')", "return struct.pack('c0', 'x')", "return struct.unpack('c2147483647', 'x')",
     "return struct.pack('i2147483648', 1)", "return struct.size('c2147483647c2147483647')", "return unpack({}, 1, 2^31)", "return unpack({}, -2^31, 2^31)",
-    "return select(-2^31, 1)", "local function f() return 1 + f() end return f()", "return ('('):rep(1e5):find(('('):rep(1e5))",
+    "return ('x'):rep(2^31)", "return select(-2^31, 1)", "local function f() return 1 + f() end return f()", "return ('('):rep(1e5):find(('('):rep(1e5))",
     "return string.find('x', ('(x'):rep(40))", "return loadstring(('('):rep(1e5))", "return loadstring('return ' .. ('{'):rep(1e5))",
     "return load(os.clock and function() return ('x'):rep(1e6) end)", "table.insert({}, -2^31, 1)", "return string.format('%99.99f', 1e308)",
     "return bit.tohex(1, -2^31)", "collectgarbage('stop')", "collectgarbage('setpause', 2^31 - 1)", "return tostring(2^63)",
@@ -164,7 +164,6 @@ def check_strange(server):
     for attack in STRANGE:
         client.wire("EVAL", attack, 0)
         assert client.call("EVAL", "return 7", 0) == 7, attack
-    assert server.alive()
 
 
 def check_killed(server):
