@@ -168,6 +168,7 @@ def check_strange(server):
 
 def check_killed(server):
     """Loops of functions in C, of large strings, in coroutines: each ends when it is asked to, and is undone."""
+    server.client().call("CONFIG", "SET", "script-memory-limit", "1gb")
     for loop in ("while true do string.rep('x', 1e6) end", "local s = ('x'):rep(1e7) while true do local t = s .. 'y' end",
                  "coroutine.wrap(function() local s = ('x'):rep(1e7) while true do local t = s .. 'y' end end)()",
                  "local t = {} for i = 1, 5000 do t[i] = i % 7 end while true do table.sort(t) end", "load(os.clock) while true do end",
