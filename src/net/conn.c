@@ -258,7 +258,7 @@ size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
     if (got > 0) {
         if ((size_t)got < size && !c->hung_up)
             c->readable = false; /* a short read emptied the socket; more makes a new edge */
-        c->reads_little = got <= READ_AHEAD;
+        c->reads_little = got <= READ_LITTLE;
         c->active_us = w->now_us;
         stat_add(&w->stats.bytes_in, (uint64_t)got);
         stat_add(&w->stats.reads, 1);

@@ -53,7 +53,7 @@ struct conn {
     bool readable, writable;  /* edge-triggered: true until the socket says otherwise */
     bool hung_up;             /* the peer has closed its side: read until 0 */
     bool more;                /* the input may hold a whole command */
-    bool reads_little;        /* its last read was at most READ_AHEAD */
+    bool reads_little;        /* its last read was at most READ_LITTLE: hardly a pipeline */
     bool closing, dead;
     bool waits_on;            /* dead, and its waiting is ended at its burial: the stripes may be held by a script of this thread */
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */

@@ -17,6 +17,7 @@
 #define READ_SHARED (64u << 10)   /* one per worker: idle connections hold no input memory */
 #define READ_MIN (16u << 10)
 #define READ_AHEAD 1024           /* what a connection reads at most before its turn */
+#define READ_LITTLE 256           /* more than that at once is left to the shared buffer */
 #define AHEAD_COUNT 16u           /* so many connections read together */
 
 struct worker_stats { /* written by the owner only */
