@@ -336,8 +336,8 @@ status engine_open(const struct engine_config *config, struct engine **out, char
             slab_heap_tell(e->heaps[i]);
     }
     engine_set_eviction(e, 0, 5, 10, 1);
+    start.time_ms = items_start(e, start.time_ms);
     atomic_store(&e->time_high, start.time_ms);
-    items_start(e);
     if (s == HF_OK && e->config.durability != DURABILITY_NONE)
         s = open_log(e, &start);
     if (s != HF_OK) {

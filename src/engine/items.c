@@ -1,7 +1,8 @@
 /* items.c -- client flags and versions.
  *
  * Numbers come from one counter that starts at the time of the start in ms, times 2^20: a million a millisecond for the whole
- * life of a process before the next one could meet them, and the engine's time never goes back over a restart.
+ * life of a process before the next one could meet them. The log's time begins at that millisecond, too, and the next start is
+ * later than all that the log has seen, so a clock that stands or goes back repeats no number that was ever logged.
  */
 #include "engine/items.h"
 
@@ -16,10 +17,11 @@ static uint64_t field_of(uint64_t version, unsigned marks)
     return version | (uint64_t)marks << MARKS_SHIFT;
 }
 
-void items_start(struct engine *e)
+uint64_t items_start(struct engine *e, uint64_t recovered_ms)
 {
-    uint64_t now_ms = OS.wall_ms(), high = atomic_load(&e->time_high);
-    atomic_store(&e->version_last, ((now_ms > high ? now_ms : high) << 20) & ITEM_VERSION_MAX);
+    uint64_t now_ms = OS.wall_ms(), start_ms = now_ms > recovered_ms ? now_ms : recovered_ms + 1;
+    atomic_store(&e->version_last, (start_ms << 20) & ITEM_VERSION_MAX);
+    return start_ms;
 }
 
 uint64_t item_version_next(struct engine *e)

@@ -59,6 +59,7 @@ bool item_is_younger(const struct engine *e, const struct item *item, uint64_t v
 
 /* Replay of item_version and item_mark. */
 status item_recover_version(struct txn *t, const struct key *k, uint64_t field) HF_CHECK;
-void items_start(struct engine *e); /* once recovered: later numbers are above all that were given out before this millisecond */
+/* Once recovered, up to this time: later numbers are above all that were logged. Returns the time in ms at which the log goes on. */
+uint64_t items_start(struct engine *e, uint64_t recovered_ms);
 
 #endif

@@ -44,8 +44,6 @@ static void reopen(bool snapshot)
     if (snapshot)
         assert_int_equal(engine_snapshot_wait(engine), HF_OK);
     close_engine();
-    for (uint64_t ms = OS.wall_ms(); OS.wall_ms() == ms;) /* items_start */
-        usleep(100);
     open_engine(DURABILITY_COMMIT);
 }
 
