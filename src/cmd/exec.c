@@ -767,18 +767,18 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
 
 /* ---- prefetch ---- */
 
-static void prefetch_one(struct exec *x, struct session *s, struct parsed_command *p, bool entry)
+static void prefetch_one(struct exec *x, const struct session *s, const struct key *k, bool change, bool entry)
 {
     struct engine *e = x->engine;
-    struct stripe *stripe = &e->store->stripes[p->key0.stripe];
-    bool shared = e->config.workers > 1, change = !p->command || !(p->command->flags & CMD_READ);
+    struct stripe *stripe = &e->store->stripes[k->stripe];
+    bool shared = e->config.workers > 1;
     if (shared && !stripe_try_lock_once(stripe))
         return;
     struct table *table = stripe_table(stripe, e->db_ids[s->db]);
     if (table && entry)
-        table_prefetch_entry(table, p->key0.hash, change);
+        table_prefetch_entry(table, k->hash, change);
     else if (table)
-        table_prefetch(table, p->key0.hash, change);
+        table_prefetch(table, k->hash, change);
     if (shared)
         stripe_unlock(stripe);
 }
@@ -794,17 +794,19 @@ static inline void locate(struct exec *x, const struct session *s, struct parsed
     __builtin_prefetch(&x->engine->store->stripes[p->key0.stripe], 1);
 }
 
+static bool changes(const struct parsed_command *p) { return !(p->command->flags & CMD_READ); }
+
 static void prefetch_located(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
 {
     if (count < 2)
         return;
     for (size_t i = 0; i < count; i++) {
         if (p[i].located)
-            prefetch_one(x, s, &p[i], false);
+            prefetch_one(x, s, &p[i].key0, changes(&p[i]), false);
     }
     for (size_t i = 0; i < count; i++) {
         if (p[i].located)
-            prefetch_one(x, s, &p[i], true);
+            prefetch_one(x, s, &p[i].key0, changes(&p[i]), true);
     }
 }
 
@@ -831,9 +833,9 @@ void exec_expect(struct exec *x, struct session *const *s, const bytes *keys, st
         __builtin_prefetch(&x->engine->store->stripes[p[i].key0.stripe], 1);
     }
     for (size_t i = 0; i < count; i++)
-        prefetch_one(x, s[i], &p[i], false);
+        prefetch_one(x, s[i], &p[i].key0, false, false);
     for (size_t i = 0; i < count; i++)
-        prefetch_one(x, s[i], &p[i], true);
+        prefetch_one(x, s[i], &p[i].key0, false, true);
 }
 
 /* ---- housekeeping ---- */
