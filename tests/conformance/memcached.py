@@ -15,7 +15,6 @@ import glob
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
+from group import run_group  # noqa: E402
 from memcached_peer import Holdfast, Peer, memcached_path  # noqa: E402
 
 PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
@@ -55,14 +55,8 @@ def run_file(tree, name, peer):
     server.start()
     began = time.monotonic()
     daemon = dict(os.environ, T_MEMD_USE_DAEMON="127.0.0.1:%d" % server.memcached_port)
-    runner = subprocess.Popen(["prove", "-v", "--nocolor", name], cwd=tree, env=daemon, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        output = runner.communicate(timeout=FILE_SECONDS)[0]
-        result = "ok" if runner.returncode == 0 else "failed"
-    except subprocess.TimeoutExpired:
-        os.killpg(runner.pid, signal.SIGKILL)     # prove and the test that it started
-        output, result = runner.communicate()[0], "hangs"
+    output, status = run_group(["prove", "-v", "--nocolor", name], FILE_SECONDS, cwd=tree, env=daemon)
+    result = "hangs" if status is None else "failed" if status else "ok"
     text = output.decode("latin-1")
     passed = len(re.findall(r"^ok \d+", text, re.M))
     if result == "ok" and not passed:

@@ -22,6 +22,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
+from group import run_group  # noqa: E402
 from harness import Server  # noqa: E402
 
 PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
@@ -110,15 +111,10 @@ def suite(tree, unit, port, left_out, arguments):
     command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(port), "--single", unit,
                "--baseport", str(base_port()), "--portcount", "256",
                "--clients", "1", "--timeout", "240", "--dont-clean"] + words + arguments.more
-    runner = subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              start_new_session=True)
-    try:
-        output, _ = runner.communicate(timeout=UNIT_SECONDS)
-        failed = runner.returncode != 0
-    except subprocess.TimeoutExpired:
-        os.killpg(runner.pid, 9)    # the runner and the client that it started
-        output, failed = runner.communicate()[0] + b"\n[exception]: the unit hangs\n", True
-    return COLOR.sub("", output.decode(errors="replace")), failed
+    output, status = run_group(command, UNIT_SECONDS, cwd=tree)
+    if status is None:
+        output += b"\n[exception]: the unit hangs\n"
+    return COLOR.sub("", output.decode(errors="replace")), status != 0
 
 
 def parse(output):
