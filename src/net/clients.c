@@ -60,7 +60,8 @@ void client_record_refresh(struct conn *c)
         PUT(shards, (uint32_t)pubsub_count(s, TOPIC_SHARD));
     }
     size_t unread = c->input.size - c->input_at;
-    PUT(query, unread > c->parser.at ? unread - c->parser.at : 0);
+    size_t query = unread > c->parser.at ? unread - c->parser.at : 0, running = c->worker->serving == c ? c->worker->running : 0;
+    PUT(query, query > running ? query : running);
     PUT(query_free, c->input.capacity - c->input.size);
     PUT(output, c->output.size - c->sent);
     PUT(output_memory, c->output.capacity);

@@ -339,7 +339,9 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
             parse_foreign(c, data, size, at, &k);
         else
             parse_chunk(c, data, size, at, &k);
+        w->running = k.at - at;
         size_t done = k.count ? run_chunk(c, &k) : 0;
+        w->running = 0;
         stat_add(&w->stats.commands, done);
         if (w->text.current)
             arena_reset(&w->text);

@@ -65,6 +65,7 @@ struct worker {
     struct registry registry;
     size_t tend_at;
     struct conn *serving;
+    size_t running;          /* bytes of the commands of `serving` that were taken together; 0: none runs */
     size_t ghosts;           /* dead connections whose wake-up is on its way */
 
     /* what a batch works with; swapped for that of `aside` while a long script's batch is interrupted */
