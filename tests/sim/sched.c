@@ -72,6 +72,7 @@ static struct {
     uint64_t left_named, left_atomic;
     uint64_t dice[DICE_COUNT];
     bool running;
+    bool undivided;          /* nobody else gets a turn */
 } sched;
 
 /* ---- chance ---- */
@@ -385,9 +386,11 @@ static bool counts_down(uint64_t *left, uint64_t mean)
     return true;
 }
 
+void sim_undivided(bool on) { sched.undivided = on; }
+
 void os_sched_point(enum sched_point point)
 {
-    if (!sched.running || sched.current->world == 0)
+    if (!sched.running || sched.undivided || sched.current->world == 0)
         return;
     sim.now += point == SCHED_SPIN ? SPIN_NS : POINT_NS;
     if ((int)point == sim.plan.slow_point && sim_chance(DICE_SCHED, sim.plan.slow_one_in)) {

@@ -85,6 +85,7 @@ struct task_note { struct op *op; uint64_t now_low_ms, now_high_ms; };
 void sched_start(void);                 /* the caller becomes the first coroutine, of no world */
 os_thread sim_spawn(const char *name, void *(*run)(void *), void *context);
 void sim_world_begin(void);
+void sim_undivided(bool on);            /* until it is off, no scheduling point passes on */
 _Noreturn void sim_world_end(void);     /* from inside: everyone of this world is dead */
 void sim_world_kill(void);              /* from outside */
 void sim_world_wait(void);              /* until somebody has called sim_world_end */
