@@ -115,8 +115,9 @@ static bool watch_broken(struct model *m, const struct op *exec, bool certain)
         for (size_t k = 1; k < w->argc; k++) {
             unsigned key = (unsigned)model_key(w->argv[k]);
             model_sees(m, w->db, key);
-            broken |= m->touched[w->db][key] > since || model_is_expired(m, w->db, key);
-            broken |= !certain && m->perhaps[w->db][key] > since;
+            bool perhaps = m->perhaps[w->db][key] > since;
+            broken |= m->touched[w->db][key] > since || (model_is_expired(m, w->db, key) && !perhaps);
+            broken |= !certain && perhaps;
         }
     }
     return broken;

@@ -106,6 +106,11 @@ bool model_is_expired(const struct model *m, unsigned db, unsigned key)
     return v->kind != VALUE_NONE && v->deadline_ms && v->deadline_ms <= m->now_ms;
 }
 
+static bool is_alive(const struct model *m, unsigned db, unsigned key)
+{
+    return m->values[db][key].kind != VALUE_NONE && !model_is_expired(m, db, key);
+}
+
 void model_remove(struct model *m, unsigned db, unsigned key)
 {
     value_clear(&m->values[db][key]);
@@ -478,9 +483,10 @@ static void run_swapdb(struct run *r)
         return;
     for (unsigned k = 0; k < SIM_KEYS_MAX && a != b; k++) {
         struct value *x = &m->values[a][k], *y = &m->values[b][k], swap = *x;
-        if (x->kind != VALUE_NONE || y->kind != VALUE_NONE)
+        bool there = x->kind != VALUE_NONE || y->kind != VALUE_NONE;
+        if (is_alive(m, a, k) || is_alive(m, b, k))
             m->touched[a][k] = m->touched[b][k] = m->index;
-        else if (m->touched[a][k] == m->index || m->touched[b][k] == m->index)
+        else if (there || m->touched[a][k] == m->index || m->touched[b][k] == m->index)
             m->perhaps[a][k] = m->perhaps[b][k] = m->index;
         *x = *y;
         *y = swap;
