@@ -27,7 +27,7 @@ WAIT_SECONDS = 30
 
 # What redis-server 7.0 cannot say, or says in its own words.
 PEER_UNKNOWN = re.compile(r"\(error\) ERR unknown (sub)?command '")
-PEER_OPTIONS = {"CLIENT STRICT", "EXEC", "ZRANK", "INFO", "HELLO"}  # newer options, and what holdfast alone has
+PEER_OPTIONS = {"CLIENT STRICT", "EXEC", "ZRANK", "INFO", "HELLO", "XINFO CONSUMERS"}  # newer options, and what holdfast alone has
 PEER_WORDS = {"CONFIG HELP", "COMMAND INFO", "COMMAND DOCS", "COMMAND LIST", "DEBUG OBJECT", "DEBUG LOADAOF",
               "DEBUG STRINGMATCH-LEN", "DEBUG HELP", "MEMORY HELP", "SLOWLOG HELP", "MEMORY DOCTOR", "LATENCY DOCTOR",
               "LOLWUT", "ACL CAT"}

@@ -21,6 +21,11 @@ class StreamCommands:
         return self.pick([b"%d" % self.random.randrange(40), b"%d-%d" % (self.random.randrange(40), self.random.randrange(3)),
                           b"0", b"0-1", b"18446744073709551615-18446744073709551615", b"18446744073709551615"][:self.pick([2, 2, 2, 6])])
 
+    def stream_id_of_read(self):
+        """The + of XREAD is newer than the peer."""
+        found = self.stream_id()
+        return b"-" if found == b"+" else found
+
     def stream_new_id(self):
         self.stream_clock = getattr(self, "stream_clock", 0) + self.random.randrange(2)
         new = self.pick([b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, b"%d-*" % self.stream_clock, self.stream_id()]
@@ -76,7 +81,8 @@ class StreamCommands:
             lambda: [b"XRANGE", self.stream_key(), self.stream_end(), self.stream_end()] + self.stream_count(),
             lambda: [b"XREVRANGE", self.stream_key(), self.stream_end(), self.stream_end()] + self.stream_count(),
             lambda: [b"XRANGE", self.stream_key(), b"-", b"+"] + self.stream_count(),
-            lambda: [b"XREAD"] + self.stream_count() + self.stream_wait() + self.stream_list([b"$", self.stream_id(), self.stream_id(), b"0"]),
+            lambda: [b"XREAD"] + self.stream_count() + self.stream_wait() + self.stream_list(
+                [b"$", self.stream_id_of_read(), self.stream_id_of_read(), b"0"]),
             lambda: [b"TYPE", self.stream_key()], lambda: [b"OBJECT", b"ENCODING", self.stream_key()]])()
 
     def stream_wait(self):
