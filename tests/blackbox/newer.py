@@ -47,8 +47,9 @@ def consumer_full(client, name=b"w"):
 
 
 def until_inactive(client, milliseconds):
+    """So long, and a moment since it was last seen: times are of whole milliseconds."""
     end = time.monotonic() + WAIT_SECONDS
-    while consumer(client)["inactive"] < milliseconds:
+    while consumer(client)["inactive"] < milliseconds or consumer(client)["idle"] < 2:
         assert time.monotonic() < end, "time stands still"
         time.sleep(0.005)
 
