@@ -254,7 +254,7 @@ static bool remove_chosen(struct call *c, struct removal *r)
     return delete_entries(c, &r->object, ids, count) >= 0;
 }
 
-/* An id that comes twice is absent the second time. */
+/* An id that comes twice is absent the second time: deleted, or no longer pending. */
 static void reply_fates(struct call *c, struct removal *r)
 {
     reply_array(c->reply, r->ids_count);
@@ -268,7 +268,7 @@ static void reply_fates(struct call *c, struct removal *r)
                 high = middle;
         }
         reply_int(c->reply, r->fates[low]);
-        if (r->fates[low] == FATE_DELETED)
+        if (r->fates[low] == FATE_DELETED || r->acknowledges)
             r->fates[low] = FATE_ABSENT;
     }
 }
