@@ -440,7 +440,7 @@ void exec_call_handler(struct exec *x, struct call *c)
     struct txn_point point;
     uint64_t errors = c->reply->errors;
     bool steps = has_steps(x, c);
-    times_add(&x->times->counts[c->command->id].calls, 1);
+    counter_add(&x->times->counts[c->command->id].calls, 1);
     if (observed())
         show(c, true);
     if (HF_UNLIKELY(steps))
@@ -470,7 +470,7 @@ void exec_took(struct exec *x, const struct session *s, const struct command *ro
 void exec_spent(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc, uint64_t took)
 {
     struct histogram *histogram = times_of(x->times, row);
-    times_add(&x->times->counts[row->id].ticks, took);
+    counter_add(&x->times->counts[row->id].ticks, took);
     if (HF_LIKELY(histogram != NULL))
         histogram_add(histogram, took);
     slowlog_look(s, row, argv, argc, took, x->wall_ms);
@@ -708,7 +708,7 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     }
     if (HF_UNLIKELY(row->handler == cmd_exec)) {
         uint64_t began = x->ticks;
-        times_add(&x->times->counts[row->id].calls, 1);
+        counter_add(&x->times->counts[row->id].calls, 1);
         enum exec_result done = multi_exec(x, s, p, node, lsn);
         if (done == EXEC_DONE)
             exec_spent(x, s, row, p->argv, p->argc, ticks_now() - began);
@@ -846,7 +846,7 @@ static uint64_t expire(struct exec *x)
     uint64_t began = ticks_now();
     uint64_t next = expire_slice(x->engine, x->housekeeping_txn, x->worker, x->engine->config.workers, x->wall_ms);
     uint64_t took = ticks_now() - began;
-    slot_add(&x->engine->workers[x->worker].expire_ticks, took);
+    counter_add(&x->engine->workers[x->worker].expire_ticks, took);
     if (HF_UNLIKELY(latency_is_on()))
         latency_note(LATENCY_EXPIRE, ticks_to_us(took));
     return next;

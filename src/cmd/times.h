@@ -6,6 +6,7 @@
 #ifndef HF_CMD_TIMES_H
 #define HF_CMD_TIMES_H
 
+#include "base/counter.h"
 #include "cmd/command.h"
 #include "data/histogram.h"
 
@@ -32,11 +33,6 @@ static inline struct histogram *times_of(struct times *t, const struct command *
         return NULL;
     struct histogram *h = atomic_load_explicit(&t->of_row[row->id], memory_order_relaxed);
     return HF_LIKELY(h != NULL) ? h : times_make(t, row);
-}
-
-static inline void times_add(_Atomic uint64_t *counter, uint64_t amount)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
 }
 
 /* What all executors have counted since the last reset, those that are gone included. */

@@ -6,6 +6,8 @@
 #ifndef HF_DATA_HISTOGRAM_H
 #define HF_DATA_HISTOGRAM_H
 
+#include "base/counter.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,8 +34,7 @@ static inline size_t histogram_bucket(uint64_t value)
 
 static inline void histogram_add(struct histogram *h, uint64_t value)
 {
-    _Atomic uint64_t *count = &h->counts[histogram_bucket(value)];
-    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+    counter_add(&h->counts[histogram_bucket(value)], 1);
 }
 
 uint64_t histogram_lowest(size_t bucket), histogram_highest(size_t bucket); /* numbers of it; some buckets below 32 have none */

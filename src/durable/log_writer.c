@@ -41,7 +41,7 @@
 
 enum write_result { WRITE_DONE, WRITE_NOTHING, WRITE_NO_ROOM, WRITE_TOO_LARGE, WRITE_FAILED };
 
-static void counter_add(_Atomic uint64_t *counter, uint64_t n)
+static void counter_add_shared(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
@@ -161,7 +161,7 @@ static int64_t group_put(struct log *log, struct group *g, bool fresh)
     log->offset = end + padding;
     if (!log->prepared || log->offset > log->segment_limit)
         segment_note_size(&log->files, log->offset);
-    counter_add(&log->bytes_written, GROUP_HEADER_SIZE + g->used + padding);
+    counter_add_shared(&log->bytes_written, GROUP_HEADER_SIZE + g->used + padding);
     return 0;
 }
 
@@ -189,8 +189,8 @@ static enum write_result group_write(struct log *log, uint64_t cap)
     log->idle_since_us = OS.monotonic_us();
     if (atomic_load(&log->unsynced_us) == 0)
         atomic_store(&log->unsynced_us, log->idle_since_us);
-    counter_add(&log->groups, 1);
-    counter_add(&log->records, g.header.records);
+    counter_add_shared(&log->groups, 1);
+    counter_add_shared(&log->records, g.header.records);
     return WRITE_DONE;
 }
 
@@ -242,7 +242,7 @@ static int64_t timed_fdatasync(struct log *log, int file)
     if (took > atomic_load(&log->fsync_us_max))
         atomic_store(&log->fsync_us_max, took);
     latency_note(log->config.mode == DURABILITY_COMMIT ? LATENCY_FSYNC : LATENCY_FSYNC_BEHIND, took);
-    counter_add(&log->fsyncs, 1);
+    counter_add_shared(&log->fsyncs, 1);
     return os_bug(BUG_FSYNC_ERROR) ? 0 : result;
 }
 
@@ -405,7 +405,7 @@ static bool roll(struct log *log)
 static void log_fail(struct log *log, int64_t error)
 {
     bool full = error == -ENOSPC || error == -EDQUOT;
-    counter_add(&log->io_errors, 1);
+    counter_add_shared(&log->io_errors, 1);
     if (is_ok(log)) {
         segment_poison(&log->files);
         atomic_store(&log->failed_since_us, OS.monotonic_us());
@@ -465,7 +465,7 @@ static void log_heal(struct log *log)
             log_fail(log, failed);
         return;
     }
-    counter_add(&log->fsyncs, 1);
+    counter_add_shared(&log->fsyncs, 1);
     result = segment_new_commit(&log->files, &fresh);
     if (result < 0) {
         heal_failed(log, result);

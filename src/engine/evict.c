@@ -234,7 +234,7 @@ static bool remove_key(struct evictor *v, struct txn *t, const struct sample *s)
     if (found && (!s->needs_deadline || found->fields & FIELD_DEADLINE)) {
         txn_remove(t, &k, &spot, true, false);
         txn_event(t, &k, EVENT_EVICTED, "evicted");
-        slot_add(&t->slot_stats->evicted, 1);
+        counter_add(&t->slot_stats->evicted, 1);
     }
     bool empty = spot.table && spot.table->count == 0;
     txn_commit_lsn(t);

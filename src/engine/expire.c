@@ -38,7 +38,7 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");
     }
-    slot_add(&t->slot_stats->expired, keys);
+    counter_add(&t->slot_stats->expired, keys);
 }
 
 static unsigned expire_table(struct txn *t, struct stripe *s, struct table *table)
@@ -82,6 +82,6 @@ uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned
         earliest = next < earliest ? next : earliest;
     }
     if (HF_UNLIKELY(holds > HOLDS_MAX))
-        slot_add(&t->slot_stats->expire_capped, 1);
+        counter_add(&t->slot_stats->expire_capped, 1);
     return earliest;
 }

@@ -5,6 +5,7 @@
 #ifndef HF_ENGINE_INTERNAL_H
 #define HF_ENGINE_INTERNAL_H
 
+#include "base/counter.h"
 #include "base/memory.h"
 #include "durable/effect.h"
 #include "durable/identity.h"
@@ -202,16 +203,10 @@ status txn_reblock(struct txn *t, const struct key *k, struct spot *spot, uint64
 status txn_reblock_as(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image) HF_CHECK;
 void txn_access(struct txn *t, struct entry *e);
 
-/* A counter of struct worker_slot, by the slot's own worker. */
-static inline void slot_add(_Atomic uint64_t *counter, uint64_t amount)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
-}
-
 /* keyspace_hits and keyspace_misses. */
 static inline void txn_count_lookup(struct txn *t, bool hit)
 {
-    slot_add(hit ? &t->slot_stats->hits : &t->slot_stats->misses, 1);
+    counter_add(hit ? &t->slot_stats->hits : &t->slot_stats->misses, 1);
 }
 
 bytes string_view(const struct entry *e, char digits[24]);

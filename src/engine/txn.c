@@ -165,11 +165,6 @@ void txn_access(struct txn *t, struct entry *e)
         e->clock = clock;
 }
 
-static void count(_Atomic uint64_t *counter, uint64_t by)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
-}
-
 /* A collection of which a part may be due. */
 static struct entry *find_parts(struct txn *t, const struct key *k, struct spot *spot)
 {
@@ -220,7 +215,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
         txn_remove(t, k, spot, true, false);
         t->observing = observing;
         txn_event(t, k, EVENT_EXPIRED, "expired");
-        count(&t->slot_stats->expired, 1);
+        counter_add(&t->slot_stats->expired, 1);
         return NULL;
     }
     if (HF_UNLIKELY(spot->place.entry->fields & FIELD_PARTS) && !t->recovering)
@@ -481,7 +476,7 @@ uint64_t txn_commit_lsn(struct txn *t)
     if (HF_UNLIKELY(t->shadows != NULL))
         shadows_free(t);
     if (t->changes)
-        count(&t->slot_stats->changes, t->changes);
+        counter_add(&t->slot_stats->changes, t->changes);
     if (HF_UNLIKELY(t->record.capacity > 1 << 20))
         buf_release(&t->record);
     return lsn;

@@ -33,12 +33,12 @@ void conn_note_memory(struct conn *c)
     if (total == before)
         return;
     atomic_store_explicit(&c->record.memory, total, memory_order_relaxed);
-    stat_add(&c->worker->stats.clients_memory, total - before);
+    counter_add(&c->worker->stats.clients_memory, total - before);
 }
 
 void conn_forget_memory(struct conn *c)
 {
-    stat_add(&c->worker->stats.clients_memory, 0 - atomic_load_explicit(&c->record.memory, memory_order_relaxed));
+    counter_add(&c->worker->stats.clients_memory, 0 - atomic_load_explicit(&c->record.memory, memory_order_relaxed));
     atomic_store_explicit(&c->record.memory, 0, memory_order_relaxed);
 }
 
@@ -119,7 +119,7 @@ static void evict_clients(struct worker *w, uint64_t limit)
         v.total -= v.items[i].memory;
         if (!ask_to_end(&v.items[i]))
             continue;
-        stat_add(&w->stats.evicted, 1);
+        counter_add(&w->stats.evicted, 1);
         net_log(n, 2, "client id=%llu closed: the memory of all clients is above maxmemory-clients, and it holds %llu bytes",
                 (unsigned long long)v.items[i].id, (unsigned long long)v.items[i].memory);
     }

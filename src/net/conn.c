@@ -34,7 +34,7 @@ static void turn_away(struct worker *w, int fd, const char *text, size_t size)
     struct iovec part = {(void *)text, size};
     OS.send(fd, &part, 1); /* best effort: the socket is new and its buffer empty */
     OS.close(fd);
-    stat_add(&w->stats.rejected, 1);
+    counter_add(&w->stats.rejected, 1);
     atomic_fetch_sub(&w->net->connections, 1);
 }
 
@@ -56,7 +56,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     struct conn *c = mem_zalloc(sizeof(*c));
     struct peer peer;
     socket_prepare(fd, is_unix, atomic_load(&limits->tcp_keepalive_s), &peer);
-    stat_add(&w->stats.received, 1);
+    counter_add(&w->stats.received, 1);
     bool open_to_all = acl_is_open();
     if (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode)) {
         const char *text = protocol ? protocol->closed_to_all : protected_text;
@@ -120,16 +120,16 @@ void conn_close(struct conn *c)
     list_remove(&c->flush);
     list_remove(&c->sleeping);
     if (list_has(&c->gated))
-        stat_add(&w->stats.gated_now, (uint64_t)-1);
+        counter_add(&w->stats.gated_now, (uint64_t)-1);
     list_remove(&c->gated);
     if (c->blocked & BLOCKED_PARKED)
-        stat_add(&w->stats.parked_now, (uint64_t)-1);
+        counter_add(&w->stats.parked_now, (uint64_t)-1);
     if (c->blocked & BLOCKED_WAITING && w->aside_now)
         c->waits_on = true;
     else if (c->blocked & BLOCKED_WAITING)
         conn_wait_close(c);
     if (c->blocked & BLOCKED_PAUSED)
-        stat_add(&w->stats.paused_now, (uint64_t)-1);
+        counter_add(&w->stats.paused_now, (uint64_t)-1);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -167,9 +167,9 @@ void conn_unblock(struct conn *c, enum conn_blocked why)
     if (!(c->blocked & why))
         return;
     if (why == BLOCKED_PARKED)
-        stat_add(&c->worker->stats.parked_now, (uint64_t)-1);
+        counter_add(&c->worker->stats.parked_now, (uint64_t)-1);
     if (why == BLOCKED_PAUSED)
-        stat_add(&c->worker->stats.paused_now, (uint64_t)-1);
+        counter_add(&c->worker->stats.paused_now, (uint64_t)-1);
     c->blocked &= ~(unsigned)why;
     if (c->worker->draining && !c->blocked && !c->more) {
         c->closing = true;
@@ -193,7 +193,7 @@ static void run_input(struct conn *c)
 static void refuse_query(struct conn *c)
 {
     struct worker *w = c->worker;
-    stat_add(&w->stats.query_closed, 1);
+    counter_add(&w->stats.query_closed, 1);
     net_log(w->net, 3, "client id=%llu addr=%s closed: its query buffer limit was reached (%zu bytes)",
             (unsigned long long)c->session.id, c->record.address, input_left(c));
     conn_close(c);
@@ -260,8 +260,8 @@ size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
             c->readable = false; /* a short read emptied the socket; more makes a new edge */
         c->reads_little = got <= READ_LITTLE;
         c->active_us = w->now_us;
-        stat_add(&w->stats.bytes_in, (uint64_t)got);
-        stat_add(&w->stats.reads, 1);
+        counter_add(&w->stats.bytes_in, (uint64_t)got);
+        counter_add(&w->stats.reads, 1);
         return (size_t)got;
     }
     if (got == -EAGAIN) {
@@ -342,8 +342,8 @@ void conn_flush(struct conn *c)
             c->writable = false; /* the next edge says when */
         if (put > 0) {
             c->sent += (size_t)put;
-            stat_add(&c->worker->stats.bytes_out, (uint64_t)put);
-            stat_add(&c->worker->stats.writes, 1);
+            counter_add(&c->worker->stats.bytes_out, (uint64_t)put);
+            counter_add(&c->worker->stats.writes, 1);
         }
     }
     atomic_store_explicit(&c->record.output, conn_unsent(c), memory_order_relaxed);
@@ -375,7 +375,7 @@ void conn_tend(struct conn *c)
     uint64_t login_us = (uint64_t)atomic_load(&limits->unauthenticated_s) * 1000000;
     bool late = !c->session.authenticated && login_us && w->now_us - c->created_us > login_us;
     if ((timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0) || late) {
-        stat_add(&w->stats.idle_closed, 1);
+        counter_add(&w->stats.idle_closed, 1);
         net_log(w->net, 1, "client id=%llu addr=%s closed: %s", (unsigned long long)c->session.id, c->record.address,
                 late ? "it did not authenticate in time" : "idle");
         conn_close(c);
@@ -389,7 +389,7 @@ void conn_tend(struct conn *c)
     } else if (c->soft_since_us == 0) {
         c->soft_since_us = w->now_us;
     } else if (w->now_us - c->soft_since_us > (uint64_t)atomic_load(&output->soft_s) * 1000000) {
-        stat_add(&w->stats.output_closed, 1);
+        counter_add(&w->stats.output_closed, 1);
         net_log(w->net, 3, "client id=%llu addr=%s closed: above its soft output limit for too long",
                 (unsigned long long)c->session.id, c->record.address);
         conn_close(c);

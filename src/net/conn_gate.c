@@ -64,10 +64,10 @@ void conn_open_gate(struct conn *c)
         c->open_end = c->output_base + c->output.size;
         if (list_has(&c->gated)) {
             list_remove(&c->gated);
-            stat_add(&w->stats.gated_now, (uint64_t)-1);
+            counter_add(&w->stats.gated_now, (uint64_t)-1);
         }
     } else if (!list_has(&c->gated)) {
         list_append(&w->gated, &c->gated);
-        stat_add(&w->stats.gated_now, 1);
+        counter_add(&w->stats.gated_now, 1);
     }
 }

@@ -83,7 +83,7 @@ static bool stop_after(struct conn *c)
         uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
         bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
         if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
-            stat_add(&w->stats.output_closed, 1);
+            counter_add(&w->stats.output_closed, 1);
             net_log(w->net, 3, "client id=%llu addr=%s closed: its output limit was reached (%zu bytes)",
                     (unsigned long long)s->id, c->record.address, unsent);
             conn_close(c);
@@ -104,7 +104,7 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
     conn_note_memory(c);
     uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
     if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
-        stat_add(&w->stats.output_closed, 1);
+        counter_add(&w->stats.output_closed, 1);
         net_log(w->net, 3, "client id=%llu addr=%s closed: it listens too slowly, its output limit was reached (%zu bytes)",
                 (unsigned long long)s->id, c->record.address, conn_unsent(c));
         atomic_store(&c->record.kill, true); /* not here: the caller walks its listeners */
@@ -115,7 +115,7 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
 static void protocol_error(struct conn *c)
 {
     struct worker *w = c->worker;
-    stat_add(&w->stats.protocol_errors, 1);
+    counter_add(&w->stats.protocol_errors, 1);
     if (c->protocol) {
         net_log(w->net, 1, "%s: nonsense from client id=%llu addr=%s", c->protocol->name, (unsigned long long)c->session.id, c->record.address);
         c->closing = true;
@@ -289,7 +289,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
     for (; i < k->count; i++) {
         if (HF_UNLIKELY(w->pause != PAUSE_NONE) && !c->resumed && exec_would_wait(&c->session, &w->batch[i], w->pause == PAUSE_WRITES)) {
             c->blocked |= BLOCKED_PAUSED;
-            stat_add(&w->stats.paused_now, 1);
+            counter_add(&w->stats.paused_now, 1);
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }
@@ -308,8 +308,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             if (HF_UNLIKELY(c->dead))
                 return i; /* killed while its script ran */
             c->blocked |= BLOCKED_PARKED;
-            stat_add(&w->stats.parks, 1);
-            stat_add(&w->stats.parked_now, 1);
+            counter_add(&w->stats.parks, 1);
+            counter_add(&w->stats.parked_now, 1);
             return i;
         }
         c->wake_due = false;
@@ -342,7 +342,7 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
         w->running = k.at - at;
         size_t done = k.count ? run_chunk(c, &k) : 0;
         w->running = 0;
-        stat_add(&w->stats.commands, done);
+        counter_add(&w->stats.commands, done);
         if (w->text.current)
             arena_reset(&w->text);
         if (c->dead)

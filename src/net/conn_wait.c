@@ -21,7 +21,7 @@ void conn_wait(struct conn *c)
 {
     struct worker *w = c->worker;
     c->blocked |= BLOCKED_WAITING;
-    stat_add(&w->stats.waiting_now, 1);
+    counter_add(&w->stats.waiting_now, 1);
     show_waiter(c, c->session.waiter);
     if (c->session.wait_until_us)
         timer_set(&w->timers, &c->timer, c->session.wait_until_us);
@@ -31,7 +31,7 @@ static void wait_ends(struct conn *c)
 {
     struct worker *w = c->worker;
     timer_cancel(&w->timers, &c->timer);
-    stat_add(&w->stats.waiting_now, (uint64_t)-1);
+    counter_add(&w->stats.waiting_now, (uint64_t)-1);
     show_waiter(c, NULL);
     exec_wait_end(c->worker->exec, &c->session);
     c->more = true;
@@ -70,7 +70,7 @@ void conn_wait_over(struct conn *c)
 void conn_wait_close(struct conn *c)
 {
     struct worker *w = c->worker;
-    stat_add(&w->stats.waiting_now, (uint64_t)-1);
+    counter_add(&w->stats.waiting_now, (uint64_t)-1);
     timer_cancel(&w->timers, &c->timer);
     if (!c->session.waiter)
         return; /* the message came between its close and its burial */

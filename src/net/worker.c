@@ -139,7 +139,7 @@ static void place(struct worker *w, int fd, bool is_unix, const struct protocol 
         OS.send(fd, &part, 1);
         OS.close(fd);
         atomic_fetch_sub(&n->connections, 1);
-        stat_add(&w->stats.rejected, 1);
+        counter_add(&w->stats.rejected, 1);
         return;
     }
     unsigned number = atomic_fetch_add_explicit(&n->next_worker, 1, memory_order_relaxed) % n->worker_count;
@@ -159,7 +159,7 @@ static void accept_some(struct worker *w, const struct listener *l)
         if (fd == -EAGAIN)
             return;
         if (fd < 0) { /* no descriptors, no memory: rest, or the level-triggered listener spins */
-            stat_add(&w->stats.accept_errors, 1);
+            counter_add(&w->stats.accept_errors, 1);
             if (w->now_us - w->accept_told_us > 5000000) {
                 net_log(w->net, 3, "cannot accept connections: %s", strerror(-fd));
                 w->accept_told_us = w->now_us;

@@ -10,6 +10,7 @@
 #ifndef HF_NET_WORKER_H
 #define HF_NET_WORKER_H
 
+#include "base/counter.h"
 #include "net/conn.h"
 #include "net/net.h"
 
@@ -32,12 +33,6 @@ struct worker_stats { /* written by the owner only */
 struct peaks { /* of buffers: a slot for each of the last seconds; written by the owner only */
     _Atomic uint64_t input[PEAK_SECONDS], output[PEAK_SECONDS], second[PEAK_SECONDS];
 };
-
-/* One writer: a plain addition that others may read. */
-static inline void stat_add(_Atomic uint64_t *counter, uint64_t amount)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
-}
 
 enum pause_mode { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
 

@@ -5,6 +5,7 @@
 #ifndef HF_PROTO_MEMCACHED_STORAGE_H
 #define HF_PROTO_MEMCACHED_STORAGE_H
 
+#include "base/counter.h"
 #include "cmd/command.h"
 #include "engine/items.h"
 
@@ -49,10 +50,7 @@ struct memcached_counts {
     _Atomic uint64_t cas_hits, cas_misses, cas_badval, touch_hits, touch_misses, auth_cmds, auth_errors, store_too_large;
 };
 struct memcached_counts *memcached_counts(const struct call *c);
-static inline void memcached_count(_Atomic uint64_t *counter)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
+static inline void memcached_count(_Atomic uint64_t *counter) { counter_add(counter, 1); }
 /* Of all workers, less what stats reset forgot. */
 void memcached_counts_sum(struct memcached_counts *out);
 void memcached_counts_reset(void);
