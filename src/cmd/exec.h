@@ -39,8 +39,9 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
 /* The same for commands whose row the caller has filled in: a protocol's own. */
 void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
 /* Connections that are served next are likely to ask for these keys, one each: their cache lines are requested together. A hint:
- * any bytes will do. p: count of them, for exec's use until it returns. */
-void exec_expect(struct exec *x, struct session *const *s, const bytes *keys, struct parsed_command *p, size_t count);
+ * any bytes will do. At most EXPECT_MAX. */
+#define EXPECT_MAX 16u
+void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count);
 /* *lsn: the log position that the reply must wait for, by the session's durability
  * (0: none). */
 enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_command *p,

@@ -42,5 +42,5 @@ void conn_read_ahead(struct worker *w)
         count += key.size != 0;
     }
     if (count > 1)
-        exec_expect(w->exec, sessions, keys, w->batch, count);
+        exec_expect(w->exec, sessions, keys, count);
 }

@@ -19,7 +19,7 @@
 #define READ_MIN (16u << 10)
 #define READ_AHEAD 1024           /* what a connection reads at most before its turn */
 #define READ_LITTLE 256           /* more than that at once is left to the shared buffer */
-#define AHEAD_COUNT 16u           /* so many connections read together */
+#define AHEAD_COUNT EXPECT_MAX    /* so many connections read together */
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;

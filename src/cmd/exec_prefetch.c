@@ -1,0 +1,84 @@
+/* exec_prefetch.c -- what commands that run next will touch is asked for from memory, all of it before the first of them runs.
+ *
+ * Two passes, since where an entry stands is read from its bucket. A stripe that is busy is passed over: nothing here waits, and
+ * nothing depends on it.
+ */
+#include "cmd/exec_private.h"
+
+#include "os/ticks.h"
+
+static void prefetch_one(struct exec *x, const struct session *s, const struct key *k, bool change, bool entry)
+{
+    struct engine *e = x->engine;
+    struct stripe *stripe = &e->store->stripes[k->stripe];
+    bool shared = e->config.workers > 1;
+    if (shared && !stripe_try_lock_once(stripe))
+        return;
+    struct table *table = stripe_table(stripe, e->db_ids[s->db]);
+    if (table && entry)
+        table_prefetch_entry(table, k->hash, change);
+    else if (table)
+        table_prefetch(table, k->hash, change);
+    if (shared)
+        stripe_unlock(stripe);
+}
+
+static inline void locate_key(struct exec *x, const struct session *s, bytes name, struct key *k)
+{
+    txn_locate(x->engine, s->db, name, k);
+    __builtin_prefetch(&x->engine->store->stripes[k->stripe], 1);
+}
+
+static inline void locate(struct exec *x, const struct session *s, struct parsed_command *p, const struct command *row)
+{
+    size_t first = row ? (size_t)command_first_key(row) : 0;
+    p->command = row;
+    p->located = first > 0 && first < p->argc;
+    if (!p->located)
+        return;
+    locate_key(x, s, p->argv[first], &p->key0);
+}
+
+static bool changes(const struct parsed_command *p) { return !(p->command->flags & CMD_READ); }
+
+static void prefetch_located(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
+    if (count < 2)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (p[i].located)
+            prefetch_one(x, s, &p[i].key0, changes(&p[i]), false);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (p[i].located)
+            prefetch_one(x, s, &p[i].key0, changes(&p[i]), true);
+    }
+}
+
+void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        locate(x, s, &p[i], p[i].argc ? command_find(p[i].argv[0]) : NULL);
+    prefetch_located(x, s, p, count);
+    x->ticks = ticks_now();
+}
+
+void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        locate(x, s, &p[i], p[i].command);
+    prefetch_located(x, s, p, count);
+    x->ticks = ticks_now();
+}
+
+void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count)
+{
+    struct key keys[EXPECT_MAX];
+    hf_assert(count <= EXPECT_MAX);
+    for (size_t i = 0; i < count; i++)
+        locate_key(x, s[i], names[i], &keys[i]);
+    for (size_t i = 0; i < count; i++)
+        prefetch_one(x, s[i], &keys[i], false, false);
+    for (size_t i = 0; i < count; i++)
+        prefetch_one(x, s[i], &keys[i], false, true);
+}
