@@ -15,17 +15,12 @@ import glob
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
-from group import run_group  # noqa: E402
-from memcached_peer import Holdfast, Peer, memcached_path  # noqa: E402
+from peer import HERE, PEER, fetch_source, run_group    # puts tests/blackbox on the path
+from memcached_peer import Holdfast, Peer, memcached_path
 
-PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
 KNOWN = os.path.join(HERE, "memcached-known.txt")
 FILE_SECONDS = 300
 SHORT = """binary-get bogus-commands cas flags getandtouch incrdecr issue_104 issue_108 issue_152 issue_192 issue_29 issue_3
@@ -33,10 +28,8 @@ SHORT = """binary-get bogus-commands cas flags getandtouch incrdecr issue_104 is
 
 
 def fetch():
-    """The unpacked source package; asks apt's archive once."""
-    tree = os.path.join(PEER, "memcached")
-    if not os.path.isdir(os.path.join(tree, "t")):
-        subprocess.run([os.path.join(HERE, "fetch-source"), "memcached", PEER], check=True)
+    """The source, made ready to run."""
+    tree = fetch_source("memcached", "t")
     binary = os.path.join(tree, "memcached-debug")      # asked for its options only
     if not os.path.lexists(binary):
         os.symlink(memcached_path(), binary)

@@ -15,17 +15,12 @@ import random
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
-from group import run_group  # noqa: E402
-from harness import Server  # noqa: E402
+from peer import HERE, fetch_source, run_group    # puts tests/blackbox on the path
+from harness import Server
 
-PEER = os.environ.get("HOLDFAST_PEER", os.path.join(ROOT, "build", "peer"))
 KNOWN = os.path.join(HERE, "redis-known.txt")
 UNIT_SECONDS = 420
 UNITS = """unit/dump unit/auth unit/protocol unit/keyspace unit/scan unit/info unit/info-command
@@ -49,10 +44,8 @@ BAD = ("err", "exception", "timeout")
 
 
 def fetch():
-    """The unpacked source package; asks apt's archive once."""
-    tree = os.path.join(PEER, "redis")
-    if not os.path.isdir(os.path.join(tree, "tests")):
-        subprocess.run([os.path.join(HERE, "fetch-source"), "redis", PEER], check=True)
+    """The source, made ready to run."""
+    tree = fetch_source("redis", "tests")
     client = os.path.join(tree, "src", "redis-cli")     # the suite runs the one that it has built
     if not os.path.lexists(client):
         os.symlink(shutil.which("redis-cli"), client)
