@@ -10,6 +10,8 @@
 
 #include <math.h>
 
+#define VALUE_COST 32
+
 enum { FRAME_ARRAY, FRAME_MAP, FRAME_SET, FRAME_ATTRIBUTE };
 
 static struct lua_reply *of(struct reply *r) { return (struct lua_reply *)r; /* its first member */ }
@@ -340,8 +342,23 @@ static void array_to_reply(lua_State *lua, struct reply *r, int depth)
     lua_pop(lua, 1);
 }
 
+/* Tables may share others, and what is small in memory be endless as a reply: it takes time as any work of the script, and
+ * more room than scripts have of memory it does not get. Both may end the run and not return. */
+static void charge_value(lua_State *lua, const struct reply *r)
+{
+    struct run *run = state_run(lua);
+    size_t size = lua_type(lua, -1) == LUA_TSTRING ? lua_objlen(lua, -1) : 0;
+    run_charge(lua, size + VALUE_COST);
+    if (r->out->size - run->reply_start + size > script_memory_limit()) {
+        run->exhausted = run->unwinding = true;
+        run_rethrow(lua);
+    }
+}
+
 static void value_to_reply(lua_State *lua, struct reply *r, int depth)
 {
+    if (depth > 0)
+        charge_value(lua, r);
     if (depth > SCRIPT_DEPTH_MAX || !lua_checkstack(lua, 8)) {
         reply_error_line(r, "ERR reached lua stack limit");
         lua_pop(lua, 1);
@@ -377,7 +394,27 @@ static void value_to_reply(lua_State *lua, struct reply *r, int depth)
     lua_pop(lua, 1);
 }
 
-void lua_to_reply(lua_State *lua, struct reply *r)
+static int convert_table(lua_State *lua)
 {
+    struct reply *r = lua_touserdata(lua, 2);
+    lua_settop(lua, 1);
     value_to_reply(lua, r, 0);
+    return 0;
+}
+
+bool lua_try_to_reply(struct state *s, struct reply *r)
+{
+    lua_State *lua = s->lua;
+    if (!lua_istable(lua, -1)) {
+        value_to_reply(lua, r, 0);
+        return true;
+    }
+    s->run->reply_start = r->out->size;
+    lua_pushcfunction(lua, convert_table);
+    lua_insert(lua, -2);
+    lua_pushlightuserdata(lua, r);
+    if (!state_pcall(s, 2, 0, 0))
+        return true;
+    r->out->size = s->run->reply_start;
+    return false;
 }

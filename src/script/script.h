@@ -26,6 +26,7 @@ struct run {
     bool aside;               /* others have been served meanwhile */
     bool late;                /* beyond busy-reply-threshold, and counted as such */
     uint64_t aside_us;        /* when last */
+    size_t reply_start;       /* of the output, where the script's reply begins */
     size_t charged;           /* work of functions in C since the hook last ran */
 };
 
@@ -92,8 +93,9 @@ struct lua_reply {
     bool too_deep;
 };
 void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp);
-/* The value on the top becomes the reply; popped. */
-void lua_to_reply(lua_State *lua, struct reply *r);
+/* The value on the top of the state's own stack becomes the reply of its run; popped. False: the run was ended meanwhile, the error is
+ * on the stack and nothing was replied. */
+bool lua_try_to_reply(struct state *s, struct reply *r);
 void push_error(lua_State *lua, const char *text); /* {err = text} */
 
 /* api.c */

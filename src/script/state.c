@@ -284,7 +284,9 @@ void run_call(struct state *state, struct run *run, int arguments)
     int base = lua_gettop(lua) - arguments;
     lua_pushcfunction(lua, on_error);
     lua_insert(lua, base);
-    int failed = state_pcall(state, arguments, 1, base);
+    bool failed = state_pcall(state, arguments, 1, base) != 0;
+    if (!failed && !run->unwinding)
+        failed = !lua_try_to_reply(state, c->reply);
     if (run->killed) {
         killed_reply(run, c->reply);
         script_undo(&run->script);
@@ -299,8 +301,6 @@ void run_call(struct state *state, struct run *run, int arguments)
         /* another attempt: the executor forgets all of this one */
     } else if (failed) {
         reply_failure(state, run, c->reply);
-    } else {
-        lua_to_reply(lua, c->reply);
     }
     lua_settop(lua, 0);
 }

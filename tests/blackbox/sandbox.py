@@ -118,6 +118,9 @@ GREEDY = [
     "while pcall(function() local t = {} for i = 1, 1e9 do t[i] = {} end end) == false do end",
     "local co = {} while true do co[#co + 1] = coroutine.create(function() end) end",
     "local t = {} for i = 1, 1e9 do t[i] = cjson.decode('[[1],[2],[3]]') end",
+    # small in memory, endless as a reply
+    "local t = {} for i = 1, 60 do t = {t, t} end return t", "local t = {('x'):rep(1e6)} for i = 1, 10 do t = {t, t} end return t",
+    "local t = {} for i = 1, 60 do t = {map = {[t] = t}} end return t", "local t = {} t[1] = t t[2] = t return t",
 ]
 # Refused by a limit of its own, or done; never the end of the server.
 STRANGE = [
@@ -172,7 +175,8 @@ def check_killed(server):
     for loop in ("while true do string.rep('x', 1e6) end", "local s = ('x'):rep(1e7) while true do local t = s .. 'y' end",
                  "coroutine.wrap(function() local s = ('x'):rep(1e7) while true do local t = s .. 'y' end end)()",
                  "local t = {} for i = 1, 5000 do t[i] = i % 7 end while true do table.sort(t) end", "load(os.clock) while true do end",
-                 "while true do pcall(error, 'x') end", "while true do coroutine.resume(coroutine.create(function() error({}) end)) end"):
+                 "while true do pcall(error, 'x') end", "while true do coroutine.resume(coroutine.create(function() error({}) end)) end",
+                 "local t = {} for i = 1, 60 do t = {t, t} end return t"):
         victim, killer = server.client(), server.client()
         victim.send("EVAL", "redis.call('SET', 'half', 'done') " + loop, 0)
         end = time.monotonic() + 50
