@@ -30,6 +30,7 @@ struct session {
     uint64_t acl_seen;        /* the version that `user` is from */
     bool close_after_reply;   /* QUIT, protocol error, CLIENT KILL of oneself */
     bool no_touch, no_evict;
+    bool sync_no_functions, sync_no_keys; /* REPLCONF rdb-filter-only: parts that SYNC leaves out */
     enum { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP } reply_mode; /* CLIENT REPLY */
     bool pushed;              /* the running command has answered with pushes, which no CLIENT REPLY silences */
     int durability;           /* enum durability: the wait of this connection */

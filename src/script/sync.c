@@ -1,9 +1,10 @@
-/* sync.c -- SYNC and REPLCONF, as far as a copy of the data set needs them: what `redis-cli --rdb` asks for.
+/* sync.c -- SYNC and REPLCONF, as far as a copy of the data set needs them: what `redis-cli --rdb` and --functions-rdb ask for.
  *
  * The reply of SYNC is one RDB file: header, libraries of functions, then database by database each key with its deadline,
- * and a checksum (docs/format/dump.md). It runs with the gate, so the file is one cut. There is no replication: no command follows
+ * and a checksum (docs/format/dump.md). REPLCONF rdb-filter-only leaves libraries or keys out. It runs with the gate, so the file is one cut. There is no replication: no command follows
  * the file. Another way would be to read a snapshot's file; the values would have to be taken apart all the same.
  */
+#include "base/words.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "cmd/scan.h"
@@ -79,9 +80,9 @@ void cmd_sync(struct call *c)
     buf_init(&f.out, SIZE_MAX);
     buf_init(&f.value, SIZE_MAX);
     rdb_file_begin(&f.out);
-    for (const struct library *l = libraries; l; l = l->next)
+    for (const struct library *l = libraries; l && !c->session->sync_no_functions; l = l->next)
         rdb_dump_library(&f.out, bytes_of(l->source, l->source_size));
-    for (uint32_t db = 0; db < engine_databases(txn_engine(c->txn)) && s == HF_OK; db++)
+    for (uint32_t db = 0; db < engine_databases(txn_engine(c->txn)) && s == HF_OK && !c->session->sync_no_keys; db++)
         s = put_database(&f, db);
     rdb_file_end(&f.out);
     if (s == HF_OK) {
@@ -94,26 +95,59 @@ void cmd_sync(struct call *c)
     buf_release(&f.out);
 }
 
-/* What a replica, or a tool that plays one, says of itself before SYNC. Nothing of it changes the file. */
+/* rdb-filter-only: the parts that the file is to have, which can be the functions alone; without a word it has no part. */
+static bool filter(struct call *c, bytes parts)
+{
+    struct words w;
+    bool known = true, functions = false;
+    if (!words_split(&w, parts)) {
+        reply_errorf(c->reply, "ERR Missing rdb-filter-only values");
+        return false;
+    }
+    for (size_t i = 0; i < w.count && known; i++) {
+        known = bytes_is_word(bytes_str(w.items[i]), "functions");
+        functions = true;
+        if (!known)
+            reply_errorf(c->reply, "ERR Unsupported rdb-filter-only option: %.128s", w.items[i]);
+    }
+    words_release(&w);
+    c->session->sync_no_keys = true;
+    c->session->sync_no_functions = !known || !functions;
+    return known;
+}
+
+/* One option and what is said of it; false: refused, with a reply. */
+static bool note_option(struct call *c, bytes name, size_t value)
+{
+    int64_t number;
+    if (bytes_is_word(name, "rdb-filter-only"))
+        return filter(c, c->argv[value]);
+    if (bytes_is_word(name, "listening-port"))
+        return arg_int(c, value, &number);
+    if (bytes_is_word(name, "rdb-only")) {
+        if (!arg_int(c, value, &number))
+            return false;
+        if (number < 0 || number > 1) {
+            reply_errorf(c->reply, "ERR value is out of range, value must between 0 and 1");
+            return false;
+        }
+        return true;
+    }
+    if (bytes_is_word(name, "ip-address") || bytes_is_word(name, "capa"))
+        return true;
+    reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: %.*s", (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
+    return false;
+}
+
+/* What a replica, or a tool that plays one, says of itself before SYNC. Only the filter changes the file. */
 void cmd_replconf(struct call *c)
 {
-    int64_t port;
-    static const char *const known[] = {"listening-port", "ip-address", "capa", "rdb-only"};
     if (c->argc % 2 == 0) {
         reply_status(c->reply, HF_ERR_SYNTAX);
         return;
     }
-    for (size_t i = 1; i < c->argc; i += 2) {
-        bool found = false;
-        for (size_t n = 0; n < sizeof(known) / sizeof(*known); n++)
-            found |= bytes_is_word(c->argv[i], known[n]);
-        if (!found) {
-            reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: %.*s", (int)(c->argv[i].size < 128 ? c->argv[i].size : 128),
-                         (const char *)c->argv[i].data);
+    for (size_t i = 1; i < c->argc; i += 2)
+        if (!note_option(c, c->argv[i], i + 1))
             return;
-        }
-        if (bytes_is_word(c->argv[i], "listening-port") && !arg_int(c, i + 1, &port))
-            return;
-    }
     reply_ok(c->reply);
 }

@@ -48,6 +48,8 @@ WORDS = ["WAIT x 1", "WAIT 1 x", "WAIT 1 -1", "WAIT 1", "FAILOVER", "FAILOVER AB
          "FAILOVER TIMEOUT 0", "FAILOVER TIMEOUT x", "FAILOVER TIMEOUT 5", "FAILOVER TO a 1 FORCE TIMEOUT 5", "FAILOVER FORCE", "FAILOVER foo",
          "FAILOVER ABORT x", "REPLICAOF a x", "REPLICAOF a 99999", "REPLICAOF a -1", "REPLICAOF no two", "REPLICAOF no one", "SLAVEOF NO ONE",
          "REPLCONF", "REPLCONF foo", "REPLCONF foo bar", "REPLCONF listening-port x", "REPLCONF listening-port 7", "REPLCONF capa eof",
+         "REPLCONF rdb-only x", "REPLCONF rdb-only 2", "REPLCONF rdb-only 1", "REPLCONF rdb-filter-only functions", "REPLCONF rdb-filter-only keys",
+         'REPLCONF rdb-filter-only "x', "REPLCONF RDB-FILTER-ONLY FUNCTIONS capa psync2",
          "REPLCONF ip-address 1.2.3.4 capa psync2", "SHUTDOWN foo", "SHUTDOWN ABORT", "SHUTDOWN ABORT NOW", "SHUTDOWN SAVE NOSAVE",
          "SHUTDOWN NOW x", "ROLE", "ROLE x", "LOLWUT VERSION x"]
 

@@ -1,4 +1,4 @@
-"""rdb_file.py -- `redis-cli --rdb` copies the whole data set into a file that redis-server loads.
+"""rdb_file.py -- `redis-cli --rdb` copies the whole data set into a file that redis-server loads; --functions-rdb the functions.
 
 Method: every type in small and large, integers, binary names, deadlines, several databases and a library of functions; while other
         clients move one unit between two counters, so that a copy that is not one cut shows. Redis loads each file; its keys,
@@ -57,6 +57,16 @@ def contents(client):
     return found
 
 
+def functions_alone(server):
+    directory = temp_dir()
+    subprocess.run(["redis-cli", "-p", str(server.port), "--functions-rdb", os.path.join(directory, "dump.rdb")], check=True, timeout=60,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Server("redis", directory=directory, extra=["--dbfilename", "dump.rdb"]) as peer:
+        other = peer.client()
+        assert other.call("FCALL", "twice", 0, 21) == 42
+        assert other.call("DBSIZE") == 0 and b"db0" not in other.call("INFO", "keyspace")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
@@ -85,6 +95,7 @@ def main():
                                            [k for k in wanted if got.get(k) != wanted[k]])
                     assert other.call("FCALL", "twice", 0, 21) == 42
                     assert sum(map(int, other.call("MGET", "left", "right"))) == 1000, "a copy that is not one cut"
+            functions_alone(server)
         finally:
             stop.set()
             for thread in threads:
