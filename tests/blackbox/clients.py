@@ -19,7 +19,7 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 NODE_DIRECTORY = os.path.join(ROOT, "build/node")
 INSTALL_SECONDS, RUN_SECONDS = 180, 60
 PYTHON_PROGRAMS = ("redis_py", "redis_py_cluster", "rq_jobs", "celery_jobs", "redis_cli")
-NODE_PROGRAMS = ("ioredis", "ioredis_cluster", "node_redis", "bullmq", "sessions", "limits_and_locks", "socket_io")
+NODE_PROGRAMS = ("ioredis", "ioredis_cluster", "iovalkey", "node_redis", "node_redis_resp3", "bullmq", "sessions", "limits_and_locks", "socket_io")
 # These get the memcached port, and the one of Redis only where there is one (not from --peer).
 MEMCACHED_PROGRAMS = ("memcached_pymemcache", "memcached_pylibmc", "memcached_memjs", "memcached_node", "memcached_php", "memcached_perl")
 PROGRAMS = PYTHON_PROGRAMS + NODE_PROGRAMS + MEMCACHED_PROGRAMS

@@ -2,13 +2,14 @@
 //
 // Method: sessions with a deadline, a rate limiter, cache-aside, and a counter under WATCH by several
 //         connections at once (its final value is exact). Arguments: host port; the packages are
-//         found through NODE_MODULES (see clients.py). An exception fails.
+//         found through NODE_MODULES (see clients.py). An exception fails. iovalkey.mjs runs it with IOREDIS=iovalkey.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const require = createRequire(process.env.NODE_MODULES + '/')
-const Redis = require('ioredis')
+const name = process.env.IOREDIS || 'ioredis'
+const Redis = require(name)
 const [host, port] = [process.argv[2], Number(process.argv[3])]
 const CONTENDERS = 4, INCREMENTS = 50
 const connect = () => new Redis({ host, port, maxRetriesPerRequest: 1 })
@@ -83,4 +84,4 @@ await watchedCounter()
 assert.equal(await db.get('watched'), String(CONTENDERS * INCREMENTS))
 await manyAtOnce(db)
 await db.quit()
-console.log(`ioredis ${require('ioredis/package.json').version}: passed`)
+console.log(`${name} ${require(name + '/package.json').version}: passed`)

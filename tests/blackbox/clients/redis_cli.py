@@ -77,6 +77,42 @@ def watching():
         mode.stop()
     assert re.fullmatch(r"\d+ \d+ [\d.]+ \d+", cli("-i", "0.2", "--raw", "--latency").strip())
     assert re.fullmatch(r"\d+,\d+,[\d.]+,\d+", cli("-i", "0.2", "--csv", "--latency").strip())
+    assert "total runs" in cli("--intrinsic-latency", "1")
+
+
+def caching():
+    """The modes that look at, or exercise, what eviction goes by."""
+    assert "An LFU maxmemory policy is not selected" in cli("--hotkeys", status=1)
+    cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    assert cli(given=b"GET text:77\n" * 3000).count("\n") == 3000
+    said = cli("--hotkeys")
+    assert "Sampled 2005 keys" in said and 'Hot key \'"text:77"\' found so far with counter ' in said, said
+    hottest = re.search(r'hot key found with counter: (\d+)\tkeyname: "text:77"', said)
+    assert hottest and said.index("hot key found") == hottest.start(), said
+    cli("-n", "5", "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    cache = Endless("-n", "5", "--lru-test", "500")
+    cache.until(r"\d+ Gets/sec \| Hits: [1-9]\d* ")
+    cache.stop()
+    assert 0 < int(cli("-n", "5", "DBSIZE")) <= 500
+    cli("-n", "5", "FLUSHDB")
+    cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+def files():
+    cli("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('twice', function(keys, args) return args[1] * 2 end)")
+    path = "/tmp/redis_cli_%d.rdb" % os.getpid()
+    sizes = []
+    try:
+        for mode in ("--functions-rdb", "--rdb"):
+            assert "Transfer finished with success" in cli(mode, path)
+            with open(path, "rb") as f:
+                data = f.read()
+            sizes.append(len(data))
+            assert data[:5] == b"REDIS" and b"#!lua name=lib" in data and (b"text:77" in data) == (mode == "--rdb"), mode
+    finally:
+        os.unlink(path)
+    assert sizes[0] < 500 and sizes[1] > 20000, sizes
+    assert cli("FUNCTION", "DELETE", "lib") == "OK\n"
 
 
 def words_and_forms():
@@ -101,6 +137,9 @@ def words_and_forms():
     assert cli("-e", "INCR", "list", status=1).startswith("WRONGTYPE")
     assert cli("-r", "5", "-i", "0.01", "INCR", "count") == "1\n2\n3\n4\n5\n"
     assert cli("-n", "3", "DBSIZE") == "0\n"
+    assert cli("-c", "EXISTS", "list") == "1\n"
+    assert cli("-d", "|", "LRANGE", "list", "0", "2") == "0|1|2\n"
+    assert cli("--quoted-input", "ECHO", '"\\x41\\n"') == "A\n\n"
     assert cli("-u", "redis://%s:%s/0" % (HOST, PORT), "EXISTS", "list") == "1\n"
     assert cli(given=b"SET q 'a b'\nGET q\n") == "OK\na b\n"
     assert cli("DEL", "stdin", "tagged", "count", "q") == "4\n"
@@ -137,7 +176,7 @@ def benchmark():
 
 def main():
     cli("FLUSHALL")
-    checks = [pipe, samples, watching, words_and_forms, messages, monitor, benchmark]
+    checks = [pipe, samples, watching, caching, files, words_and_forms, messages, monitor, benchmark]
     for check in checks:
         check()
     print("%s: %d checks passed" % (cli("--version").strip(), len(checks)))
