@@ -9,6 +9,7 @@
  * random moment; a reply counts when it was in the client's hands before. The fork is opened, compared
  * with everything that the replies said, and used on up to the next cut; two forks of each cut are compared.
  * Snapshots run beside in most rounds. The oracle is proven by a disk that lies.
+ * The first round that finds a loss ends the campaign.
  * HOLDFAST_CUTS: number of cuts in commit mode; HOLDFAST_SEED: the first seed.
  */
 #include <setjmp.h>
@@ -162,21 +163,22 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 
 static void many(enum durability durability, bool crash, uint64_t cuts)
 {
-    uint64_t seed = number_from("HOLDFAST_SEED", 1), failures = 0, done = 0;
+    static bool lost;
     static struct round r;
+    uint64_t seed = number_from("HOLDFAST_SEED", 1), done = 0;
+    if (lost)
+        skip();
     memset(&r, 0, sizeof(r));
     for (; done < cuts; done += CUTS_IN_A_ROW, seed++) {
         if (done && done % 250 == 0)
             print_message("%llu cuts\n", (unsigned long long)done);
-        if (!round_of_cuts(&r, seed, durability, crash, false)) {
-            print_error("seed %llu: %s\n", (unsigned long long)seed, r.detail);
-            failures++;
-        }
+        lost = !round_of_cuts(&r, seed, durability, crash, false);
+        if (lost)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, r.detail);
     }
-    print_message("%llu cuts, %llu units sent, %llu answered before the cut, %llu snapshots; %llu rounds found a loss\n",
+    print_message("%llu cuts, %llu units sent, %llu answered before the cut, %llu snapshots; no round found a loss\n",
                   (unsigned long long)done, (unsigned long long)r.units, (unsigned long long)r.replies,
-                  (unsigned long long)r.snapshots_taken, (unsigned long long)failures);
-    assert_int_equal(failures, 0);
+                  (unsigned long long)r.snapshots_taken);
     assert_true(r.replies > done); /* it did prove something */
 }
 

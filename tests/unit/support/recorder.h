@@ -76,6 +76,7 @@ static struct recorder {
     struct rec_handle handles[REC_HANDLES];
     uint64_t calls[REC_CALLS], changes, write_number, random;
     struct rec_fault fault;
+    _Atomic bool fault_waits;         /* a call that is to fail does so when this has become false */
     bool lie_fdatasync, lie_sync_dir; /* answer 0, do nothing */
     unsigned speed;                   /* of the monotonic clock */
     unsigned sync_us;                 /* an fdatasync takes that long */
@@ -450,7 +451,13 @@ REC int rec_begin(enum rec_call call, const char *path)
     if (n < f->from || n - f->from >= f->count)
         return 0;
     f->hits++;
-    return f->error;
+    int error = f->error;
+    while (atomic_load(&rec.fault_waits)) {
+        pthread_mutex_unlock(&rec.lock);
+        usleep(200);
+        pthread_mutex_lock(&rec.lock);
+    }
+    return error;
 }
 
 REC int rec_end(int result)
@@ -714,6 +721,7 @@ REC void rec_start(void)
     rec.speed = 1;
     os_current = &rec_os;
     rec.fault = (struct rec_fault){0};
+    atomic_store(&rec.fault_waits, false);
     rec.lie_fdatasync = rec.lie_sync_dir = false;
     rec.sync_us = 0;
     rec.capacity = 0;
