@@ -18,17 +18,15 @@
 bool cluster_on;
 
 static char node_id[CLUSTER_ID_SIZE + 1];
-static uint16_t own_port;
 
 static struct spin lock;
 static struct { char ip[ADDRESS_MAX]; uint16_t port, bus_port; } announced;
 
-void cluster_start(uint64_t identity, uint16_t port)
+void cluster_start(uint64_t identity)
 {
     /* Not the identity itself, which guards the data directory. */
     uint64_t a = random_mix(identity), b = random_mix(identity + 1), c = random_mix(identity + 2);
     snprintf(node_id, sizeof(node_id), "%016llx%016llx%08x", (unsigned long long)a, (unsigned long long)b, (unsigned)c);
-    own_port = port;
     cluster_on = true;
 }
 
@@ -99,7 +97,7 @@ static struct endpoint endpoint_for(const struct session *s)
     struct endpoint e;
     spin_lock(&lock);
     memcpy(e.ip, announced.ip, sizeof(e.ip));
-    e.port = announced.port ? announced.port : own_port;
+    e.port = announced.port;
     e.bus_port = announced.bus_port;
     spin_unlock(&lock);
     if (!e.ip[0])

@@ -13,8 +13,8 @@
 
 extern bool cluster_on;
 
-void cluster_start(uint64_t identity, uint16_t port); /* identity: the data directory's; the node keeps its name over restarts */
-/* Where clients are sent to; "" and 0: where they are connected to. */
+void cluster_start(uint64_t identity); /* identity: the data directory's; the node keeps its name over restarts */
+/* Where clients are sent to; ip "": where they are connected to; bus_port 0: 10000 above. */
 void cluster_announce(bytes ip, uint16_t port, uint16_t bus_port);
 
 /* Do these words (EXEC: those queued) name keys of different slots? Then the error is replied. */

@@ -4,8 +4,11 @@
 #endif
 #include "net/listener.h"
 
+#include "base/memory.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,15 +24,19 @@ static void set_option(int fd, int level, int name, int value)
     setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static status add(struct listeners *l, int fd, bool is_unix, const struct protocol *protocol)
+static status add(struct listeners *l, struct listener listener)
 {
+    if (listener.fd < 0)
+        return HF_ERR_IO;
     if (l->count == LISTENERS_MAX) {
-        close(fd);
+        close(listener.fd);
         return HF_ERR_INVALID;
     }
-    l->items[l->count++] = (struct listener){fd, is_unix, protocol};
+    l->items[l->count++] = listener;
     return HF_OK;
 }
+
+static int duplicate(const struct listener *l) { return fcntl(l->fd, F_DUPFD_CLOEXEC, 0); }
 
 /* Binds one resolved address; -errno on failure. */
 static int bind_address(const struct addrinfo *a, int backlog)
@@ -48,8 +55,66 @@ static int bind_address(const struct addrinfo *a, int backlog)
     return fd;
 }
 
-static status open_tcp(struct listeners *l, const struct net_config *config, uint16_t port_number, const struct protocol *protocol,
-                       const char *address, bool optional, char *detail, size_t detail_size)
+/* -- the set before -- */
+
+static uint16_t port_of(const struct sockaddr_storage *a) /* the port is at the same place for both families */
+{
+    return ((const struct sockaddr_in *)(const void *)a)->sin_port;
+}
+
+/* That of the set before which is bound to this very address and not taken over yet. */
+static struct listener *find_same(struct listeners *before, const struct sockaddr_storage *address, const struct protocol *protocol)
+{
+    for (size_t i = 0; before && i < before->count; i++) {
+        struct listener *l = &before->items[i];
+        if (!l->is_unix && !l->kept && !l->rests && l->protocol == protocol && memcmp(&l->address, address, sizeof(*address)) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+/* Two sockets cannot listen on one port of an address and of all addresses: those of this port that will go rest now. */
+static bool rest_on_port(struct listeners *before, const struct sockaddr_storage *address)
+{
+    bool any = false;
+    for (size_t i = 0; before && i < before->count; i++) {
+        struct listener *l = &before->items[i];
+        if (l->is_unix || l->kept || l->rests || port_of(&l->address) != port_of(address))
+            continue;
+        l->rests = shutdown(l->fd, SHUT_RDWR) == 0;
+        any |= l->rests;
+    }
+    return any;
+}
+
+/* Nothing replaces it after all. */
+static void restore(struct listeners *before, int backlog)
+{
+    for (size_t i = 0; before && i < before->count; i++) {
+        struct listener *l = &before->items[i];
+        if (l->rests)
+            listen(l->fd, backlog); /* it is still bound */
+        l->kept = l->rests = false;
+    }
+}
+
+/* A listening socket for the address, taken over or new; -errno on failure. */
+static int listen_on(const struct addrinfo *a, const struct net_config *config, const struct protocol *protocol,
+                     struct listeners *before, struct sockaddr_storage *address)
+{
+    memcpy(address, a->ai_addr, a->ai_addrlen);
+    struct listener *same = find_same(before, address, protocol);
+    if (same) {
+        int fd = duplicate(same);
+        same->kept = fd >= 0;
+        return fd >= 0 ? fd : -errno;
+    }
+    int fd = bind_address(a, config->backlog);
+    return fd == -EADDRINUSE && rest_on_port(before, address) ? bind_address(a, config->backlog) : fd;
+}
+
+static status open_tcp(struct listeners *l, const struct net_config *config, struct listeners *before, uint16_t port_number,
+                       const struct protocol *protocol, const char *address, bool optional, char *detail, size_t detail_size)
 {
     bool any4 = strcmp(address, "*") == 0, any6 = strcmp(address, "::*") == 0;
     struct addrinfo how = {.ai_family = any4 ? AF_INET : any6 ? AF_INET6 : AF_UNSPEC, .ai_socktype = SOCK_STREAM,
@@ -63,9 +128,10 @@ static status open_tcp(struct listeners *l, const struct net_config *config, uin
     }
     status s = HF_OK;
     for (struct addrinfo *a = found; a && s == HF_OK; a = a->ai_next) {
-        int fd = bind_address(a, config->backlog);
+        struct listener fresh = {.protocol = protocol};
+        int fd = fresh.fd = listen_on(a, config, protocol, before, &fresh.address);
         if (fd >= 0) {
-            s = add(l, fd, false, protocol);
+            s = add(l, fresh);
             continue;
         }
         bool missing = fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT || fd == -EPROTONOSUPPORT;
@@ -102,32 +168,75 @@ static status open_unix(struct listeners *l, const struct net_config *config, ch
         return HF_ERR_IO;
     }
     memcpy(l->unix_path, path, strlen(path) + 1);
-    return add(l, fd, true, NULL);
+    return add(l, (struct listener){.fd = fd, .is_unix = true});
 }
 
-status listeners_open(struct listeners *l, const struct net_config *config, char *detail, size_t detail_size)
+/* The path stays the older set's until that is replaced. */
+static status keep_unix(struct listeners *l, struct listeners *before)
 {
-    static const char *const everywhere[] = {"*", "-::*"};
-    const char *const *binds = config->bind_count ? config->binds : everywhere;
-    size_t count = config->bind_count ? config->bind_count : 2;
-    *l = (struct listeners){0};
     status s = HF_OK;
-    for (size_t i = 0; i < count && s == HF_OK; i++) {
-        bool optional = binds[i][0] == '-';
-        if (config->port)
-            s = open_tcp(l, config, config->port, NULL, binds[i] + optional, optional, detail, detail_size);
-        if (config->other_port && s == HF_OK)
-            s = open_tcp(l, config, config->other_port, config->other, binds[i] + optional, optional, detail, detail_size);
+    for (size_t i = 0; i < before->count && s == HF_OK; i++) {
+        if (before->items[i].is_unix)
+            s = add(l, (struct listener){.fd = duplicate(&before->items[i]), .is_unix = true});
     }
-    if (s == HF_OK && config->unix_path && config->unix_path[0])
+    return s;
+}
+
+static status open_all(struct listeners *l, const struct net_config *config, struct listeners *before, char *detail,
+                       size_t detail_size)
+{
+    status s = HF_OK;
+    for (size_t i = 0; i < config->bind_count && s == HF_OK; i++) {
+        bool optional = config->binds[i][0] == '-';
+        const char *address = config->binds[i] + optional;
+        if (config->port)
+            s = open_tcp(l, config, before, config->port, NULL, address, optional, detail, detail_size);
+        if (config->other_port && s == HF_OK)
+            s = open_tcp(l, config, before, config->other_port, config->other, address, optional, detail, detail_size);
+    }
+    if (s != HF_OK || before)
+        return s == HF_OK ? keep_unix(l, before) : s;
+    if (config->unix_path && config->unix_path[0])
         s = open_unix(l, config, detail, detail_size);
     if (s == HF_OK && l->count == 0) {
         snprintf(detail, detail_size, "nothing to listen on: no port, no unix socket");
         s = HF_ERR_INVALID;
     }
-    if (s != HF_OK)
-        listeners_close(l);
     return s;
+}
+
+status listeners_open(struct listeners *l, const struct net_config *config, struct listeners *before, char *detail,
+                      size_t detail_size)
+{
+    *l = (struct listeners){0};
+    status s = open_all(l, config, before, detail, detail_size);
+    if (s != HF_OK) {
+        listeners_close(l);
+        restore(before, config->backlog);
+    }
+    return s;
+}
+
+void listeners_replace(struct listeners *old, struct listeners *fresh)
+{
+    memcpy(fresh->unix_path, old->unix_path, sizeof(fresh->unix_path));
+    old->unix_path[0] = '\0';
+    atomic_store(&old->next, fresh);
+    for (size_t i = 0; i < old->count; i++) {
+        const struct listener *l = &old->items[i];
+        if (!l->is_unix && !l->kept && !l->rests)
+            shutdown(l->fd, SHUT_RDWR); /* it is closed when the last worker has left */
+    }
+}
+
+struct listeners *listeners_leave(struct listeners *l)
+{
+    struct listeners *next = atomic_load(&l->next);
+    if (atomic_fetch_sub(&l->users, 1) == 1) {
+        listeners_close(l);
+        mem_free(l);
+    }
+    return next;
 }
 
 void listeners_close(struct listeners *l)

@@ -69,7 +69,7 @@ static void free_workers(struct net *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
         worker_free(n->workers[i]);
-    listeners_close(&n->listeners);
+    listeners_leave(n->listeners);
     mem_free(n);
 }
 
@@ -84,11 +84,14 @@ status net_start(const struct net_config *config, struct net **out, char *detail
     n->on_log_line = config->on_log_line;
     n->context = config->context;
     raise_file_limit(n);
-    status s = listeners_open(&n->listeners, config, detail, detail_size);
+    n->listeners = mem_alloc(sizeof(*n->listeners));
+    status s = listeners_open(n->listeners, config, NULL, detail, detail_size);
     if (s != HF_OK) {
+        mem_free(n->listeners);
         mem_free(n);
         return s;
     }
+    atomic_store(&n->listeners->users, 1);
     for (unsigned i = 0; i < config->workers && s == HF_OK; i++) {
         s = worker_new(n, i, &n->workers[i]);
         n->worker_count += s == HF_OK;
@@ -98,13 +101,30 @@ status net_start(const struct net_config *config, struct net **out, char *detail
         free_workers(n);
         return s;
     }
+    *out = n; /* commands may look for it */
     atomic_store(&running, n);
     for (unsigned i = 0; i < n->worker_count; i++) {
         char name[16];
         snprintf(name, sizeof(name), "hf-worker-%u", i % 100);
         n->threads[i] = thread_start(name, worker_main, n->workers[i]);
     }
-    *out = n;
+    return HF_OK;
+}
+
+status net_listen(struct net *n, const struct net_config *config, char *detail, size_t detail_size)
+{
+    struct listeners *old = n->listeners, *fresh = mem_alloc(sizeof(*fresh));
+    status s = listeners_open(fresh, config, old, detail, detail_size);
+    if (s != HF_OK) {
+        mem_free(fresh);
+        return s;
+    }
+    atomic_store(&fresh->users, n->worker_count + 1);
+    listeners_replace(old, fresh);
+    n->listeners = fresh;
+    listeners_leave(old);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        wakefd_signal(n->workers[i]->inbox.wakefd);
     return HF_OK;
 }
 

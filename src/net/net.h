@@ -40,7 +40,7 @@ struct net_limits {
 void net_limits_init(struct net_limits *limits); /* the defaults above */
 
 struct net_config {
-    const char *const *binds;       /* addresses; a leading '-': may be missing; "*" and "::*" as Redis; NULL: all */
+    const char *const *binds;       /* addresses; a leading '-': may be missing; "*" and "::*" as Redis; none: no TCP */
     size_t bind_count;
     uint16_t port;                  /* 0: no TCP */
     uint16_t other_port;            /* of `other`, on the same addresses; 0: none */
@@ -58,6 +58,11 @@ struct net_config {
 
 /* Binds, starts the workers, and accepts. On failure `detail` says which address and why. */
 status net_start(const struct net_config *config, struct net **out, char *detail, size_t detail_size) HF_CHECK;
+
+/* Listens where `config` says instead: of it only the addresses, ports and backlog count; the unix socket stays. When it
+ * returns, what is not listened on any more refuses connections; those that stand go on. On failure nothing has changed.
+ * By one worker at a time. */
+status net_listen(struct net *n, const struct net_config *config, char *detail, size_t detail_size) HF_CHECK;
 
 /* enum durability of connections from now on. */
 void net_set_durability(struct net *n, int durability);

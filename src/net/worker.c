@@ -41,7 +41,7 @@ bool worker_is_current(const struct worker *w) { return current_worker == w; }
 
 static void listen_start(struct worker *w)
 {
-    struct listeners *l = &w->net->listeners;
+    struct listeners *l = w->listeners;
     for (size_t i = 0; i < l->count; i++) {
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
                                     .data.u64 = (uint64_t)(uintptr_t)&l->items[i] | TAG_LISTENER};
@@ -53,10 +53,21 @@ static void listen_start(struct worker *w)
 
 static void listen_stop(struct worker *w)
 {
-    struct listeners *l = &w->net->listeners;
+    struct listeners *l = w->listeners;
     for (size_t i = 0; w->listening && i < l->count; i++)
         epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->items[i].fd, NULL);
     w->listening = false;
+}
+
+/* CONFIG SET port, bind: on to the newest set (listener.h). */
+static void listen_elsewhere(struct worker *w)
+{
+    listen_stop(w);
+    while (atomic_load(&w->listeners->next))
+        w->listeners = listeners_leave(w->listeners);
+    w->accept_again_us = 0;
+    if (!w->draining)
+        listen_start(w);
 }
 
 status worker_new(struct net *n, unsigned number, struct worker **out)
@@ -88,6 +99,8 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
     w->batch = mem_alloc(RUN_CHUNK * sizeof(*w->batch));
     w->exec = exec_new(n->engine, number);
     w->now_us = OS.monotonic_us();
+    w->listeners = n->listeners;
+    atomic_fetch_add(&n->listeners->users, 1);
     listen_start(w);
     *out = w;
     return HF_OK;
@@ -106,6 +119,8 @@ void worker_free(struct worker *w)
     mem_free(w->batch);
     mem_free(w->registry.items);
     timers_release(&w->timers);
+    while (w->listeners)
+        w->listeners = listeners_leave(w->listeners);
     mem_free(w);
 }
 
@@ -159,8 +174,9 @@ static void accept_some(struct worker *w, const struct listener *l)
         if (fd == -EAGAIN)
             return;
         if (fd < 0) { /* no descriptors, no memory: rest, or the level-triggered listener spins */
-            counter_add(&w->stats.accept_errors, 1);
-            if (w->now_us - w->accept_told_us > 5000000) {
+            bool goes = fd == -EINVAL; /* another set replaces this one, or is about to */
+            counter_add(&w->stats.accept_errors, !goes);
+            if (!goes && w->now_us - w->accept_told_us > 5000000) {
                 net_log(w->net, 3, "cannot accept connections: %s", strerror(-fd));
                 w->accept_told_us = w->now_us;
             }
@@ -512,6 +528,8 @@ static int prepare_wait(struct worker *w, int timeout_ms)
 int worker_take_events(struct worker *w, int wait_ms)
 {
     struct epoll_event events[EVENTS];
+    if (HF_UNLIKELY(atomic_load_explicit(&w->listeners->next, memory_order_relaxed) != NULL))
+        listen_elsewhere(w);
     int count = epoll_wait(w->epoll, events, EVENTS, wait_ms);
     if (atomic_load_explicit(&w->wants_wake, memory_order_relaxed))
         atomic_store_explicit(&w->wants_wake, false, memory_order_relaxed);

@@ -54,6 +54,7 @@ struct worker {
     uint64_t chunk;          /* counts chunks of commands, for merging marks */
     enum pause_mode pause;
     bool gate_shut, listening;
+    struct listeners *listeners; /* that it watches */
 
     struct link ready, turn, flush, gated, sleeping, graveyard; /* turn: ready ones of the batch that runs */
     struct timers timers;
@@ -82,7 +83,7 @@ struct net {
     _Atomic int default_durability;
     void (*on_log_line)(void *context, int level, const char *line);
     void *context;
-    struct listeners listeners;
+    struct listeners *listeners; /* the newest; net_listen's */
     unsigned worker_count;
     struct worker *workers[64];
     os_thread threads[64];

@@ -1,8 +1,8 @@
 /* config.c -- the table of values, and the checks that every source shares.
  *
  * A value is a number, a text, or both: numbers are atomics that any thread reads; texts
- * are owned strings under one lock. CONFIG SET checks all pairs first and stores then,
- * so it does all or nothing.
+ * are owned strings under one lock. CONFIG SET checks all pairs first, then listens where it is to
+ * listen, and stores last, so it does all or nothing.
  */
 #include "server/config_private.h"
 #include "server/percentiles.h"
@@ -32,8 +32,10 @@ struct value {
 
 static struct value values[SETTING_COUNT];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t set_lock = PTHREAD_MUTEX_INITIALIZER; /* outside `lock`: one CONFIG SET at a time stores */
 static char file_path[CONFIG_TEXT_MAX];
 static void (*on_change)(enum setting id);
+static bool (*on_listen)(uint16_t port, const char *binds);
 
 static const char *const durability_words[] = {"none", "interval", "commit"};
 
@@ -216,6 +218,14 @@ static bool parse_number(const struct setting_row *row, const char *value, int64
     return false;
 }
 
+static size_t count_spaces(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += *text == ' ';
+    return count;
+}
+
 /* Checks beyond the kind. */
 static bool parse_special(enum setting id, struct parsed *p, char *reason, size_t size)
 {
@@ -240,6 +250,8 @@ static bool parse_special(enum setting id, struct parsed *p, char *reason, size_
     }
     if (id == SETTING_REQUIREPASS && strlen(p->text) > (size_t)setting_rows[id].max)
         return say(reason, size, "the password is longer than 512 bytes");
+    if (id == SETTING_BIND && count_spaces(p->text) >= CONFIG_BINDS_MAX)
+        return say(reason, size, "Too many bind addresses specified.");
     if (id == SETTING_REPLICAOF && p->text[0] && !bytes_is_word(bytes_str(p->text), "no one"))
         return say(reason, size, "there is no replication yet");
     if (id == SETTING_DIR && !p->text[0])
@@ -443,6 +455,11 @@ void config_on_change(void (*changed)(enum setting id))
     on_change = changed;
 }
 
+void config_on_listen(bool (*listens)(uint16_t port, const char *binds))
+{
+    on_listen = listens;
+}
+
 void config_get_matching(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
@@ -501,6 +518,36 @@ static bool check_all(const bytes *names, const bytes *new_values, size_t count,
     return true;
 }
 
+/* The first of them that says where it listens, or NULL; and where that is. As in Redis bind counts also when it is the same. */
+static const struct change *find_listening(const struct change *changes, size_t count, uint16_t *port, const char **binds)
+{
+    const struct change *first = NULL;
+    *port = (uint16_t)config_number(SETTING_PORT);
+    *binds = values[SETTING_BIND].text;
+    for (size_t i = 0; i < count; i++) {
+        const struct change *c = &changes[i];
+        bool other = c->id == SETTING_BIND || (c->id == SETTING_PORT && c->parsed.number != *port);
+        if (c->id == SETTING_PORT)
+            *port = (uint16_t)c->parsed.number;
+        if (c->id == SETTING_BIND)
+            *binds = c->parsed.text;
+        first = first || !other ? first : c;
+    }
+    return first;
+}
+
+static bool listens(const struct change *changes, size_t count, char *error, size_t error_size)
+{
+    uint16_t port;
+    const char *binds;
+    const struct change *first = find_listening(changes, count, &port, &binds);
+    if (!first || !on_listen || on_listen(port, binds))
+        return true;
+    return refuse(error, error_size, bytes_str(setting_rows[first->id].name),
+                  first->id == SETTING_PORT ? "Unable to listen on this port. Check server logs."
+                                            : "Failed to bind to specified addresses.");
+}
+
 bool config_set_all(const bytes *names, const bytes *new_values, size_t count, char *error, size_t error_size)
 {
     if (count > SET_PAIRS_MAX) {
@@ -508,11 +555,13 @@ bool config_set_all(const bytes *names, const bytes *new_values, size_t count, c
         return false;
     }
     struct change *changes = mem_alloc(count * sizeof(*changes));
+    pthread_mutex_lock(&set_lock);
+    bool good = check_all(names, new_values, count, changes, error, error_size) && listens(changes, count, error, error_size);
     pthread_mutex_lock(&lock);
-    bool good = check_all(names, new_values, count, changes, error, error_size);
     for (size_t i = 0; good && i < count; i++)
         store(changes[i].id, &changes[i].parsed, SOURCE_RUNTIME);
     pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&set_lock);
     for (size_t i = 0; good && on_change && i < count; i++)
         on_change(changes[i].id);
     mem_free(changes);

@@ -26,6 +26,7 @@ enum config_run { CONFIG_RUN_SERVER, CONFIG_RUN_CHECK, CONFIG_RUN_HELP, CONFIG_R
 
 #define CONFIG_ERROR_SIZE 1024
 #define CONFIG_TEXT_MAX 4096
+#define CONFIG_BINDS_MAX 16
 
 bool config_read(int argc, char **argv, enum config_run *run, char error[CONFIG_ERROR_SIZE]);
 void config_help(void); /* prints one screen */
@@ -39,6 +40,10 @@ const char *config_file(void);            /* absolute path; "" without one */
 /* Called with the changed setting after CONFIG SET, on the thread that ran it. Two may run at once: read
  * the value then, whoever comes last applies what stands. */
 void config_on_change(void (*changed)(enum setting id));
+
+/* Called by CONFIG SET with what port and bind are to be, before anything is stored. False: it
+ * cannot listen there, still does where it did, and nothing is stored. By one thread at a time. */
+void config_on_listen(bool (*listens)(uint16_t port, const char *binds));
 
 /* The settings that were given but have no effect, for a line of the log. */
 size_t config_inert_given(char *out, size_t size);

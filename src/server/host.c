@@ -71,7 +71,8 @@ static void apply_cluster(void)
 {
     char ip[CONFIG_TEXT_MAX];
     size_t size = config_copy(SETTING_CLUSTER_ANNOUNCE_IP, ip);
-    cluster_announce(bytes_of(ip, size), (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_PORT),
+    int64_t port = config_number(SETTING_CLUSTER_ANNOUNCE_PORT);
+    cluster_announce(bytes_of(ip, size), (uint16_t)(port ? port : config_number(SETTING_PORT)),
                      (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT));
 }
 
@@ -120,6 +121,7 @@ static void apply(enum setting id)
     case SETTING_SCRIPT_MEMORY: script_set_memory_limit((size_t)number); break;
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
+    case SETTING_PORT:
     case SETTING_CLUSTER_ANNOUNCE_IP:
     case SETTING_CLUSTER_ANNOUNCE_PORT:
     case SETTING_CLUSTER_ANNOUNCE_BUS_PORT: apply_cluster(); break;

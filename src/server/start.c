@@ -14,7 +14,6 @@
 #include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
-#include "base/words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,25 +37,21 @@ static bool is_loopback(const char *address)
 
 bool start_is_safe(char *error, size_t size)
 {
-    struct words binds;
+    char binds[CONFIG_TEXT_MAX], *rest = NULL;
     bool safe = true;
     if ((config_number(SETTING_PORT) == 0 && config_number(SETTING_MEMCACHED_PORT) == 0) || !acl_is_open() ||
         config_number(SETTING_PROTECTED_MODE) == 0)
         return true;
-    if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
-        snprintf(error, size, "bind: unbalanced quotes");
-        return false;
-    }
-    for (size_t i = 0; safe && i < binds.count; i++) {
-        if (is_loopback(binds.items[i]))
+    config_copy(SETTING_BIND, binds);
+    for (const char *bind = strtok_r(binds, " ", &rest); bind && safe; bind = strtok_r(NULL, " ", &rest)) {
+        if (is_loopback(bind))
             continue;
         snprintf(error, size,
                  "bind %s reaches beyond this machine and there is no password, so anyone could read and change the "
                  "data. Set --requirepass, or bind 127.0.0.1, or say --protected-mode no if the network is safe.",
-                 binds.items[i]);
+                 bind);
         safe = false;
     }
-    words_release(&binds);
     return safe;
 }
 
@@ -264,7 +259,7 @@ bool start_engine(char *error, size_t size)
         script_load_libraries(server.engine);
         host_apply_engine();
         if (config_number(SETTING_CLUSTER_ENABLED))
-            cluster_start(engine_identity(server.engine), (uint16_t)config_number(SETTING_PORT));
+            cluster_start(engine_identity(server.engine));
         return true;
     }
     snprintf(error, size, "cannot open the data directory %s: %s", config.dir, detail[0] ? detail : status_text(s));
@@ -273,37 +268,70 @@ bool start_engine(char *error, size_t size)
 
 /* -- network -- */
 
-bool start_net(char *error, size_t size)
+struct addresses { char text[CONFIG_TEXT_MAX]; const char *items[CONFIG_BINDS_MAX]; size_t count; };
+
+/* What stands between single spaces; an empty word is no address, and getaddrinfo says so. */
+static void split_addresses(struct addresses *a, const char *binds)
+{
+    snprintf(a->text, sizeof(a->text), "%s", binds);
+    a->count = 0;
+    for (char *at = a->text; at && a->text[0] && a->count < CONFIG_BINDS_MAX;) {
+        char *space = strchr(at, ' ');
+        a->items[a->count++] = at;
+        if (space)
+            *space++ = 0;
+        at = space;
+    }
+}
+
+static struct net_config where(const struct addresses *a, uint16_t port)
+{
+    return (struct net_config){
+        .binds = a->items,
+        .bind_count = a->count,
+        .port = port,
+        .other_port = (uint16_t)config_number(SETTING_MEMCACHED_PORT),
+        .other = &memcached_protocol,
+        .backlog = (int)config_number(SETTING_TCP_BACKLOG),
+    };
+}
+
+static bool listen_elsewhere(uint16_t port, const char *binds)
 {
     char detail[CONFIG_ERROR_SIZE] = "";
-    struct words binds;
+    struct addresses a;
+    split_addresses(&a, binds);
+    struct net_config config = where(&a, port);
+    status s = net_listen(server.net, &config, detail, sizeof(detail));
+    if (s == HF_OK)
+        logline(LOG_NOTICE, "from now on listening on port %u (%s)", port, binds);
+    else
+        logline(LOG_WARNING, "CONFIG SET port %u, bind %s: %s", port, binds, detail[0] ? detail : status_text(s));
+    return s == HF_OK;
+}
+
+bool start_net(char *error, size_t size)
+{
+    char detail[CONFIG_ERROR_SIZE] = "", binds[CONFIG_TEXT_MAX];
+    struct addresses addresses;
     if (config_number(SETTING_MEMCACHED_DB) >= config_number(SETTING_DATABASES)) {
         snprintf(error, size, "memcached-database %lld: there are only %lld databases", (long long)config_number(SETTING_MEMCACHED_DB),
                  (long long)config_number(SETTING_DATABASES));
         return false;
     }
     memcached_init((uint32_t)config_number(SETTING_MEMCACHED_DB));
-    if (!words_split(&binds, bytes_str(config_text(SETTING_BIND)))) {
-        snprintf(error, size, "bind: unbalanced quotes");
-        return false;
-    }
-    struct net_config config = {
-        .binds = (const char *const *)binds.items,
-        .bind_count = binds.count,
-        .port = (uint16_t)config_number(SETTING_PORT),
-        .other_port = (uint16_t)config_number(SETTING_MEMCACHED_PORT),
-        .other = &memcached_protocol,
-        .unix_path = config_text(SETTING_UNIXSOCKET),
-        .unix_mode = (unsigned)config_number(SETTING_UNIXSOCKETPERM),
-        .backlog = (int)config_number(SETTING_TCP_BACKLOG),
-        .workers = server.workers,
-        .limits = &server.limits,
-        .engine = server.engine,
-        .default_durability = (int)config_number(SETTING_DURABILITY),
-        .on_log_line = logline_callback,
-    };
+    config_copy(SETTING_BIND, binds);
+    split_addresses(&addresses, binds);
+    struct net_config config = where(&addresses, (uint16_t)config_number(SETTING_PORT));
+    config.unix_path = config_text(SETTING_UNIXSOCKET);
+    config.unix_mode = (unsigned)config_number(SETTING_UNIXSOCKETPERM);
+    config.workers = server.workers;
+    config.limits = &server.limits;
+    config.engine = server.engine;
+    config.default_durability = (int)config_number(SETTING_DURABILITY);
+    config.on_log_line = logline_callback;
+    config_on_listen(listen_elsewhere);
     status s = net_start(&config, &server.net, detail, sizeof(detail));
-    words_release(&binds);
     if (s == HF_OK)
         return true;
     snprintf(error, size, "cannot listen on port %lld: %s", (long long)config_number(SETTING_PORT),
@@ -324,7 +352,7 @@ static const char *durability_in_words(void)
 void start_announce(void)
 {
     struct engine_stats stats;
-    char inert[1024];
+    char inert[1024], binds[CONFIG_TEXT_MAX];
     engine_stats(server.engine, NULL, &stats);
     logline(LOG_NOTICE, "holdfast " HF_VERSION ", process %d, %u workers", (int)getpid(), server.workers);
     logline(LOG_NOTICE, "data in %s; %llu keys; recovery took %llu ms", config_text(SETTING_DIR),
@@ -333,8 +361,8 @@ void start_announce(void)
     if (config_inert_given(inert, sizeof(inert)))
         logline(LOG_VERBOSE, "settings without effect here: %s", inert);
     const char *path = config_text(SETTING_UNIXSOCKET);
-    logline(LOG_NOTICE, "ready on port %lld (%s)%s%s", (long long)config_number(SETTING_PORT), config_text(SETTING_BIND),
-            path[0] ? " and " : "", path);
+    config_copy(SETTING_BIND, binds);
+    logline(LOG_NOTICE, "ready on port %lld (%s)%s%s", (long long)config_number(SETTING_PORT), binds, path[0] ? " and " : "", path);
     if (config_number(SETTING_MEMCACHED_PORT))
         logline(LOG_NOTICE, "clients of memcached: port %lld, database %lld", (long long)config_number(SETTING_MEMCACHED_PORT),
                 (long long)config_number(SETTING_MEMCACHED_DB));

@@ -195,7 +195,7 @@ int __wrap_epoll_wait(int poller, struct epoll_event *events, int max, int timeo
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 int __wrap_close(int fd);
 int __real_close(int fd);
-status __wrap_listeners_open(struct listeners *l, const struct net_config *config, char *detail, size_t size);
+status __wrap_listeners_open(struct listeners *l, const struct net_config *config, struct listeners *before, char *detail, size_t size);
 
 int __wrap_epoll_create1(int flags)
 {
@@ -275,9 +275,9 @@ int __wrap_close(int fd)
     return end_of(fd)->kind == END_SOCKET ? wire_server_close(fd) : 0;
 }
 
-status __wrap_listeners_open(struct listeners *l, const struct net_config *config, char *detail, size_t size)
+status __wrap_listeners_open(struct listeners *l, const struct net_config *config, struct listeners *before, char *detail, size_t size)
 {
-    (void)config, (void)detail, (void)size;
+    (void)config, (void)before, (void)detail, (void)size;
     *l = (struct listeners){.count = 1};
     end_new(END_LISTENER, &l->items[0].fd);
     l->items[0].is_unix = true;

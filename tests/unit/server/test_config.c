@@ -106,8 +106,30 @@ static void config_set_is_all_or_nothing(void **state)
     values[1] = BYTES("7");
     assert_true(config_set_all(names, values, 2, refusal, sizeof(refusal)));
     assert_int_equal(config_number(SETTING_TIMEOUT), 9);
-    names[1] = BYTES("port");
+    names[1] = BYTES("tcp-backlog");
     assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
+}
+
+static bool nowhere(uint16_t port, const char *binds)
+{
+    assert_int_equal(port, 7002);
+    assert_string_equal(binds, "127.0.0.1 -::1");
+    return false;
+}
+
+static void nothing_is_stored_when_it_cannot_listen(void **state)
+{
+    (void)state;
+    char refusal[CONFIG_ERROR_SIZE];
+    assert_true(READ("--timeout", "5", "--port", "7001"));
+    bytes names[] = {BYTES("timeout"), BYTES("PORT")}, values[] = {BYTES("9"), BYTES("7002")};
+    config_on_listen(nowhere);
+    assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
+    assert_string_equal(refusal, "CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. "
+                                 "Check server logs.");
+    assert_int_equal(config_number(SETTING_TIMEOUT), 5);
+    assert_int_equal(config_number(SETTING_PORT), 7001);
+    config_on_listen(NULL);
 }
 
 static void output_limits_merge_by_class(void **state)
@@ -145,6 +167,7 @@ int main(void)
         cmocka_unit_test(refusals_name_place_and_remedy),
         cmocka_unit_test(appendfsync_is_another_word_for_durability),
         cmocka_unit_test(config_set_is_all_or_nothing),
+        cmocka_unit_test(nothing_is_stored_when_it_cannot_listen),
         cmocka_unit_test(output_limits_merge_by_class),
         cmocka_unit_test(rewrite_keeps_comments_and_reads_back),
     };
