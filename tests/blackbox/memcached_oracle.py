@@ -108,9 +108,9 @@ def is_text(command):
 def split_text(data, commands):
     """The answers, each of which MN ends. No value has these letters."""
     answers = data.split(b"MN\r\n")
-    for command in commands:
+    for at, command in enumerate(commands):
         if command[2] == [b"mn\r\n"]:
-            answers.pop(0)
+            answers.pop(at) # its own one; the one behind it stands for it
     return answers[:-1]
 
 
