@@ -5,8 +5,9 @@ Method: the tests come as Debian's source package, fetched into build/peer and n
         server (T_MEMD_USE_DAEMON). Many files ask for a memcached with options of their own and get the running one instead,
         so that they fail on memcached, too: the first run takes memcached's own results as the baseline and keeps them beside
         the source; what it passes counts. What stands in memcached-known.txt, with a reason, is not run.
-Usage:  script/conformance memcached [--peer] [--file NAME ...] [--short] [--jobs N] [--verbose]
-        --peer takes the baseline anew and runs nothing else; --short runs files that take little time. The last line is
+Usage:  script/conformance memcached [--peer] [--file NAME ...] [--short] [--jobs N] [--seconds N] [--verbose]
+        --peer takes the baseline anew and runs nothing else; --short runs files that take little time; --seconds: what a file
+        may take at most (on memcached itself some never end). The last line is
         "N passed, M failed, K known, S that memcached does not pass" (files); the status is 1 when M is not 0.
 """
 import argparse
@@ -22,7 +23,6 @@ from peer import HERE, PEER, fetch_source, run_group    # puts tests/blackbox on
 from memcached_peer import Holdfast, Peer, memcached_path
 
 KNOWN = os.path.join(HERE, "memcached-known.txt")
-FILE_SECONDS = 300
 SHORT = """binary-get bogus-commands cas flags getandtouch incrdecr issue_104 issue_108 issue_152 issue_192 issue_29 issue_3
     issue_68 issue_70 line-lengths malicious-commands multiversioning noreply quit strtol-testing touch""".split()
 
@@ -42,13 +42,13 @@ def known():
     return dict(rows)
 
 
-def run_file(tree, name, peer):
+def run_file(tree, name, seconds, peer):
     """One file on a new server: how it ended, how many of its tests passed, how long it took, output."""
     server = (Peer if peer else Holdfast)()
     server.start()
     began = time.monotonic()
     daemon = dict(os.environ, T_MEMD_USE_DAEMON="127.0.0.1:%d" % server.memcached_port)
-    output, status = run_group(["prove", "-v", "--nocolor", name], FILE_SECONDS, cwd=tree, env=daemon)
+    output, status = run_group(["prove", "-v", "--nocolor", name], seconds, cwd=tree, env=daemon)
     result = "hangs" if status is None else "failed" if status else "ok"
     text = output.decode("latin-1")
     passed = len(re.findall(r"^ok \d+", text, re.M))
@@ -58,25 +58,26 @@ def run_file(tree, name, peer):
     return result, passed, time.monotonic() - began, text
 
 
-def baseline(tree, names, jobs, renew):
+def baseline(tree, names, arguments):
     """{name: tests} of the files that memcached passes; kept beside the source, since it takes minutes."""
     path = os.path.join(PEER, "memcached-passes.json")
-    found = {} if renew or not os.path.exists(path) else json.load(open(path))
-    missing = [name for name in names if name not in found]
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for name, (result, passed, took, _) in zip(missing, pool.map(lambda name: run_file(tree, name, True), missing)):
+    found = json.load(open(path)) if os.path.exists(path) else {}
+    missing = [name for name in names if arguments.peer or name not in found]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        run = lambda name: run_file(tree, name, arguments.seconds, True)
+        for name, (result, passed, took, _) in zip(missing, pool.map(run, missing)):
             found[name] = passed if result == "ok" else 0
             print("memcached: %-28s %-8s %6d tests %5.1f s" % (name, result, passed, took), flush=True)
-    with open(path, "w") as out:
-        json.dump(found, out)
+            with open(path, "w") as out:
+                json.dump(found, out)
     return {name: found[name] for name in names if found[name]}
 
 
-def judge(tree, name, verbose):
+def judge(tree, name, arguments):
     """One file against holdfast: whether it passed, its tests, what to print."""
-    result, passed, took, output = run_file(tree, name, False)
-    shown = output.splitlines() if verbose else []
-    if result != "ok" and not verbose:
+    result, passed, took, output = run_file(tree, name, arguments.seconds, False)
+    shown = output.splitlines() if arguments.verbose else []
+    if result != "ok" and not arguments.verbose:
         shown = [line for line in output.splitlines() if re.match(r"not ok|#|Died|.* at t/", line)][:12]
     return result == "ok", passed, "\n".join(["%-28s %-8s %6d tests %5.1f s" % (name, result, passed, took)] + ["    | " + x[:200] for x in shown])
 
@@ -87,6 +88,7 @@ def main():
     parser.add_argument("--file", action="append", help="t/NAME.t, or NAME")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--jobs", type=int, default=4, help="most files wait more than they work")
+    parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
     tree = fetch()
@@ -97,14 +99,14 @@ def main():
         wanted = arguments.file or SHORT
         names = [name for name in names if name in wanted or name[2:-2] in wanted]
     # Only short files that memcached passes are in SHORT.
-    passes = dict.fromkeys(names, 1) if arguments.short else baseline(tree, names, arguments.jobs, arguments.peer)
+    passes = dict.fromkeys(names, 1) if arguments.short else baseline(tree, names, arguments)
     if arguments.peer:
         print("memcached passes %d tests in %d of %d files" % (sum(passes.values()), len(passes), len(names)))
         return 0 if passes else 1
     run = [name for name in passes if name not in left_out]
     failed = tests = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for ok, passed, text in pool.map(lambda name: judge(tree, name, arguments.verbose), run):
+        for ok, passed, text in pool.map(lambda name: judge(tree, name, arguments), run):
             failed += not ok
             tests += passed
             print(text, flush=True)
