@@ -7,7 +7,7 @@
 #include "cmd/observe.h"
 #include "cmd/slowlog.h"
 #include "engine/engine.h"
-#include "os/os.h"
+#include "os/ticks.h"
 
 _Atomic uint32_t monitor_count;
 static _Atomic uint32_t by_worker[WORKERS_MAX];
@@ -86,22 +86,10 @@ static void put_quoted(struct buf *out, bytes word)
     buf_printf(out, "\"");
 }
 
-/* Unix time; the clocks differ by less than 2 ms. */
-static uint64_t unix_us(void)
-{
-    static _Atomic uint64_t offset_us;
-    uint64_t wall_us = OS.wall_ms() * 1000, monotonic_us = OS.monotonic_us();
-    uint64_t now_us = monotonic_us + atomic_load_explicit(&offset_us, memory_order_relaxed);
-    if (now_us - wall_us < 2000)
-        return now_us;
-    atomic_store_explicit(&offset_us, wall_us + 500 - monotonic_us, memory_order_relaxed);
-    return wall_us + 500;
-}
-
 static void put_line(const struct call *c, struct buf *out)
 {
     const struct session *s = c->session;
-    uint64_t now_us = unix_us();
+    uint64_t now_us = ticks_unix_us();
     buf_printf(out, "%llu.%06u [%u ", (unsigned long long)(now_us / 1000000), (unsigned)(now_us % 1000000), s->db);
     if (s->in_script)
         buf_printf(out, "lua]");
