@@ -56,6 +56,7 @@ struct session {
     unsigned worker;          /* the number of its worker */
     size_t listens, topic_bytes; /* how many topics, and the length of their names in memory */
     bool monitors;            /* MONITOR: is shown every command */
+    bool is_told;             /* a protocol tells it of others, so it is never idle */
     bool findable;            /* tracking: its worker finds it by its number */
     struct tracking *tracking; /* client-side caching; NULL: never asked for */
     struct dict *topics;      /* pubsub: what it listens to, by enum topic_kind; NULL: nothing */

@@ -11,6 +11,7 @@
  * the chosen key's stripe again, in a transaction whose effect is logged like any removal.
  */
 #include "engine/events.h"
+#include "engine/items.h"
 #include "engine/memory.h"
 
 #include "base/memory.h"
@@ -232,6 +233,8 @@ static bool remove_key(struct evictor *v, struct txn *t, const struct sample *s)
         return false;
     struct entry *found = txn_find(t, &k, &spot); /* one that is due has gone with this, as expired */
     if (found && (!s->needs_deadline || found->fields & FIELD_DEADLINE)) {
+        if (HF_UNLIKELY(atomic_load_explicit(&e->on_item_evicted, memory_order_relaxed) != NULL))
+            item_evicted(t, &k, found);
         txn_remove(t, &k, &spot, true, false);
         txn_event(t, &k, EVENT_EVICTED, "evicted");
         counter_add(&t->slot_stats->evicted, 1);

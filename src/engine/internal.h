@@ -29,6 +29,7 @@ struct worker_slot {                /* one per worker, a cache line each */
 
 struct event;
 struct change;
+struct item;
 
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
 struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
@@ -76,6 +77,7 @@ struct engine {
 
     _Atomic uint32_t event_classes; /* of enum event_class: what somebody listens to */
     void (*_Atomic on_event)(const struct event *event, uint64_t lsn);
+    void (*_Atomic on_item_evicted)(struct txn *t, const struct key *k, const struct item *item); /* NULL: nobody is told (items.h) */
 
     /* snapshots */
     struct os_mutex snapshot_lock;

@@ -182,6 +182,18 @@ status item_version(struct txn *t, const struct key *k, uint64_t *version)
     return s;
 }
 
+void items_watch_evictions(struct engine *e, item_eviction *tell) { atomic_store(&e->on_item_evicted, tell); }
+
+void item_evicted(struct txn *t, const struct key *k, const struct entry *e)
+{
+    item_eviction *tell = atomic_load(&t->engine->on_item_evicted);
+    struct item item = {.found = true};
+    if (!tell || entry_type(e) != TYPE_STRING)
+        return;
+    fill(t, e, &item);
+    tell(t, k, &item);
+}
+
 status item_recover_version(struct txn *t, const struct key *k, uint64_t field)
 {
     struct spot spot;

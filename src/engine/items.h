@@ -57,6 +57,12 @@ uint64_t item_version_next(struct engine *e);
 /* Was this number given out for an earlier value? One without a number is younger than all that have one. */
 bool item_is_younger(const struct engine *e, const struct item *item, uint64_t version);
 
+/* Whom to tell of each item that is evicted: in its transaction, before it goes. NULL: nobody. */
+typedef void item_eviction(struct txn *t, const struct key *k, const struct item *item);
+void items_watch_evictions(struct engine *e, item_eviction *tell);
+struct entry;
+void item_evicted(struct txn *t, const struct key *k, const struct entry *e); /* while somebody is told */
+
 /* Replay of item_version and item_mark. */
 status item_recover_version(struct txn *t, const struct key *k, uint64_t field) HF_CHECK;
 /* Once recovered, up to this time: later numbers are above all that were logged. Returns the time in ms at which the log goes on. */

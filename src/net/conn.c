@@ -73,12 +73,6 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     uint64_t id = atomic_fetch_add(&w->net->next_id, 1) + 1;
     session_init(&c->session, id, &resp_reply_ops, &c->output);
     c->session.durability = atomic_load_explicit(&w->net->default_durability, memory_order_relaxed);
-    c->protocol = protocol;
-    if (protocol) {
-        c->session.protocol = protocol->open(&c->session);
-        c->session.reply.ops = protocol->ops;
-        c->session.db = protocol->database;
-    }
     c->session.connection = c;
     c->session.worker = w->number;
     c->park.wake = park_wake;
@@ -95,6 +89,12 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     c->session.is_local = peer.loopback;
     memcpy(c->record.local, peer.local, PEER_TEXT_MAX);
     c->session.local_address = c->record.local;
+    c->protocol = protocol;
+    if (protocol) {
+        c->session.protocol = protocol->open(&c->session, fd);
+        c->session.reply.ops = protocol->ops;
+        c->session.db = protocol->database;
+    }
     client_record_refresh(c);
     registry_add(w, c);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
@@ -113,6 +113,8 @@ void conn_close(struct conn *c)
         return;
     c->dead = true;
     session_leave(&c->session);
+    if (c->protocol)
+        c->protocol->leave(c->session.protocol, w->draining ? END_SHUTDOWN : c->end);
     registry_remove(w, c);
     conn_forget_memory(c);
     OS.close(c->fd); /* leaves the epoll set by itself */
@@ -269,6 +271,7 @@ size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
     } else if (got == 0) { /* half closed: what it asked is still answered */
         c->readable = false;
         c->closing = true;
+        c->end = END_NORMAL;
     } else {
         conn_close(c);
     }
@@ -374,7 +377,9 @@ void conn_tend(struct conn *c)
     uint64_t timeout_us = (uint64_t)atomic_load(&limits->timeout_s) * 1000000;
     uint64_t login_us = (uint64_t)atomic_load(&limits->unauthenticated_s) * 1000000;
     bool late = !c->session.authenticated && login_us && w->now_us - c->created_us > login_us;
-    if ((timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0) || late) {
+    bool idle = timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0 && !c->session.is_told;
+    if (idle || late) {
+        c->end = late ? END_ERROR : END_IDLE;
         counter_add(&w->stats.idle_closed, 1);
         net_log(w->net, 1, "client id=%llu addr=%s closed: %s", (unsigned long long)c->session.id, c->record.address,
                 late ? "it did not authenticate in time" : "idle");

@@ -55,6 +55,7 @@ struct conn {
     bool more;                /* the input may hold a whole command */
     bool reads_little;        /* its last read was at most READ_LITTLE: hardly a pipeline */
     bool closing, dead;
+    enum protocol_end end;    /* why, for the protocol */
     bool waits_on;            /* dead, and its waiting is ended at its burial: the stripes may be held by a script of this thread */
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */
     bool resumed;             /* it has arrived, and the command has not run again yet; it may own the gate */

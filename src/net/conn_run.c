@@ -72,6 +72,7 @@ static bool stop_after(struct conn *c)
     size_t unsent = conn_unsent(c);
     if (HF_UNLIKELY(s->close_after_reply)) {
         c->closing = true;
+        c->end = END_NORMAL;
         return true;
     }
     if (HF_UNLIKELY(s->sleep_until_us > w->now_us)) {

@@ -21,12 +21,16 @@ struct protocol_command {
 
 struct protocol_limits { bool authenticated; };
 
+/* Why a connection ended: its client had enough, or spoke nonsense, or was refused. */
+enum protocol_end { END_ERROR, END_NORMAL, END_IDLE, END_SHUTDOWN };
+
 struct protocol {
     const char *name;
     uint32_t database;
     const char *full, *closed_to_all; /* lines for those who are turned away: too many, protected mode */
     const struct reply_ops *ops; /* errors of the executor come through these; handlers write to reply->out */
-    void *(*open)(struct session *s);
+    void *(*open)(struct session *s, int fd);
+    void (*leave)(void *state, enum protocol_end why); /* closed: no message reaches it any more */
     void (*close)(void *state);
     void (*reset)(void *state);  /* forgets the command under way: its bytes come again */
     /* PARSE_DONE without words: nothing to run. PARSE_BAD: the connection ends, without a word. */

@@ -4,6 +4,7 @@
 #include "engine/keys.h"
 #include "proto/memcached/handlers.h"
 #include "proto/memcached/numbers.h"
+#include "proto/memcached/prefix.h"
 #include "proto/memcached/stats.h"
 #include "proto/memcached/storage.h"
 
@@ -53,6 +54,20 @@ void memcached_stats(struct call *c)
         buf_append(c->reply->out, "END\r\n", 5);
     else
         memcached_line(c, "ERROR");
+}
+
+void memcached_stats_detail(struct call *c)
+{
+    bytes what = c->argc > 2 ? c->argv[2] : (bytes){0};
+    bool on = bytes_equal(what, BYTES("on"));
+    if (bytes_equal(what, BYTES("dump"))) {
+        prefix_dump(c->reply->out);
+    } else if (on || bytes_equal(what, BYTES("off"))) {
+        prefix_switch(on);
+        memcached_line(c, "OK");
+    } else {
+        memcached_line(c, "CLIENT_ERROR usage: stats detail on|off|dump");
+    }
 }
 
 void memcached_stats_reset(struct call *c)

@@ -5,6 +5,7 @@
 #include "cmd/acl.h"
 #include "engine/keys.h"
 #include "proto/memcached/handlers.h"
+#include "proto/memcached/prefix.h"
 #include "proto/memcached/stats.h"
 #include "proto/memcached/storage.h"
 
@@ -79,7 +80,7 @@ static void miss(struct call *c, bool with_key)
 
 static status find_with_version(struct call *c, const struct key *k, struct item *item)
 {
-    status s = item_get(c->txn, k, item);
+    status s = memcached_find(c, k, item);
     if (s != HF_OK || !item->found || item->version)
         return s;
     s = item_version(c->txn, k, &item->version);
@@ -97,6 +98,7 @@ void binary_get(struct call *c)
     if (memcached_refused(c, find_with_version(c, k, &item)))
         return;
     item_count_lookup(c->txn, item.found);
+    prefix_count(k->name, item.found ? PREFIX_HIT : PREFIX_MISS);
     memcached_count(touches ? &counts->cmd_touch : &counts->cmd_get);
     memcached_count(touches ? item.found ? &counts->touch_hits : &counts->touch_misses : item.found ? &counts->get_hits : &counts->get_misses);
     if (!item.found) {
@@ -147,6 +149,7 @@ void binary_store(struct call *c)
         s.flags = (uint32_t)binary_number(extras_of(c).data, 4);
         s.exptime = (int64_t)binary_number(extras_of(c).data + 4, 4);
     }
+    prefix_count(call_key(c, 0)->name, PREFIX_SET);
     if (memcached_refused(c, memcached_store(c, &s, &result, &version)))
         return;
     if (result == STORED)
@@ -157,13 +160,9 @@ void binary_store(struct call *c)
 
 void binary_oversize(struct call *c)
 {
-    struct item item;
-    memcached_count(&memcached_counts(c)->store_too_large);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
-        return;
-    if (opcode_of(c) == OP_SET)
-        memcached_remove(c, call_key(c, 0));
-    fail(c, BINARY_TOO_LARGE);
+    prefix_count(call_key(c, 0)->name, PREFIX_SET);
+    if (!memcached_refused(c, memcached_refuse_large(c, opcode_of(c) == OP_SET ? "set" : "null")))
+        fail(c, BINARY_TOO_LARGE);
 }
 
 void binary_delta(struct call *c)
@@ -176,10 +175,9 @@ void binary_delta(struct call *c)
     if (memcached_refused(c, memcached_delta(c, &d, &result, &value, &version)))
         return;
     if (result == DELTA_MISSING && exptime != NEVER_CREATE) {
-        char text[NUMBER_TEXT_MAX];
         struct item_fields fields = {.deadline_ms = memcached_deadline(txn_now_ms(c->txn), (int64_t)exptime), .versioned = true};
         value = initial;
-        if (memcached_refused(c, item_put(c->txn, call_key(c, 0), bytes_of(text, number_format_uint(text, value)), &fields, &version)))
+        if (memcached_refused(c, memcached_begin_number(c, value, &fields, &version)))
             return;
         result = DELTA_OK;
     }
@@ -194,7 +192,8 @@ void binary_delete(struct call *c)
 {
     struct item item = {0};
     struct memcached_counts *counts = memcached_counts(c);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
+    prefix_count(call_key(c, 0)->name, PREFIX_DELETE);
+    if (memcached_refused(c, memcached_find(c, call_key(c, 0), &item)))
         return;
     memcached_count(item.found ? &counts->delete_hits : &counts->delete_misses);
     if (!item.found || (cas_of(c) && cas_of(c) != item.version)) {

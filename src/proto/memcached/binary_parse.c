@@ -54,6 +54,12 @@ static enum parse_result say(struct resp_words *words, struct protocol_command *
     return PARSE_DONE;
 }
 
+static enum memcached_row row_of_stat(bytes key)
+{
+    bool set = bytes_equal(key, BYTES("detail on")) || bytes_equal(key, BYTES("detail off"));
+    return bytes_equal(key, BYTES("reset")) ? ROW_BIN_STAT_RESET : set ? ROW_BIN_STAT_SET : ROW_BIN_STAT;
+}
+
 /* Which row, and are the sizes those of the opcode? */
 static bool row_of(enum binary_opcode opcode, const struct packet *p, bytes key, enum memcached_row *row)
 {
@@ -66,7 +72,7 @@ static bool row_of(enum binary_opcode opcode, const struct packet *p, bytes key,
     case OP_DELETE: *row = ROW_BIN_DELETE; return only_key;
     case OP_INCREMENT: case OP_DECREMENT: *row = ROW_BIN_DELTA; return p->extras == 20 && p->key && !p->value;
     case OP_FLUSH: *row = ROW_BIN_FLUSH; return !p->key && !p->value && (!p->extras || p->extras == 4);
-    case OP_STAT: *row = bytes_equal(key, BYTES("reset")) ? ROW_BIN_STAT_RESET : ROW_BIN_STAT; return !p->extras;
+    case OP_STAT: *row = row_of_stat(key); return !p->extras;
     case OP_NOOP: *row = ROW_BIN_NOOP; return bare;
     case OP_VERSION: *row = ROW_BIN_VERSION; return bare;
     case OP_QUIT: *row = ROW_BIN_QUIT; return bare;

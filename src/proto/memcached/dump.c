@@ -9,22 +9,6 @@
 
 #define SLICE 256
 
-/* As in a URI: all but letters, digits, - . _ ~ as %XX. */
-static void put_encoded(struct buf *out, bytes key)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < key.size; i++) {
-        uint8_t c = key.data[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~') {
-            buf_append_u8(out, c);
-        } else {
-            buf_append_u8(out, '%');
-            buf_append_u8(out, (uint8_t)hex[c >> 4]);
-            buf_append_u8(out, (uint8_t)hex[c & 15]);
-        }
-    }
-}
-
 static bool is_copied(const struct call *c, bytes key) { return key.size <= MEMCACHED_KEY_MAX && buf_try_reserve(c->reply->out, 3 * key.size + 256); }
 
 static void put_metadata(void *context, bytes key, const struct item *item, size_t memory)
@@ -35,11 +19,8 @@ static void put_metadata(void *context, bytes key, const struct item *item, size
     if (!is_copied(c, key))
         return;
     buf_append(out, "key=", 4);
-    put_encoded(out, key);
-    buf_append(out, " exp=", 5);
-    buf_append_int(out, item->deadline_ms ? (int64_t)((item->deadline_ms + 999) / 1000) : -1);
-    buf_printf(out, " la=%llu cas=%llu fetch=%s cls=1 size=%zu\r\n", (unsigned long long)(now_ms / 1000 - item->idle_seconds),
-               (unsigned long long)item->version, item->fetched ? "yes" : "no", memory);
+    memcached_put_encoded(out, key);
+    memcached_put_facts(out, item, item->deadline_ms ? (int64_t)((item->deadline_ms + 999) / 1000) : -1, now_ms / 1000 - item->idle_seconds, memory);
 }
 
 static bool is_plain(bytes key)

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "proto/memcached/binary.h"
 #include "proto/memcached/handlers.h"
+#include "proto/memcached/watch.h"
 
 struct memcached_settings memcached_settings = {.item_size_max = 1 << 20};
 
@@ -46,11 +47,25 @@ bool memcached_item_fits(size_t key, size_t value, uint32_t flags)
 
 /* ---- a connection ---- */
 
-static void *state_open(struct session *s)
+static void *state_open(struct session *s, int fd)
 {
     struct memcached *m = mem_zalloc(sizeof(*m));
     m->session = s;
+    m->fd = fd;
+    if (memcached_observes(WATCH_CONNEVENTS))
+        watch_connection(m, NULL);
     return m;
+}
+
+static void state_leave(void *state, enum protocol_end why)
+{
+    static const char *const reasons[] = {
+        [END_ERROR] = "error", [END_NORMAL] = "normal", [END_IDLE] = "idle_timeout", [END_SHUTDOWN] = "shutdown",
+    };
+    struct memcached *m = state;
+    watch_leave(m);
+    if (memcached_observes(WATCH_CONNEVENTS) && why != END_SHUTDOWN)
+        watch_connection(m, reasons[why]);
 }
 
 static void state_close(void *state) { mem_free(state); }
@@ -59,7 +74,8 @@ static void state_reset(void *state)
 {
     struct memcached *m = state;
     m->scanned = 0;
-    m->skip = 0; /* that of the command under way, which will say it again */
+    if (m->skip != MEMCACHED_SKIP_ALL)
+        m->skip = 0; /* that of the command under way, which will say it again */
 }
 
 static size_t state_needs(const void *state)
@@ -81,7 +97,7 @@ static enum parse_result parse(void *state, const struct protocol_limits *limits
     struct memcached *m = state;
     if (m->skip) {
         *used = m->skip < input.size ? (size_t)m->skip : input.size;
-        m->skip -= *used;
+        m->skip -= m->skip == MEMCACHED_SKIP_ALL ? 0 : *used;
         m->scanned = 0;
         return PARSE_DONE;
     }
@@ -142,6 +158,6 @@ static const struct reply_ops ops = {.error = error};
 struct protocol memcached_protocol = {
     .name = "memcached", .full = "ERROR Too many open connections\r\n",
     .closed_to_all = "SERVER_ERROR protected mode: no password is set for the default user, so only this machine is served\r\n",
-    .ops = &ops, .open = state_open, .close = state_close, .reset = state_reset, .parse = parse,
+    .ops = &ops, .open = state_open, .leave = state_leave, .close = state_close, .reset = state_reset, .parse = parse,
     .likely_key = likely_key, .needs = state_needs, .begin = state_begin,
 };

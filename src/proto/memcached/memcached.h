@@ -10,6 +10,7 @@
 
 #define MEMCACHED_KEY_MAX 250
 #define MEMCACHED_LINE_MAX 2048     /* without a line end, unless it begins as a get of many keys */
+#define MEMCACHED_SKIP_ALL UINT64_MAX
 #define MEMCACHED_VERSION "1.6.18"  /* whose behaviour this has */
 
 extern struct protocol memcached_protocol;
@@ -26,12 +27,15 @@ enum memcached_mode { MEMCACHED_NEW, MEMCACHED_TEXT, MEMCACHED_BINARY };
 /* Of a connection. */
 struct memcached {
     struct session *session;
+    int fd;
     enum memcached_mode mode; /* by its first byte */
-    uint64_t skip;            /* bytes to drop before the next command */
+    uint64_t skip;            /* bytes to drop before the next command; MEMCACHED_SKIP_ALL: it only listens from now on */
     uint64_t walk;            /* where the dump under way goes on */
     size_t scanned;           /* no line end before this */
     size_t needs;
     struct protocol_command now; /* the one that runs */
+    struct watcher *watcher;  /* watch.h; NULL: it does not watch */
+    struct engine *engine;    /* with a watcher */
 };
 
 /* Rows, by their place in memcached.def. */

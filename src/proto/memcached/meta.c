@@ -23,16 +23,6 @@ static void put_number(struct buf *out, char letter, uint64_t value)
     buf_append_uint(out, value);
 }
 
-void memcached_put_key(struct buf *out, bytes key, bool base64)
-{
-    if (!base64) {
-        buf_append_bytes(out, key);
-        return;
-    }
-    buf_reserve(out, 4 * (key.size / 3 + 1));
-    out->size += base64_encode(key, out->data + out->size);
-}
-
 /* What is the same in every answer: opaque and key, as they came. */
 static bool put_common(struct call *c, bytes token, const struct meta_flags *f)
 {
@@ -197,7 +187,7 @@ void memcached_mg(struct call *c)
     struct getting g = {.flags = flags_of(c, 2, c->argc)};
     struct memcached_counts *counts = memcached_counts(c);
     const struct key *k = call_key(c, 0);
-    status s = item_get(c->txn, k, &g.item);
+    status s = memcached_find(c, k, &g.item);
     bool hit = s == HF_OK && g.item.found;
     if (s == HF_OK && !hit && g.flags.has_vivify)
         s = vivify(c, &g);
@@ -226,7 +216,7 @@ void memcached_me(struct call *c)
     struct buf *out = c->reply->out;
     bool base64 = c->argc > 2 && bytes_equal(c->argv[2], BYTES("b"));
     memcached_count(&memcached_counts(c)->cmd_meta);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
+    if (memcached_refused(c, memcached_find(c, call_key(c, 0), &item)))
         return;
     if (!item.found) {
         memcached_line(c, "EN");
@@ -234,10 +224,8 @@ void memcached_me(struct call *c)
     }
     buf_append(out, "ME ", 3);
     memcached_put_key(out, c->argv[1], base64);
-    buf_append(out, " exp=", 5);
-    buf_append_int(out, item.deadline_ms ? (int64_t)memcached_ttl(txn_now_ms(c->txn), item.deadline_ms) : -1);
-    buf_printf(out, " la=%u cas=%llu fetch=%s cls=1 size=%zu\r\n", item.idle_seconds, (unsigned long long)item.version,
-               item.fetched ? "yes" : "no", item_memory(c->txn, call_key(c, 0)));
+    memcached_put_facts(out, &item, item.deadline_ms ? (int64_t)memcached_ttl(txn_now_ms(c->txn), item.deadline_ms) : -1,
+                        item.idle_seconds, item_memory(c->txn, call_key(c, 0)));
 }
 
 void memcached_mn(struct call *c) { memcached_line_aloud(c, "MN"); }
@@ -299,7 +287,7 @@ void memcached_md(struct call *c)
     struct memcached_counts *counts = memcached_counts(c);
     struct item item = {0};
     const char *code = "HD";
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
+    if (memcached_refused(c, memcached_find(c, call_key(c, 0), &item)))
         return;
     if (!item.found) {
         memcached_count(&counts->delete_misses);
@@ -332,12 +320,10 @@ static bool mode_is_down(char mode, bool *down)
 /* A miss that is to begin with J. */
 static status begin_number(struct call *c, const struct meta_flags *f, bool wants_version, uint64_t *value, uint64_t *version)
 {
-    char text[NUMBER_TEXT_MAX];
     struct item_fields fields = {.deadline_ms = memcached_deadline(txn_now_ms(c->txn), f->vivify), .version = f->new_cas,
                                  .versioned = wants_version};
     *value = f->initial;
-    status s = item_put(c->txn, call_key(c, 0), bytes_of(text, number_format_uint(text, *value)), &fields, version);
-    return s;
+    return memcached_begin_number(c, *value, &fields, version);
 }
 
 /* Returns the deadline that the flags leave, in their order. */

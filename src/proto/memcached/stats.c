@@ -4,7 +4,9 @@
 #include "base/number.h"
 #include "engine/keys.h"
 #include "proto/memcached/memcached.h"
+#include "proto/memcached/prefix.h"
 #include "proto/memcached/storage.h"
+#include "proto/memcached/watch.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -67,6 +69,17 @@ static void put_items(struct writer *w)
     put_number(w, "curr_items", keys);
 }
 
+static void put_watching(struct writer *w)
+{
+    struct watch_counts counts;
+    watch_counts(&counts);
+    put_number(w, "log_worker_dropped", counts.dropped);
+    put_number(w, "log_worker_written", counts.written);
+    put_number(w, "log_watcher_skipped", counts.skipped);
+    put_number(w, "log_watcher_sent", counts.sent);
+    put_number(w, "log_watchers", counts.watchers);
+}
+
 static void put_counts(struct writer *w)
 {
     struct memcached_counts counts;
@@ -101,6 +114,7 @@ static void general(struct writer *w)
     put_number(w, "accepting_conns", 1);
     put_setting(w, "threads", "workers");
     put_info(w, "bytes", "used_memory");
+    put_watching(w);
     put_items(w);
     put_info(w, "evictions", "evicted_keys");
     put_info(w, "reclaimed", "expired_keys");
@@ -122,7 +136,7 @@ static void settings(struct writer *w)
     put_number(w, "item_size_max", atomic_load(&memcached_settings.item_size_max));
     put_text(w, "flush_enabled", BYTES("yes"));
     put_setting(w, "idle_timeout", "timeout");
-    put_text(w, "detail_enabled", BYTES("no"));
+    put_text(w, "detail_enabled", memcached_observes(COUNT_PREFIXES) ? BYTES("yes") : BYTES("no"));
 }
 
 static void items(struct writer *w)
@@ -185,13 +199,38 @@ static void conns(struct writer *w)
     buf_release(&list);
 }
 
+/* For the binary protocol, in which stats has one word. */
+static void detailed(struct writer *w)
+{
+    struct buf dump;
+    buf_init(&dump, SIZE_MAX);
+    prefix_dump(&dump);
+    put_text(w, "detailed", buf_view(&dump));
+    buf_release(&dump);
+}
+
+static void detail_on(struct writer *w)
+{
+    (void)w;
+    prefix_switch(true);
+}
+
+static void detail_off(struct writer *w)
+{
+    (void)w;
+    prefix_switch(false);
+}
+
 bool stats_write(struct call *c, bytes what, stat_put *put)
 {
-    static const struct { const char *name; void (*write)(struct writer *w); } all[] = {
-        {"", general}, {"settings", settings}, {"items", items}, {"slabs", slabs}, {"sizes", sizes}, {"conns", conns},
+    static const struct { const char *name; void (*write)(struct writer *w); bool needs_info; } all[] = {
+        {"", general, true}, {"settings", settings, false}, {"items", items, true}, {"slabs", slabs, true}, {"sizes", sizes, false},
+        {"conns", conns, false}, {"detail dump", detailed, false}, {"detail on", detail_on, false}, {"detail off", detail_off, false},
     };
     if (bytes_equal(what, BYTES("reset"))) {
         memcached_counts_reset();
+        watch_counts_reset();
+        prefix_forget();
         host->reset_stats();
         return true;
     }
@@ -200,7 +239,8 @@ bool stats_write(struct call *c, bytes what, stat_put *put)
             continue;
         struct writer w = {.call = c, .put = put};
         buf_init(&w.info, SIZE_MAX);
-        host->info(c->txn, NULL, 0, &w.info);
+        if (all[i].needs_info)
+            host->info(c->txn, NULL, 0, &w.info);
         all[i].write(&w);
         buf_release(&w.info);
         return true;

@@ -9,6 +9,7 @@
 #include "os/thread.h"
 #include "proto/memcached/memcached.h"
 #include "proto/memcached/numbers.h"
+#include "proto/memcached/watch.h"
 
 #define RELATIVE_MAX_S (60 * 60 * 24 * 30) /* more is unix time */
 
@@ -27,6 +28,14 @@ uint64_t memcached_ttl(uint64_t now_ms, uint64_t deadline_ms)
 }
 
 static const struct key *key_of(const struct call *c) { return call_key(c, 0); }
+
+status memcached_find(struct call *c, const struct key *k, struct item *item)
+{
+    status s = item_get(c->txn, k, item);
+    if (memcached_observes(WATCH_FETCHERS) && s == HF_OK)
+        watch_item_get(c, k->name, item);
+    return s;
+}
 
 static void tell_stored(struct call *c, const char *what, uint64_t deadline_ms)
 {
@@ -106,18 +115,18 @@ static status compare_and_set(struct call *c, const struct storing *s, const str
     return put(c, &versioned, &fields, version);
 }
 
-status memcached_store(struct call *c, const struct storing *s, enum store_result *result, uint64_t *version)
+static status store(struct call *c, const struct storing *s, enum store_result *result, uint64_t *version)
 {
     struct item old = {0};
     struct item_fields fields = {.flags = s->flags, .deadline_ms = memcached_deadline(txn_now_ms(c->txn), s->exptime)};
     *result = NOT_STORED;
     *version = 0;
     memcached_count(&memcached_counts(c)->cmd_set);
-    if (s->mode == STORE_SET) {
+    if (s->mode == STORE_SET && !memcached_observes(WATCH_FETCHERS)) {
         *result = STORED;
         return put(c, s, &fields, version);
     }
-    status found = item_get(c->txn, key_of(c), &old);
+    status found = memcached_find(c, key_of(c), &old);
     if (found != HF_OK)
         return found;
     switch (s->mode) {
@@ -129,6 +138,8 @@ status memcached_store(struct call *c, const struct storing *s, enum store_resul
         if (!old.found)
             return HF_OK;
         break;
+    case STORE_SET:
+        break;
     case STORE_CAS:
         return compare_and_set(c, s, &old, result, version);
     default:
@@ -138,6 +149,59 @@ status memcached_store(struct call *c, const struct storing *s, enum store_resul
     }
     *result = STORED;
     return put(c, s, &fields, version);
+}
+
+static void tell_of_store(struct call *c, const char *word, enum store_mode mode, size_t size, uint64_t deadline_ms)
+{
+    static const char *const names[] = {[STORE_SET] = "set", [STORE_ADD] = "add", [STORE_REPLACE] = "replace",
+                                        [STORE_APPEND] = "append", [STORE_PREPEND] = "prepend", [STORE_CAS] = "cas"};
+    watch_item_store(c, key_of(c)->name, &(struct watched_store){word, names[mode], memcached_ttl(txn_now_ms(c->txn), deadline_ms), size, true});
+}
+
+status memcached_store(struct call *c, const struct storing *s, enum store_result *result, uint64_t *version)
+{
+    static const char *const words[] = {[STORED] = "stored", [NOT_STORED] = "not_stored", [EXISTS] = "exists", [MISSING] = "not_found"};
+    status done = store(c, s, result, version);
+    if (!memcached_observes(WATCH_MUTATIONS) || done != HF_OK)
+        return done;
+    struct item item = {0};
+    uint64_t deadline_ms = memcached_deadline(txn_now_ms(c->txn), s->exptime);
+    bool joined = *result == STORED && (s->mode == STORE_APPEND || s->mode == STORE_PREPEND);
+    if (joined && item_get(c->txn, key_of(c), &item) == HF_OK && item.found)
+        tell_of_store(c, words[*result], s->mode, item.value.size, item.deadline_ms);
+    else
+        tell_of_store(c, words[*result], s->mode, s->value.size, deadline_ms);
+    return done;
+}
+
+status memcached_refuse_large(struct call *c, const char *command)
+{
+    struct item item;
+    memcached_count(&memcached_counts(c)->store_too_large);
+    if (memcached_observes(WATCH_MUTATIONS))
+        watch_item_store(c, key_of(c)->name, &(struct watched_store){"too_large", command, 0, 0, false});
+    if (!bytes_equal(bytes_str(command), BYTES("set")))
+        return HF_OK;
+    status found = memcached_find(c, key_of(c), &item);
+    if (found == HF_OK)
+        memcached_remove(c, key_of(c));
+    return found;
+}
+
+status memcached_begin_number(struct call *c, uint64_t value, const struct item_fields *fields, uint64_t *version)
+{
+    char text[NUMBER_TEXT_MAX];
+    struct item item;
+    size_t size = number_format_uint(text, value);
+    if (memcached_observes(WATCH_FETCHERS)) { /* as an add looks first */
+        status found = memcached_find(c, key_of(c), &item);
+        if (found != HF_OK)
+            return found;
+    }
+    status s = item_put(c->txn, key_of(c), bytes_of(text, size), fields, version);
+    if (memcached_observes(WATCH_MUTATIONS) && s == HF_OK)
+        tell_of_store(c, "stored", STORE_ADD, size, fields->deadline_ms);
+    return s;
 }
 
 /* Digits that are fewer than before leave spaces behind them, as they do in memcached. */
@@ -155,7 +219,7 @@ status memcached_delta(struct call *c, const struct delta *d, enum delta_result 
     struct item old = {0};
     uint64_t number;
     struct memcached_counts *counts = memcached_counts(c);
-    status s = item_get(c->txn, key_of(c), &old);
+    status s = memcached_find(c, key_of(c), &old);
     if (s != HF_OK)
         return s;
     *version = 0;

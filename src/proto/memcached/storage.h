@@ -23,6 +23,9 @@ struct storing {
     bool wants_version;
 };
 
+/* item_get, told to those who watch. */
+status memcached_find(struct call *c, const struct key *k, struct item *item) HF_CHECK;
+
 status memcached_store(struct call *c, const struct storing *s, enum store_result *result, uint64_t *version) HF_CHECK;
 
 enum delta_result { DELTA_OK, DELTA_MISSING, DELTA_NOT_NUMBER, DELTA_EXISTS };
@@ -36,12 +39,18 @@ struct delta {
 /* *value, *version: the new ones. */
 status memcached_delta(struct call *c, const struct delta *d, enum delta_result *result, uint64_t *value, uint64_t *version) HF_CHECK;
 
+/* What was missing begins with this number. */
+status memcached_begin_number(struct call *c, uint64_t value, const struct item_fields *fields, uint64_t *version) HF_CHECK;
+
 /* Unix time in ms for a time of memcached; 0: never; one in the past: at once. Negative is for those that know signs. */
 uint64_t memcached_deadline(uint64_t now_ms, int64_t exptime);
 uint64_t memcached_ttl(uint64_t now_ms, uint64_t deadline_ms); /* seconds left, rounded up */
 /* The item's deadline, tells of it; it is there. */
 void memcached_set_deadline(struct call *c, const struct key *k, uint64_t deadline_ms);
 void memcached_remove(struct call *c, const struct key *k);
+
+/* A value that is larger than an item may be: what a set was to replace goes. */
+status memcached_refuse_large(struct call *c, const char *command) HF_CHECK;
 
 /* Counts of this worker, for stats. */
 struct memcached_counts {

@@ -4,6 +4,7 @@
 #include "base/number.h"
 #include "engine/keys.h"
 #include "proto/memcached/numbers.h"
+#include "proto/memcached/prefix.h"
 #include "proto/memcached/storage.h"
 
 void memcached_line(struct call *c, const char *line)
@@ -57,10 +58,11 @@ static status get_one(struct call *c, const struct key *k, const struct getting 
 {
     struct item item = {0};
     struct memcached_counts *counts = memcached_counts(c);
-    status s = item_get(c->txn, k, &item);
+    status s = memcached_find(c, k, &item);
     if (s != HF_OK)
         return s;
     item_count_lookup(c->txn, item.found);
+    prefix_count(k->name, item.found ? PREFIX_HIT : PREFIX_MISS);
     memcached_count(g->touches ? &counts->cmd_touch : &counts->cmd_get);
     memcached_count(g->touches ? item.found ? &counts->touch_hits : &counts->touch_misses
                                : item.found ? &counts->get_hits : &counts->get_misses);
@@ -126,6 +128,7 @@ static void store(struct call *c, enum store_mode mode)
                    (mode != STORE_CAS || memcached_u64(c->argv[5], &s.cas));
     hf_assert(numeric);
     s.exptime = exptime;
+    prefix_count(call_key(c, 0)->name, PREFIX_SET);
     if (!memcached_refused(c, memcached_store(c, &s, &result, &version)))
         memcached_line(c, lines[result]);
 }
@@ -139,12 +142,14 @@ void memcached_cas(struct call *c) { store(c, STORE_CAS); }
 
 void memcached_oversize(struct call *c)
 {
-    struct item item;
-    memcached_count(&memcached_counts(c)->store_too_large);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
-        return;
-    memcached_remove(c, call_key(c, 0));
-    memcached_line(c, (const char *)c->argv[2].data);
+    char name[16] = "";
+    bool meta = bytes_equal(c->argv[3], BYTES("ms"));
+    hf_assert(c->argv[3].size < sizeof(name));
+    memcpy(name, meta ? (const uint8_t *)"set" : c->argv[3].data, c->argv[3].size + meta);
+    if (!meta)
+        prefix_count(call_key(c, 0)->name, PREFIX_SET);
+    if (!memcached_refused(c, memcached_refuse_large(c, name)))
+        memcached_line(c, (const char *)c->argv[2].data);
 }
 
 /* ---- numbers, deadlines, removal ---- */
@@ -177,7 +182,7 @@ void memcached_touch(struct call *c)
     struct memcached_counts *counts = memcached_counts(c);
     bool numeric = memcached_i32(c->argv[2], &exptime);
     hf_assert(numeric);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
+    if (memcached_refused(c, memcached_find(c, call_key(c, 0), &item)))
         return;
     memcached_count(&counts->cmd_touch);
     memcached_count(item.found ? &counts->touch_hits : &counts->touch_misses);
@@ -192,7 +197,8 @@ void memcached_delete(struct call *c)
 {
     struct item item;
     struct memcached_counts *counts = memcached_counts(c);
-    if (memcached_refused(c, item_get(c->txn, call_key(c, 0), &item)))
+    prefix_count(call_key(c, 0)->name, PREFIX_DELETE);
+    if (memcached_refused(c, memcached_find(c, call_key(c, 0), &item)))
         return;
     memcached_count(item.found ? &counts->delete_hits : &counts->delete_misses);
     memcached_remove(c, call_key(c, 0));

@@ -179,13 +179,12 @@ static bool take_data(struct line *l, size_t size, bytes *data)
 static bool data_ends_well(bytes data) { return data.data[data.size] == '\r' && data.data[data.size + 1] == '\n'; }
 
 /* The data of a command that is refused is dropped; a set takes away what it was to replace. */
-static enum parse_result oversize(struct line *l, size_t size, bytes key, bool removes)
+static enum parse_result oversize(struct line *l, size_t size, bytes key, bytes name)
 {
     l->out->skip = (uint64_t)size + 2;
-    if (!removes)
-        return say(l, TOO_LARGE);
     protocol_word(l->words, key);
     protocol_word(l->words, BYTES(TOO_LARGE));
+    protocol_word(l->words, name);
     return done(l, ROW_OVERSIZE);
 }
 
@@ -204,7 +203,7 @@ static enum parse_result parse_store(struct line *l, enum memcached_row row)
         size > INT32_MAX - 2)
         return say(l, BAD_FORMAT);
     if (!memcached_item_fits(l->token[1].size, (size_t)size, flags))
-        return oversize(l, (size_t)size, l->token[1], row == ROW_SET);
+        return oversize(l, (size_t)size, l->token[1], l->token[0]);
     if (!take_data(l, (size_t)size, &data))
         return PARSE_MORE;
     if (!data_ends_well(data))
@@ -292,7 +291,7 @@ static enum parse_result parse_ms(struct line *l, enum memcached_row row)
     if (!memcached_item_fits(l->token[1].size, (size_t)size, f.client_flags)) {
         l->words->count = name;
         l->out->quiet = false;
-        return oversize(l, (size_t)size, l->token[1], true);
+        return oversize(l, (size_t)size, l->token[1], l->token[0]);
     }
     if (!take_data(l, (size_t)size, &data))
         return PARSE_MORE;
@@ -349,6 +348,8 @@ static enum parse_result parse_number(struct line *l, enum memcached_row row)
 
 static enum parse_result parse_stats(struct line *l, enum memcached_row row)
 {
+    if (l->count > 1 && bytes_equal(l->token[1], BYTES("detail")))
+        return parse_words(l, l->count > 2 && !bytes_equal(l->token[2], BYTES("dump")) ? ROW_STATS_DETAIL_SET : ROW_STATS_DETAIL);
     return parse_words(l, l->count > 1 && bytes_equal(l->token[1], BYTES("reset")) ? ROW_STATS_RESET : row);
 }
 
@@ -368,15 +369,25 @@ static bool names_class(bytes list)
     return false;
 }
 
+/* Nothing behind it is parsed before it has run. */
+static enum parse_result parse_alone(struct line *l, enum memcached_row row)
+{
+    l->out->stays = l->used;
+    l->used = 0;
+    return parse_words(l, row);
+}
+
 static enum parse_result parse_dump(struct line *l, enum memcached_row row)
 {
     if (l->count != 3)
         return say(l, "ERROR");
-    if (!names_class(l->token[2]))
-        return say(l, "BADCLASS invalid class id");
-    l->out->stays = l->used;
-    l->used = 0;
-    return done(l, row);
+    return names_class(l->token[2]) ? parse_alone(l, row) : say(l, "BADCLASS invalid class id");
+}
+
+static enum parse_result parse_watch(struct line *l, enum memcached_row row)
+{
+    take_noreply(l);
+    return parse_alone(l, row);
 }
 
 static enum parse_result parse_lru_crawler(struct line *l, enum memcached_row row)
@@ -445,6 +456,7 @@ static const struct { bytes name; line_parser *parse; enum memcached_row row; } 
     {BYTES("flush_all"), parse_flush_all, ROW_FLUSH_ALL},
     {BYTES("verbosity"), parse_number, ROW_VERBOSITY},
     {BYTES("cache_memlimit"), parse_number, ROW_MEMLIMIT},
+    {BYTES("watch"), parse_watch, ROW_WATCH},
     {BYTES("shutdown"), parse_shutdown, ROW_SAY},
     {BYTES("lru_crawler"), parse_lru_crawler, ROW_SAY},
     {BYTES("slabs"), parse_slabs, ROW_SAY},

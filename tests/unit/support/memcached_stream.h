@@ -15,7 +15,7 @@ struct stream {
 
 static inline void stream_init(struct stream *s)
 {
-    *s = (struct stream){.state = memcached_protocol.open(NULL)};
+    *s = (struct stream){.state = memcached_protocol.open(NULL, -1)};
     arena_init(&s->text);
     s->words.text = &s->text;
     buf_init(&s->found, SIZE_MAX);
