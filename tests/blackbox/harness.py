@@ -45,9 +45,10 @@ def free_port():
 
 _directories = []
 _servers = []
-_reports = []       # what sanitizers and broken invariants said: any of it makes the exit status 1
+_reports = []       # what sanitizers and broken invariants said, and crashes: any of it makes the exit status 1
 
-REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime error:|holdfast: broken invariant")
+REPORT = re.compile(r"WARNING: ThreadSanitizer|(ERROR|FATAL): \w+Sanitizer|Sanitizer:DEADLYSIGNAL|runtime error:|holdfast: broken invariant")
+CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE, -signal.SIGTRAP, -signal.SIGSYS}
 REPORT_SHOWN = 6000
 # Go on after a data race, to see the others; a heap error stops the server by itself.
 SANITIZER_OPTIONS = {
@@ -293,9 +294,13 @@ class Server:
         try:
             with open(os.path.join(self.directory, "server.out"), "rb") as f:
                 f.seek(self.output_start)
-                look_for_report(f.read().decode("utf-8", "replace"))
+                said = f.read().decode("utf-8", "replace")
         except OSError:
-            pass
+            said = ""
+        known = len(_reports)
+        look_for_report(said)
+        if self.process.returncode in CRASHES and len(_reports) == known:
+            _reports.append("a server ended by %s; it said:\n%s" % (signal.Signals(-self.process.returncode).name, said[-REPORT_SHOWN:]))
 
     def kill9(self):
         if self.process is not None:
