@@ -1,11 +1,14 @@
 /* await.c -- WAIT and WAITAOF: waiting for what was written so far to be safe elsewhere, on replicas and on disk.
  *
- * There are no replicas, so whoever asks for one waits until the time is up, as in Redis. The log's durable mark is looked at again and
- * again, each time a little later; an fsync that is not due (durability interval) is asked for.
+ * A replica has what was written when it says that it has run the stream up to where it stood as the wait began; it is asked. The log's
+ * durable mark and what replicas said are looked at again and again, each time a little later; an fsync that is not due (durability
+ * interval) is asked for.
  */
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
+#include "cmd/replicas.h"
 #include "engine/engine.h"
 #include "os/os.h"
 
@@ -33,6 +36,7 @@ static void begin(struct call *c, uint64_t timeout_us)
     if (call_is_over(c))
         return;
     s->await_lsn = log ? log_tail(log) : 0;
+    s->await_offset = feed_offset();
     s->await_until_us = timeout_us ? OS.monotonic_us() + timeout_us : 0;
     s->await_look_us = LOOK_FIRST_US;
 }
@@ -54,6 +58,18 @@ static bool wait_more(struct call *c, bool looks)
     return true;
 }
 
+/* While there are any; else none will say anything. */
+static bool looks_at_replicas(void) { return atomic_load(&feed_followers) != 0; }
+
+/* How many have it; those that have not are asked once, when the wait begins. */
+static int64_t ask_replicas(struct call *c, int64_t wanted)
+{
+    int64_t acked = (int64_t)replicas_acked(c->session->await_offset);
+    if (acked < wanted && !call_is_over(c))
+        replicas_ask();
+    return acked;
+}
+
 void cmd_wait(struct call *c)
 {
     int64_t replicas;
@@ -61,8 +77,9 @@ void cmd_wait(struct call *c)
     if (!arg_int(c, 1, &replicas) || !take_timeout(c, 2, &timeout_us))
         return;
     begin(c, timeout_us);
-    if (replicas <= 0 || !wait_more(c, false))
-        reply_int(c->reply, 0);
+    int64_t acked = ask_replicas(c, replicas);
+    if (acked >= replicas || !wait_more(c, looks_at_replicas()))
+        reply_int(c->reply, acked);
 }
 
 void cmd_waitaof(struct call *c)
@@ -87,7 +104,7 @@ void cmd_waitaof(struct call *c)
     bool looks = local && !safe;
     if (looks)
         log_sync_now(log);
-    if ((looks || replicas) && wait_more(c, looks))
+    if ((looks || replicas) && wait_more(c, looks)) /* a replica of Redis 7.0 does not say what it has on disk */
         return;
     reply_array(c->reply, 2);
     reply_int(c->reply, safe);

@@ -16,6 +16,7 @@
 #include "base/number.h"
 #include "cmd/acl.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
 

@@ -55,6 +55,7 @@ struct call {
     const struct key *keys;         /* located keys, in the order of the words */
     size_t key_count;
     struct exec *exec;              /* for exec_script.h */
+    bool fed;                       /* the handler has said to replicas what it did (feed.h) */
     bool may_wait;                  /* the executor can run it again later */
     bool waits;                     /* call_block said so: nothing was replied nor changed */
     double wait_seconds;            /* 0: for ever */
@@ -113,6 +114,7 @@ struct command {
     struct channel_range channels;
     const char *categories; /* "+connection -read": where group and flags do not say it all; NULL */
     const char *tips;               /* command tips, space-separated; NULL: none */
+    void (*feed)(struct call *c);   /* what replicas run where the command's own words will not do (feed.h); NULL: the words */
     const struct command *subcommands; /* ends with name NULL */
     const char *full_name;          /* lower case "config|get"; filled at start */
     struct command_stats *stats;    /* filled at start */

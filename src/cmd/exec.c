@@ -15,8 +15,10 @@
 #include "cmd/acl.h"
 #include "cmd/cluster.h"
 #include "cmd/exec_script.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "cmd/monitor.h"
+#include "cmd/replicas.h"
 #include "cmd/slowlog.h"
 #include "cmd/tracking.h"
 #include "os/latency.h"
@@ -364,7 +366,7 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
 {
     if (!acl_admits(s, row, p->argv, p->argc))
         return true;
-    if (HF_UNLIKELY(s->monitors) && (row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE) || RUNS_A_SCRIPT(row))) {
+    if (HF_UNLIKELY(s->monitors || session_follows(s)) && (row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE) || RUNS_A_SCRIPT(row))) {
         reply_errorf(&s->reply, "ERR Replica can't interact with the keyspace");
         return true;
     }
@@ -438,11 +440,13 @@ bool exec_note_read(struct exec *x, const struct command *row, const struct call
 void exec_call_handler(struct exec *x, struct call *c)
 {
     struct txn_point point;
-    uint64_t errors = c->reply->errors;
+    uint64_t errors = c->reply->errors, changes = 0;
     bool steps = has_steps(x, c);
     counter_add(&x->times->counts[c->command->id].calls, 1);
-    if (observed())
+    if (observed()) {
         show(c, true);
+        changes = feed_before(c);
+    }
     if (HF_UNLIKELY(steps))
         txn_point_set(c->txn, &point);
     c->command->handler(c);
@@ -454,6 +458,8 @@ void exec_call_handler(struct exec *x, struct call *c)
     if (observed()) {
         if (!c->session->in_script)
             exec_note_read(x, c->command, c);
+        if (!(steps && failed)) /* else it is undone */
+            feed_after(c, changes);
         show(c, false);
     }
     if (HF_UNLIKELY(failed))

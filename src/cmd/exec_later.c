@@ -6,6 +6,7 @@
 #include "cmd/exec_private.h"
 
 #include "base/assert.h"
+#include "engine/feed.h"
 #include "engine/keys.h"
 
 static void empty(struct exec *x, uint32_t db)
@@ -13,6 +14,10 @@ static void empty(struct exec *x, uint32_t db)
     struct txn *t = x->txn;
     txn_reset(t, x->wall_ms);
     db_flush(t, db);
+    if (engine_is_fed(x->engine)) {
+        bytes word = BYTES("FLUSHDB");
+        txn_feed(t, db, &word, 1);
+    }
     if (t->ready)
         wait_serve(x);
     txn_commit_lsn(t);

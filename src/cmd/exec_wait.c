@@ -6,11 +6,13 @@
  * both or none. What a waiter then changes (BLMOVE's target) may serve further ones.
  */
 #include "cmd/exec_private.h"
+#include "cmd/feed.h"
 #include "cmd/slowlog.h"
 
 #include "base/memory.h"
 #include "os/os.h"
 #include "os/ticks.h"
+#include "engine/feed.h"
 #include "types/type.h"
 
 void (*exec_on_served)(struct waiter *w);
@@ -135,9 +137,12 @@ static bool serve_one(struct exec *x, const struct wait_link *link)
                      .woken_by = &keys[link - w->links]};
     struct delivery *before = t->deliveries_last;
     uint64_t began = ticks_now();
+    txn_feed_unit(t);
+    uint64_t changes = feed_before(&c);
     t->observing = true; /* the changer did not ask for what its waiters change: it is told of it, too */
     c.command->handler(&c);
     t->observing = false;
+    feed_after(&c, changes);
     if (c.waits) {
         hf_assert(w->reply.size == 0);
         atomic_store(&w->state, WAIT_WAITING);
@@ -171,6 +176,7 @@ static bool is_of_group(struct txn *t, const struct key *k, const struct command
 void wait_serve(struct exec *x)
 {
     struct txn *t = x->txn;
+    txn_feed_unit(t);
     while (t->ready) {
         struct key k = t->ready->key;
         t->ready = t->ready->next;

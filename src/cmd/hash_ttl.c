@@ -5,6 +5,7 @@
  */
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
 #include "engine/hashes.h"
@@ -80,6 +81,8 @@ static bool find_hash(struct call *c, struct object_ref *o)
 static void drop(struct call *c, struct object_ref *o, bytes field, struct outcome *done)
 {
     hashes_drop_field(c->txn, o, field);
+    if (call_is_fed(c))
+        CALL_FEED(c, BYTES("HDEL"), o->key->name, field);
     done->removed++;
 }
 
@@ -374,6 +377,16 @@ static bool set_fields(struct call *c, const struct ex_options *x, struct object
     return true;
 }
 
+/* HSET, which replicas know; that of a field's deadline they do not. */
+static void say_fields(struct call *c, const struct field_words *f)
+{
+    bytes *words = arena_alloc(txn_arena(c->txn), (2 + 2 * f->count) * sizeof(*words));
+    words[0] = BYTES("HSET");
+    words[1] = c->argv[1];
+    memcpy(words + 2, c->argv + f->first, 2 * f->count * sizeof(*words));
+    call_feed(c, words, 2 + 2 * f->count);
+}
+
 void cmd_hsetex(struct call *c)
 {
     struct object_ref o;
@@ -387,6 +400,8 @@ void cmd_hsetex(struct call *c)
     }
     if (!set_fields(c, &x, &o))
         return;
+    if (call_is_fed(c))
+        say_fields(c, &x.fields);
     txn_event(c->txn, o.key, EVENT_HASH, "hset");
     for (size_t i = 0; x.unit && i < x.fields.count; i++) {
         bytes field = field_at(c, &x.fields, i), value;

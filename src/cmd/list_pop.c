@@ -6,6 +6,7 @@
  */
 #include "base/arena.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
 #include "engine/lists.h"
@@ -43,7 +44,8 @@ static void pop_one(struct call *c, struct object_ref *o, enum list_end end)
     drop(c, o, end, 1);
 }
 
-static void pop_many(struct call *c, struct object_ref *o, enum list_end end, uint64_t wanted)
+/* Returns how many. */
+static uint64_t pop_many(struct call *c, struct object_ref *o, enum list_end end, uint64_t wanted)
 {
     const struct list *list = list_of(o);
     struct list_cursor cursor;
@@ -58,6 +60,7 @@ static void pop_many(struct call *c, struct object_ref *o, enum list_end end, ui
         more = end == LIST_HEAD ? list_next(&cursor, &value) : list_previous(&cursor, &value);
     }
     drop(c, o, end, count);
+    return count;
 }
 
 /* ---- LPOP, RPOP ---- */
@@ -182,6 +185,13 @@ void cmd_brpoplpush(struct call *c)
 
 /* ---- the first list that has something ---- */
 
+/* As LPOP or RPOP of that key; count 0: of one element. */
+static void say_pop(struct call *c, const struct key *key, enum list_end end, uint64_t count)
+{
+    bytes words[] = {end == LIST_HEAD ? BYTES("LPOP") : BYTES("RPOP"), key->name, call_feed_number(c, count)};
+    call_feed(c, words, count ? 3 : 2);
+}
+
 /* Replies the key's name with what was popped: one element, or an array of up to `count` when that is
  * not 0. False: all keys are absent, and nothing was replied. */
 static bool pop_first(struct call *c, enum list_end end, uint64_t count)
@@ -197,10 +207,11 @@ static bool pop_first(struct call *c, enum list_end end, uint64_t count)
             continue;
         reply_array(c->reply, 2);
         reply_bulk(c->reply, key->name);
-        if (count)
-            pop_many(c, &o, end, count);
-        else
+        uint64_t popped = count ? pop_many(c, &o, end, count) : 0;
+        if (!count)
             pop_one(c, &o, end);
+        if (call_is_fed(c))
+            say_pop(c, key, end, popped);
         return true;
     }
     return false;

@@ -5,6 +5,7 @@
  */
 #include "base/glob.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "cmd/pubsub.h"
 
@@ -77,6 +78,8 @@ static void publish(struct call *c, enum topic_kind kind)
 {
     size_t receivers = pubsub_receivers(kind, c->argv[1]);
     reply_int(c->reply, (int64_t)receivers);
+    if (call_is_fed(c))
+        call_feed(c, c->argv, c->argc);
     if (!receivers)
         return;
     struct arena *arena = txn_arena(c->txn);

@@ -153,14 +153,6 @@ void cmd_time(struct call *c)
     reply_digits(c, now_ms % 1000 * 1000);
 }
 
-void cmd_role(struct call *c)
-{
-    reply_array(c->reply, 3);
-    reply_text(c->reply, "master");
-    reply_int(c->reply, 0);
-    reply_array(c->reply, 0);
-}
-
 void cmd_replicaof(struct call *c)
 {
     int64_t port;

@@ -7,6 +7,7 @@
 #include "cmd/host.h"
 #include "cmd/monitor.h"
 #include "cmd/pubsub.h"
+#include "cmd/replicas.h"
 #include "cmd/tracking.h"
 
 static void forget_queue(struct session *s)
@@ -30,6 +31,7 @@ void session_reset(struct session *s)
     pubsub_leave(s);
     tracking_stop(s);
     monitor_leave(s);
+    replicas_leave(s);
     session_unwatch(s);
     forget_queue(s);
     arena_reset(&s->queue_arena);
@@ -46,6 +48,7 @@ void session_leave(struct session *s)
     pubsub_leave(s);
     tracking_leave(s);
     monitor_leave(s);
+    replicas_leave(s);
 }
 
 void session_release(struct session *s)

@@ -13,6 +13,7 @@
 
 struct acl_user;
 struct dict;
+struct replica; /* replicas.h */
 struct tracking; /* tracking.h */
 struct script_locks;
 struct waiter; /* engine/wait.h */
@@ -30,7 +31,6 @@ struct session {
     uint64_t acl_seen;        /* the version that `user` is from */
     bool close_after_reply;   /* QUIT, protocol error, CLIENT KILL of oneself */
     bool no_touch, no_evict;
-    bool sync_no_functions, sync_no_keys; /* REPLCONF rdb-filter-only: parts that SYNC leaves out */
     enum { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP } reply_mode; /* CLIENT REPLY */
     bool pushed;              /* the running command has answered with pushes, which no CLIENT REPLY silences */
     int durability;           /* enum durability: the wait of this connection */
@@ -58,12 +58,13 @@ struct session {
     bool monitors;            /* MONITOR: is shown every command */
     bool is_told;             /* a protocol tells it of others, so it is never idle */
     bool findable;            /* tracking: its worker finds it by its number */
+    struct replica *replica;  /* NULL: it has never said that it is one */
     struct tracking *tracking; /* client-side caching; NULL: never asked for */
     struct dict *topics;      /* pubsub: what it listens to, by enum topic_kind; NULL: nothing */
     /* waiting for a key (EXEC_WAITING) */
     struct waiter *waiter;    /* NULL: not waiting */
     uint64_t wait_until_us;   /* monotonic; 0: as long as it takes */
-    uint64_t await_lsn, await_until_us, await_look_us; /* WAIT, WAITAOF: for what, until when, and the pause before the next look */
+    uint64_t await_lsn, await_offset, await_until_us, await_look_us; /* WAIT, WAITAOF: for what, until when, and the pause before the next look */
     bool wait_over;           /* the time is up: the command runs once more and may not wait */
     struct script_locks *script; /* exec_script: what its script has to lock; NULL: none is under way */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */

@@ -1,5 +1,6 @@
 /* set.c -- commands on one set, and SMOVE: words to operations of engine/sets.h. */
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/chance.h"
 #include "cmd/handlers.h"
 #include "cmd/scan.h"
@@ -182,6 +183,20 @@ static bytes *pick_members(struct call *c, const struct set *set, uint64_t count
     return members;
 }
 
+/* As SREM, in pieces that a replica takes without a pause. */
+static void say_removed(struct call *c, const bytes *members, uint64_t count)
+{
+    enum { PIECE = 512 };
+    bytes words[2 + PIECE] = {BYTES("SREM"), c->argv[1]};
+    while (count > 0) {
+        size_t some = count < PIECE ? count : PIECE;
+        memcpy(words + 2, members, some * sizeof(*members));
+        call_feed(c, words, 2 + some);
+        members += some;
+        count -= some;
+    }
+}
+
 /* Replies first: removing ends the views. */
 static void pop_members(struct call *c, const struct set *set, uint64_t count)
 {
@@ -190,6 +205,8 @@ static void pop_members(struct call *c, const struct set *set, uint64_t count)
     bytes *members = pick_members(c, set, count);
     for (uint64_t i = 0; i < count; i++)
         reply_bulk(c->reply, members[i]);
+    if (call_is_fed(c))
+        say_removed(c, members, count);
     status s = sets_remove(c->txn, call_key(c, 0), members, count, &removed, &emptied);
     hf_assert(s == HF_OK && removed == count);
     tell_removed(c, 0, "spop", emptied);
@@ -200,6 +217,8 @@ static void pop_all(struct call *c, const struct set *set)
     reply_set(c->reply, set_count(set));
     reply_members(c, set);
     key_remove(c->txn, call_key(c, 0));
+    if (call_is_fed(c))
+        feed_del_first(c);
     tell_removed(c, 0, "spop", true);
 }
 

@@ -1,5 +1,6 @@
 /* stream.c -- streams: adding, reading by range; and what all stream commands share. */
 #include "cmd/stream.h"
+#include "cmd/stream_feed.h"
 #include "cmd/stream_trim.h"
 
 #include "base/number.h"
@@ -283,8 +284,13 @@ static void add(struct call *c, const struct add *a, struct buf *change)
     if (!change_stream(c, &o, change))
         return;
     txn_event(c->txn, call_key(c, 0), EVENT_STREAM, "xadd");
-    if (trim_stream(c, &o, &a->trim, change, &trimmed))
-        reply_stream_id(c->reply, id);
+    if (!trim_stream(c, &o, &a->trim, change, &trimmed))
+        return;
+    reply_stream_id(c->reply, id);
+    if (call_is_fed(c) && (a->trim.references == REFERENCES_KEEP || !trimmed))
+        say_added(c, &o, id, a->id_at, &a->trim);
+    else if (call_is_fed(c))
+        feed_first_value(c);
 }
 
 void cmd_xadd(struct call *c)

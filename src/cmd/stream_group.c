@@ -1,7 +1,7 @@
 /* stream_group.c -- consumer groups: XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM. */
 #include "base/number.h"
 #include "cmd/handlers.h"
-#include "cmd/stream.h"
+#include "cmd/stream_feed.h"
 
 /* ---- counters ---- */
 
@@ -458,6 +458,14 @@ static void reply_taken(struct call *c, const struct claim *k)
     }
 }
 
+/* Those taken from the n-th on, and those that are pending no more because there is no such entry. */
+static void say_claimed(struct call *c, const struct claim *k, size_t n)
+{
+    say_claims(c, &k->object, c->argv[2], c->argv[3], k->taken + n, k->taken_count - n);
+    if (k->gone_count)
+        say_acknowledged(c, &k->object, c->argv[2], k->gone, k->gone_count);
+}
+
 void cmd_xclaim(struct call *c)
 {
     struct claim k = {.deliveries = -1};
@@ -477,6 +485,8 @@ void cmd_xclaim(struct call *c)
         stream_change_group(&change, c->argv[2], k.last, k.group.read);
         if (!change_stream(c, &k.object, &change))
             goto end;
+        if (call_is_fed(c))
+            say_group(c, &k.object, c->argv[2]);
     }
     k.taken = arena_alloc(arena, (count + 1) * sizeof(*k.taken));
     struct stream_id gone;
@@ -491,6 +501,8 @@ void cmd_xclaim(struct call *c)
             goto end;
         if (k.gone_count && acknowledge(c, &k.object, &k.group, k.gone, 1) < 0)
             goto end;
+        if (call_is_fed(c))
+            say_claimed(c, &k, before);
         k.gone_count = 0;
     }
     reply_taken(c, &k);
@@ -547,6 +559,8 @@ void cmd_xautoclaim(struct call *c)
         return;
     if (k.gone_count && acknowledge(c, &k.object, &k.group, k.gone, k.gone_count) < 0)
         return;
+    if (call_is_fed(c))
+        say_claimed(c, &k, 0);
     reply_array(c->reply, 3);
     reply_stream_id(c->reply, next);
     reply_taken(c, &k);

@@ -8,7 +8,7 @@
 #include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "engine/keys.h"
-#include "cmd/stream.h"
+#include "cmd/stream_feed.h"
 
 struct source {
     const struct key *key;
@@ -224,6 +224,10 @@ static bool deliver(struct call *c, const struct reading *r, struct source *s, u
         if (!change_stream(c, &s->object, change))
             return false;
     }
+    if (call_is_fed(c) && r->no_ack)
+        say_group(c, &s->object, r->group);
+    else if (call_is_fed(c))
+        say_claims(c, &s->object, r->group, r->consumer, ids, count);
     return true;
 }
 
@@ -245,7 +249,8 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
     struct stream_id after = s->after;
     uint64_t first = stream_id_next(&after) ? stream_owned_position(stream, consumer, after) : stream_owned_count(stream, consumer);
     uint64_t count = at_most(r, stream_owned_count(stream, consumer) - first), now = txn_now_ms(c->txn);
-    bool any = false;
+    struct stream_id *again = arena_alloc(txn_arena(c->txn), (count + 1) * sizeof(*again));
+    size_t any = 0;
     stream_change_deliver_again(change, r->group, r->consumer, now);
     begin_part(c, s);
     reply_array(c->reply, count);
@@ -263,11 +268,14 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
         bool found = stream_pending_find(stream, s->group.number, id, &p);
         hf_assert(found);
         stream_change_delivery(change, id, now, p.deliveries + 1);
-        any = true;
+        again[any++] = id;
     }
-    if (any)
-        return change_stream(c, &s->object, change);
-    change->size = 0;
+    if (!any)
+        change->size = 0;
+    else if (!change_stream(c, &s->object, change))
+        return false;
+    if (call_is_fed(c))
+        say_claims(c, &s->object, r->group, r->consumer, again, any);
     return true;
 }
 
@@ -377,8 +385,11 @@ static void read_sources(struct call *c, struct reading *r)
         served += serves[n];
         if (r->grouped && !serves[n] && s->object.object)
             see_consumer(c, &s->object, &s->group, r->consumer);
+        bool is_new = call_is_fed(c) && r->grouped && serves[n] && !stream_consumer_find(stream_of(&s->object), s->group.number, r->consumer, &consumer);
         if (r->grouped && serves[n] && !meet_consumer(c, &s->object, &s->group, r->consumer, &consumer))
             return;
+        if (is_new && (r->no_ack || !s->only_new)) /* else what is delivered makes it */
+            say_consumer(c, &s->object, r->group, r->consumer);
     }
     if (!served) {
         if (r->blocks)

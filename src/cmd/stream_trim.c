@@ -6,6 +6,7 @@
 #include "cmd/stream_trim.h"
 
 #include "cmd/handlers.h"
+#include "cmd/stream_feed.h"
 
 /* ---- options ---- */
 
@@ -214,5 +215,7 @@ void cmd_xtrim(struct call *c)
     buf_init(&change, SIZE_MAX);
     if (!o.object || trim_stream(c, &o, &t, &change, &count))
         reply_int(c->reply, (int64_t)count);
+    if (call_is_fed(c) && count)
+        say_trimmed(c, &o, &t);
     buf_release(&change);
 }

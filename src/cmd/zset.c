@@ -6,6 +6,7 @@
 
 #include "base/number.h"
 #include "cmd/args.h"
+#include "cmd/feed.h"
 #include "cmd/chance.h"
 #include "cmd/handlers.h"
 #include "cmd/scan.h"
@@ -402,6 +403,13 @@ static void zpop(struct call *c, bool from_max)
 void cmd_zpopmin(struct call *c) { zpop(c, false); }
 void cmd_zpopmax(struct call *c) { zpop(c, true); }
 
+/* As ZPOPMIN or ZPOPMAX of that key; count 0: of one member. */
+static void say_pop(struct call *c, const struct key *key, bool from_max, uint64_t count)
+{
+    bytes words[] = {from_max ? BYTES("ZPOPMAX") : BYTES("ZPOPMIN"), key->name, call_feed_number(c, count)};
+    call_feed(c, words, count ? 3 : 2);
+}
+
 /* The first key that has something: [key, member, score], or with a count [key, [[member, score] ...]]. False: none. */
 static bool pop_first(struct call *c, bool from_max, uint64_t count)
 {
@@ -419,6 +427,8 @@ static bool pop_first(struct call *c, bool from_max, uint64_t count)
         if (count)
             reply_array(c->reply, taken);
         pop_members(c, &o, from_max, count ? taken : 1, count > 0);
+        if (call_is_fed(c))
+            say_pop(c, call_key(c, i), from_max, count ? taken : 0);
         return true;
     }
     return false;

@@ -11,6 +11,7 @@
  * the chosen key's stripe again, in a transaction whose effect is logged like any removal.
  */
 #include "engine/events.h"
+#include "engine/feed.h"
 #include "engine/items.h"
 #include "engine/memory.h"
 
@@ -236,6 +237,7 @@ static bool remove_key(struct evictor *v, struct txn *t, const struct sample *s)
         if (HF_UNLIKELY(atomic_load_explicit(&e->on_item_evicted, memory_order_relaxed) != NULL))
             item_evicted(t, &k, found);
         txn_remove(t, &k, &spot, true, false);
+        txn_feed_gone(t, &k);
         txn_event(t, &k, EVENT_EVICTED, "evicted");
         counter_add(&t->slot_stats->evicted, 1);
     }

@@ -1,6 +1,7 @@
 /* expire.c -- each worker removes what is due in its own stripes, keys and fields of hashes, in short slices. All fields of a hash that
  * are due go at once: with them it would be no state that a reader may see. */
 #include "engine/events.h"
+#include "engine/feed.h"
 
 #define REMOVED_PER_HOLD 64
 #define HOLDS_MAX 16u /* stripes of one turn */
@@ -30,10 +31,13 @@ static void remove_due(struct txn *t, struct stripe *s, struct table *table, str
         k.db = db_number(t->engine, table->db_id);
         uint64_t deadline = entry_deadline(spot.place.entry);
         if (!deadline || deadline > t->now_ms) {
+            txn_feed_unit(t);
             remove_parts(t, &k, &spot);
             continue;
         }
         txn_remove(t, &k, &spot, true, false);
+        txn_feed_unit(t);
+        txn_feed_gone(t, &k);
         keys++;
         if (k.db < DATABASES_MAX)
             txn_event(t, &k, EVENT_EXPIRED, "expired");

@@ -30,6 +30,7 @@ struct worker_slot {                /* one per worker, a cache line each */
 struct event;
 struct change;
 struct item;
+struct feed_note;
 
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
 struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
@@ -41,6 +42,7 @@ struct engine {
     struct store *store;
     struct log *log;                /* NULL: memory only */
     void (*_Atomic on_change)(struct txn *t, struct change *change, uint64_t lsn); /* NULL: nobody caches (events.h) */
+    void (*_Atomic on_feed)(struct txn *t, struct feed_note *note, uint64_t lsn); /* NULL: nobody follows (feed.h) */
     struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
@@ -155,7 +157,8 @@ struct txn {
     struct arena arena;
     void *client;       /* whose commands these are, for whom on_change tells; NULL: the server's own */
     bool observing;     /* removes what is due, serves a waiter: a change by nobody, or by somebody else */
-    uint64_t changes;
+    uint64_t changes, changes_by_time; /* the second: of keys and fields that were met past their deadline */
+    uint32_t feed_unit; /* of feed.h */
     struct shadow *shadows;
     struct delivery *deliveries, *deliveries_last;
     struct ready_key *ready, *ready_last; /* in the order of their changes; the executor serves them */

@@ -7,6 +7,7 @@
 #include "engine/objects.h"
 
 #include "engine/events.h"
+#include "engine/feed.h"
 #include "engine/internal.h"
 #include "types/hash.h"
 #include "types/type.h"
@@ -82,10 +83,12 @@ struct entry *object_expire_parts(struct txn *t, const struct key *k, struct spo
     txn_event(t, k, EVENT_HASH, "hexpired");
     if (object_is_over(t, e)) {
         txn_remove(t, k, spot, true, false);
+        txn_feed_gone(t, k);
         txn_event(t, k, EVENT_GENERIC, "del");
         return NULL;
     }
     struct buf change;
+    txn_feed_fields_due(t, k, o.object);
     expire_change(t, &change);
     status s = object_change(t, &o, buf_view(&change));
     hf_assert(s == HF_OK);

@@ -6,6 +6,7 @@
  * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
  */
 #include "engine/events.h"
+#include "engine/feed.h"
 #include "engine/wait.h"
 
 #include "base/memory.h"
@@ -46,6 +47,7 @@ void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key
 uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
+void txn_only_looks(struct txn *t) { t->may_change = false; }
 bool txn_logs(const struct txn *t) { return t->noting; }
 
 void txn_reset(struct txn *t, uint64_t now_ms)
@@ -63,7 +65,7 @@ void txn_reset(struct txn *t, uint64_t now_ms)
     t->slot_known = false;
     t->touched_count = 0;
     t->observed_lsn = 0;
-    t->changes = 0;
+    t->changes = t->changes_by_time = 0;
     t->client = NULL;
     t->deliveries = t->deliveries_last = NULL;
     t->ready = t->ready_last = NULL;
@@ -85,7 +87,7 @@ void txn_restart(struct txn *t)
     t->map_changed = false;
     t->dropped_count = 0;
     t->slot_known = false;
-    t->changes = 0;
+    t->changes = t->changes_by_time = 0;
     t->record.size = RECORD_HEADER_SIZE;
 }
 
@@ -214,6 +216,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
         t->observing = true;
         txn_remove(t, k, spot, true, false);
         t->observing = observing;
+        txn_feed_gone(t, k);
         txn_event(t, k, EVENT_EXPIRED, "expired");
         counter_add(&t->slot_stats->expired, 1);
         return NULL;

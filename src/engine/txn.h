@@ -31,6 +31,8 @@ uint64_t txn_now_ms(const struct txn *t);
 /* Memory that lives until the transaction ends. */
 struct arena *txn_arena(struct txn *t);
 struct engine *txn_engine(struct txn *t);
+/* What is past its deadline counts as absent, and stays. */
+void txn_only_looks(struct txn *t);
 
 /* Something to hand over (an event, a message, the reply of a served waiter) when the transaction commits: called
  * in order, after its record has its place (lsn; 0: nothing to wait for) and before its locks open. A rollback drops

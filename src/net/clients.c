@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "cmd/pubsub.h"
+#include "cmd/replicas.h"
 #include "cmd/tracking.h"
 #include "engine/wait.h"
 #include "os/os.h"
@@ -70,6 +71,7 @@ void client_record_refresh(struct conn *c)
     uint32_t flags = GET(flags) & RECORD_UNIX;
     flags |= (c->blocked & (BLOCKED_PARKED | BLOCKED_WAITING | BLOCKED_PAUSED) ? RECORD_BLOCKED : 0) | (c->closing ? RECORD_CLOSING : 0) |
              (s->no_evict ? RECORD_NO_EVICT : 0) | (s->no_touch ? RECORD_NO_TOUCH : 0) | (s->monitors ? RECORD_MONITOR : 0) |
+             (session_follows(s) ? RECORD_REPLICA : 0) |
              (session_is_dirty(s) ? RECORD_DIRTY : 0) | (s->watches ? RECORD_WATCHING : 0) |
              (c->blocked & BLOCKED_WAITING && s->wait_until_us ? RECORD_TIMED : 0);
     if (HF_UNLIKELY(s->tracking != NULL)) {
@@ -105,7 +107,7 @@ static void put_letters(const struct client_record *r, char letters[16])
 {
     unsigned flags = GET(flags);
     const struct { bool set; char letter; } all[] = {
-        {flags & RECORD_MONITOR, 'O'},  {listens(r), 'P'},           {GET(multi) >= 0, 'x'},        {flags & RECORD_BLOCKED, 'b'},
+        {flags & RECORD_REPLICA, 'S'},  {flags & RECORD_MONITOR, 'O'},  {listens(r), 'P'},           {GET(multi) >= 0, 'x'},        {flags & RECORD_BLOCKED, 'b'},
         {flags & RECORD_TRACKING, 't'}, {flags & RECORD_BROKEN, 'R'}, {flags & RECORD_BCAST, 'B'},  {flags & RECORD_DIRTY, 'd'},
         {flags & RECORD_CLOSING, 'c'},  {flags & RECORD_UNIX, 'U'},  {flags & RECORD_NO_EVICT, 'e'}, {flags & RECORD_NO_TOUCH, 'T'},
     };
@@ -154,7 +156,7 @@ void net_client_info(const struct session *s, struct buf *out)
 /* The numbers of struct kill_filter.type. */
 static bool is_of_type(const struct client_record *r, int type)
 {
-    return type == 0 || type == (listens(r) ? 4 : 1);
+    return type == 0 || type == (GET(flags) & RECORD_REPLICA ? 3 : listens(r) ? 4 : 1);
 }
 
 static bool wanted(uint64_t id, const uint64_t *ids, size_t count)

@@ -76,7 +76,7 @@ static void collect(struct victims *v, struct worker *w)
         if (atomic_load(&record->kill))
             continue;
         v->total += memory;
-        if (atomic_load_explicit(&record->flags, memory_order_relaxed) & RECORD_NO_EVICT)
+        if (atomic_load_explicit(&record->flags, memory_order_relaxed) & (RECORD_NO_EVICT | RECORD_REPLICA))
             continue;
         if (v->count == v->capacity) {
             v->capacity = v->capacity ? v->capacity * 2 : 256;

@@ -2,6 +2,7 @@
 #include "net/worker.h"
 
 #include "cmd/acl.h"
+#include "cmd/replicas.h"
 
 #include "base/memory.h"
 #include "engine/engine.h"
@@ -350,6 +351,8 @@ void conn_flush(struct conn *c)
         }
     }
     atomic_store_explicit(&c->record.output, conn_unsent(c), memory_order_relaxed);
+    if (session_follows(&c->session) && c->output_base + c->sent >= c->session.replica->file_end)
+        replicas_online(&c->session);
     if (c->sent == c->output.size) {
         sent_all(c);
         if (c->closing) {
@@ -377,18 +380,19 @@ void conn_tend(struct conn *c)
     uint64_t timeout_us = (uint64_t)atomic_load(&limits->timeout_s) * 1000000;
     uint64_t login_us = (uint64_t)atomic_load(&limits->unauthenticated_s) * 1000000;
     bool late = !c->session.authenticated && login_us && w->now_us - c->created_us > login_us;
-    bool idle = timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0 && !c->session.is_told;
-    if (idle || late) {
-        c->end = late ? END_ERROR : END_IDLE;
+    bool follows = session_follows(&c->session), lost = follows && !replicas_tend(&c->session);
+    bool idle = timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0 && !c->session.is_told && !follows;
+    if (idle || late || lost) {
+        c->end = idle ? END_IDLE : END_ERROR;
         counter_add(&w->stats.idle_closed, 1);
         net_log(w->net, 1, "client id=%llu addr=%s closed: %s", (unsigned long long)c->session.id, c->record.address,
-                late ? "it did not authenticate in time" : "idle");
+                late ? "it did not authenticate in time" : lost ? "a replica that says nothing" : "idle");
         conn_close(c);
         return;
     }
-    const struct output_limits *output = &limits->output[session_listens(&c->session)];
+    const struct output_limits *output = conn_output_limits(c);
     uint64_t soft = atomic_load(&output->soft);
-    size_t open = c->open_end > c->output_base + c->sent ? (size_t)(c->open_end - c->output_base - c->sent) : 0;
+    size_t open = conn_judged(c, c->open_end > c->output_base + c->sent ? (size_t)(c->open_end - c->output_base - c->sent) : 0);
     if (soft == 0 || open <= soft) {
         c->soft_since_us = 0;
     } else if (c->soft_since_us == 0) {

@@ -115,6 +115,11 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn);
 /* Runs the commands in data; returns how many bytes they took. Sets c->more and c->blocked. */
 size_t conn_run(struct conn *c, const uint8_t *data, size_t size);
 
+struct output_limits;
+const struct output_limits *conn_output_limits(const struct conn *c); /* of its class */
+/* What of these unsent bytes its limits are about: not the data set with which a replica begins. */
+size_t conn_judged(const struct conn *c, size_t unsent);
+
 static inline size_t conn_unsent(const struct conn *c) { return c->output.size - c->sent; }
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/worker.h"
 
 #include "base/memory.h"
+#include "cmd/replicas.h"
 #include "cmd/tracking.h"
 #include "durable/log.h"
 #include "engine/engine.h"
@@ -63,6 +64,19 @@ void conn_mark(struct conn *c, size_t begin, uint64_t lsn, unsigned replies)
     mark_push(c, (struct mark){end, waits ? lsn : 0, replies, commit});
 }
 
+const struct output_limits *conn_output_limits(const struct conn *c)
+{
+    enum output_class class = session_follows(&c->session) ? OUTPUT_REPLICA : session_listens(&c->session) ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
+    return &c->worker->net->limits->output[class];
+}
+
+size_t conn_judged(const struct conn *c, size_t unsent)
+{
+    uint64_t file_end = session_follows(&c->session) ? c->session.replica->file_end : 0, at = c->output_base + c->sent;
+    size_t of_file = file_end > at ? (size_t)(file_end - at) : 0;
+    return unsent > of_file ? unsent - of_file : 0;
+}
+
 /* Output limits, and whether to stop here for now. */
 static bool stop_after(struct conn *c)
 {
@@ -80,7 +94,10 @@ static bool stop_after(struct conn *c)
         list_append(&w->sleeping, &c->sleeping);
     }
     if (HF_UNLIKELY(unsent > UNAUTHENTICATED_OUTPUT_MAX)) {
-        uint64_t hard = atomic_load_explicit(&limits->output[session_listens(s)].hard, memory_order_relaxed);
+        if (session_follows(s) && !s->replica->file_end)
+            s->replica->file_end = c->output_base + c->output.size;
+        unsent = conn_judged(c, unsent);
+        uint64_t hard = atomic_load_explicit(&conn_output_limits(c)->hard, memory_order_relaxed);
         uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
         bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
         if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
@@ -90,7 +107,7 @@ static bool stop_after(struct conn *c)
             conn_close(c);
             return true;
         }
-        if (unsent > atomic_load_explicit(&limits->held_max, memory_order_relaxed))
+        if (unsent > atomic_load_explicit(&limits->held_max, memory_order_relaxed) && !session_follows(s))
             c->blocked |= BLOCKED_OUTPUT;
     }
     return c->blocked != 0;
@@ -103,8 +120,8 @@ void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
     conn_mark(c, begin, s->durability == DURABILITY_NONE ? 0 : lsn, 0);
     list_append(&w->flush, &c->flush);
     conn_note_memory(c);
-    uint64_t hard = atomic_load_explicit(&w->net->limits->output[1].hard, memory_order_relaxed);
-    if (HF_UNLIKELY((hard && conn_unsent(c) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
+    uint64_t hard = atomic_load_explicit(&conn_output_limits(c)->hard, memory_order_relaxed);
+    if (HF_UNLIKELY((hard && conn_judged(c, conn_unsent(c)) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
         counter_add(&w->stats.output_closed, 1);
         net_log(w->net, 3, "client id=%llu addr=%s closed: it listens too slowly, its output limit was reached (%zu bytes)",
                 (unsigned long long)s->id, c->record.address, conn_unsent(c));

@@ -26,10 +26,10 @@ void net_limits_init(struct net_limits *l)
     atomic_init(&l->protected_mode, true);
     atomic_init(&l->query_buffer_max, 1ull << 30);
     atomic_init(&l->bulk_max, 512ull << 20);
-    for (int pubsub = 0; pubsub < 2; pubsub++) {
-        atomic_init(&l->output[pubsub].hard, pubsub ? 32ull << 20 : 256ull << 20);
-        atomic_init(&l->output[pubsub].soft, pubsub ? 8ull << 20 : 64ull << 20);
-        atomic_init(&l->output[pubsub].soft_s, 60);
+    for (int class = OUTPUT_NORMAL; class <= OUTPUT_REPLICA; class++) {
+        atomic_init(&l->output[class].hard, class == OUTPUT_PUBSUB ? 32ull << 20 : 256ull << 20);
+        atomic_init(&l->output[class].soft, class == OUTPUT_PUBSUB ? 8ull << 20 : 64ull << 20);
+        atomic_init(&l->output[class].soft_s, 60);
     }
     atomic_init(&l->failed_hold_ms, 1000);
     atomic_init(&l->clients_memory_max, 0);

@@ -31,13 +31,15 @@ struct net_limits {
     struct output_limits {                   /* client-output-buffer-limit, 0: none */
         _Atomic uint64_t hard, soft;         /* bytes */
         _Atomic uint32_t soft_s;             /* longer above soft than this: closed */
-    } output[2];                             /* normal: 256 MiB, 64 MiB, 60 s; pubsub: 32 MiB, 8 MiB, 60 s */
+    } output[3];                             /* normal and replica: 256 MiB, 64 MiB, 60 s; pubsub: 32 MiB, 8 MiB, 60 s */
     _Atomic uint32_t failed_hold_ms;         /* how long replies are held while the log fails: 1000 */
     _Atomic int64_t clients_memory_max;      /* maxmemory-clients: above it the largest are closed. 0: none; below 0: percent of maxmemory */
     _Atomic uint64_t held_max;               /* unsent or gated bytes above which a connection is not read: 1 MiB */
 };
 
 void net_limits_init(struct net_limits *limits); /* the defaults above */
+
+enum output_class { OUTPUT_NORMAL, OUTPUT_PUBSUB, OUTPUT_REPLICA };
 
 struct net_config {
     const char *const *binds;       /* addresses; a leading '-': may be missing; "*" and "::*" as Redis; none: no TCP */

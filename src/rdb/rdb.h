@@ -21,6 +21,8 @@ uint64_t rdb_crc64(uint64_t crc, bytes data);
 /* out is empty before; a payload has no maximum: init the buf with SIZE_MAX. */
 void rdb_dump_string(struct buf *out, bytes text);
 void rdb_dump_object(struct buf *out, enum type type, const void *object);
+/* The same without the deadlines of fields, for a reader that knows none (Redis before 7.4). */
+void rdb_dump_object_timeless(struct buf *out, enum type type, const void *object);
 /* Sources of function libraries: one after the other, then the footer. */
 void rdb_dump_library(struct buf *out, bytes source);
 void rdb_dump_end_libraries(struct buf *out);

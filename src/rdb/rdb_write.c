@@ -107,9 +107,9 @@ static void put_zset(struct buf *out, const struct zset *z)
     }
 }
 
-static void put_hash(struct buf *out, const struct hash *h)
+static void put_hash(struct buf *out, const struct hash *h, bool times)
 {
-    uint64_t position = 0, first = hash_deadline(h);
+    uint64_t position = 0, first = times ? hash_deadline(h) : 0;
     bytes field, value;
     if (first)
         buf_append(out, &first, sizeof(first));
@@ -265,12 +265,12 @@ void rdb_dump_string(struct buf *out, bytes text)
     end_payload(out, VERSION);
 }
 
-void rdb_dump_object(struct buf *out, enum type type, const void *object)
+static void dump_object(struct buf *out, enum type type, const void *object, bool times)
 {
     static const uint8_t forms[TYPE_COUNT] = {
         [TYPE_LIST] = FORM_LIST, [TYPE_SET] = FORM_SET, [TYPE_ZSET] = FORM_ZSET, [TYPE_HASH] = FORM_HASH,
         [TYPE_STREAM] = FORM_STREAM_2};
-    bool times = type == TYPE_HASH && hash_deadline(object);
+    times = times && type == TYPE_HASH && hash_deadline(object);
     buf_append_u8(out, times ? FORM_HASH_TIMES : forms[type]);
     switch (type) {
     case TYPE_LIST:
@@ -283,7 +283,7 @@ void rdb_dump_object(struct buf *out, enum type type, const void *object)
         put_zset(out, object);
         break;
     case TYPE_HASH:
-        put_hash(out, object);
+        put_hash(out, object, times);
         break;
     case TYPE_STREAM:
         put_stream(out, object);
@@ -293,6 +293,9 @@ void rdb_dump_object(struct buf *out, enum type type, const void *object)
     }
     end_payload(out, times ? VERSION_OF_FIELD_TIMES : VERSION);
 }
+
+void rdb_dump_object(struct buf *out, enum type type, const void *object) { dump_object(out, type, object, true); }
+void rdb_dump_object_timeless(struct buf *out, enum type type, const void *object) { dump_object(out, type, object, false); }
 
 void rdb_dump_library(struct buf *out, bytes source)
 {

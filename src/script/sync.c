@@ -1,12 +1,13 @@
-/* sync.c -- SYNC and REPLCONF, as far as a copy of the data set needs them: what `redis-cli --rdb` and --functions-rdb ask for.
+/* sync.c -- SYNC and PSYNC: the whole data set as one file, with which a replica begins to follow (docs/adr/0015).
  *
- * The reply of SYNC is one RDB file: header, libraries of functions, then database by database each key with its deadline,
- * and a checksum (docs/format/dump.md). REPLCONF rdb-filter-only leaves libraries or keys out. It runs with the gate, so the file is one cut. There is no replication: no command follows
- * the file. Another way would be to read a snapshot's file; the values would have to be taken apart all the same.
+ * The file is an RDB file: header, libraries of functions, then database by database each key with its deadline,
+ * and a checksum (docs/format/dump.md). It is made with the gate held, so it is one cut, and the stream of commands
+ * (cmd/feed.h) begins exactly behind it. `redis-cli --rdb` and --functions-rdb ask for the file alone, or for a part of it. Another way would be to read a snapshot's
+ * file; the values would have to be taken apart all the same.
  */
-#include "base/words.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/replicas.h"
 #include "cmd/scan.h"
 #include "engine/engine.h"
 #include "engine/keys.h"
@@ -15,10 +16,13 @@
 #include "rdb/rdb.h"
 #include "script/function_private.h"
 
+#include <stdio.h>
+
 enum { STEP = 1000 };
 
 struct file {
     struct call *call;
+    bool timeless; /* for a replica, which may know no deadlines of fields */
     struct buf out, value;
     struct word_list names;
 };
@@ -47,7 +51,7 @@ static status put_key(struct file *f, const struct key *k, bytes name)
     } else {
         if ((s = object_view(t, k, (enum type)info.type, &object)) != HF_OK)
             return s;
-        rdb_dump_object(&f->value, (enum type)info.type, object);
+        (f->timeless ? rdb_dump_object_timeless : rdb_dump_object)(&f->value, (enum type)info.type, object);
     }
     rdb_file_key(&f->out, name, info.deadline_ms, buf_view(&f->value));
     return HF_OK;
@@ -73,19 +77,39 @@ static status put_database(struct file *f, uint32_t db)
     return s;
 }
 
-void cmd_sync(struct call *c)
+static status make_file(struct file *f)
 {
-    struct file f = {.call = c, .names = {.arena = txn_arena(c->txn)}};
+    const struct replica *known = f->call->session->replica;
+    struct txn *t = f->call->txn;
     status s = HF_OK;
+    rdb_file_begin(&f->out);
+    for (const struct library *l = libraries; l && !(known && known->no_functions); l = l->next)
+        rdb_dump_library(&f->out, bytes_of(l->source, l->source_size));
+    for (uint32_t db = 0; db < engine_databases(txn_engine(t)) && s == HF_OK && !(known && known->no_keys); db++)
+        s = put_database(f, db);
+    rdb_file_end(&f->out);
+    return s;
+}
+
+/* announce: PSYNC, which is told the stream's name and the offset of what follows the file. */
+static void send_file(struct call *c, bool announce)
+{
+    const struct replica *known = c->session->replica;
+    bool follows = announce || !known || !known->file_only;
+    struct file f = {.call = c, .timeless = follows, .names = {.arena = txn_arena(c->txn)}};
+    if (session_follows(c->session)) /* a second time: nothing is said, it gets what it gets already */
+        return;
+    txn_only_looks(c->txn);
     buf_init(&f.out, SIZE_MAX);
     buf_init(&f.value, SIZE_MAX);
-    rdb_file_begin(&f.out);
-    for (const struct library *l = libraries; l && !c->session->sync_no_functions; l = l->next)
-        rdb_dump_library(&f.out, bytes_of(l->source, l->source_size));
-    for (uint32_t db = 0; db < engine_databases(txn_engine(c->txn)) && s == HF_OK && !c->session->sync_no_keys; db++)
-        s = put_database(&f, db);
-    rdb_file_end(&f.out);
+    status s = make_file(&f);
     if (s == HF_OK) {
+        uint64_t offset = follows ? replicas_follow(c) : 0;
+        if (announce) {
+            char line[96];
+            snprintf(line, sizeof(line), "FULLRESYNC %s %llu", replicas_id(), (unsigned long long)offset);
+            reply_simple(c->reply, line);
+        }
         reply_bulk(c->reply, buf_view(&f.out));
         c->reply->out->size -= 2; /* a file ends without the CR LF of a bulk reply */
     } else {
@@ -95,59 +119,7 @@ void cmd_sync(struct call *c)
     buf_release(&f.out);
 }
 
-/* rdb-filter-only: the parts that the file is to have, which can be the functions alone; without a word it has no part. */
-static bool filter(struct call *c, bytes parts)
-{
-    struct words w;
-    bool known = true, functions = false;
-    if (!words_split(&w, parts)) {
-        reply_errorf(c->reply, "ERR Missing rdb-filter-only values");
-        return false;
-    }
-    for (size_t i = 0; i < w.count && known; i++) {
-        known = bytes_is_word(bytes_str(w.items[i]), "functions");
-        functions = true;
-        if (!known)
-            reply_errorf(c->reply, "ERR Unsupported rdb-filter-only option: %.128s", w.items[i]);
-    }
-    words_release(&w);
-    c->session->sync_no_keys = true;
-    c->session->sync_no_functions = !known || !functions;
-    return known;
-}
+void cmd_sync(struct call *c) { send_file(c, false); }
 
-/* One option and what is said of it; false: refused, with a reply. */
-static bool note_option(struct call *c, bytes name, size_t value)
-{
-    int64_t number;
-    if (bytes_is_word(name, "rdb-filter-only"))
-        return filter(c, c->argv[value]);
-    if (bytes_is_word(name, "listening-port"))
-        return arg_int(c, value, &number);
-    if (bytes_is_word(name, "rdb-only")) {
-        if (!arg_int(c, value, &number))
-            return false;
-        if (number < 0 || number > 1) {
-            reply_errorf(c->reply, "ERR value is out of range, value must between 0 and 1");
-            return false;
-        }
-        return true;
-    }
-    if (bytes_is_word(name, "ip-address") || bytes_is_word(name, "capa"))
-        return true;
-    reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: %.*s", (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
-    return false;
-}
-
-/* What a replica, or a tool that plays one, says of itself before SYNC. Only the filter changes the file. */
-void cmd_replconf(struct call *c)
-{
-    if (c->argc % 2 == 0) {
-        reply_status(c->reply, HF_ERR_SYNTAX);
-        return;
-    }
-    for (size_t i = 1; i < c->argc; i += 2)
-        if (!note_option(c, c->argv[i], i + 1))
-            return;
-    reply_ok(c->reply);
-}
+/* There is no part of the stream that is kept: whoever comes back begins anew. */
+void cmd_psync(struct call *c) { send_file(c, true); }

@@ -10,6 +10,7 @@
 #include "cmd/exec.h"
 #include "cmd/host.h"
 #include "cmd/pubsub.h"
+#include "cmd/replicas.h"
 #include "cmd/slowlog.h"
 #include "cmd/times.h"
 #include "cmd/tracking.h"
@@ -36,11 +37,12 @@ struct server server;
 
 static void apply_output_limit(void)
 {
-    for (int pubsub = 0; pubsub < 2; pubsub++) {
-        struct output_limit limit = config_output_limit(pubsub ? "pubsub" : "normal");
-        atomic_store(&server.limits.output[pubsub].hard, limit.hard);
-        atomic_store(&server.limits.output[pubsub].soft, limit.soft);
-        atomic_store(&server.limits.output[pubsub].soft_s, (uint32_t)limit.soft_s);
+    static const char *const classes[] = {[OUTPUT_NORMAL] = "normal", [OUTPUT_PUBSUB] = "pubsub", [OUTPUT_REPLICA] = "slave"};
+    for (int class = OUTPUT_NORMAL; class <= OUTPUT_REPLICA; class++) {
+        struct output_limit limit = config_output_limit(classes[class]);
+        atomic_store(&server.limits.output[class].hard, limit.hard);
+        atomic_store(&server.limits.output[class].soft, limit.soft);
+        atomic_store(&server.limits.output[class].soft_s, (uint32_t)limit.soft_s);
     }
 }
 
@@ -76,6 +78,16 @@ static void apply_cluster(void)
                      (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT));
 }
 
+static void apply_replicas(void)
+{
+    struct replica_settings *r = &replica_settings;
+    atomic_store(&r->good_wanted, (uint32_t)config_number(SETTING_MIN_REPLICAS));
+    atomic_store(&r->good_lag_s, (uint32_t)config_number(SETTING_MIN_REPLICAS_LAG));
+    atomic_store(&r->timeout_s, (uint32_t)config_number(SETTING_REPL_TIMEOUT));
+    atomic_store(&r->ping_period_s, (uint32_t)config_number(SETTING_REPL_PING_REPLICA_PERIOD));
+    replicas_refresh();
+}
+
 static void apply(enum setting id)
 {
     int64_t number = config_number(id);
@@ -96,8 +108,8 @@ static void apply(enum setting id)
     case SETTING_QUERY_BUFFER: atomic_store(&server.limits.query_buffer_max, (uint64_t)number); break;
     case SETTING_MIN_REPLICAS:
     case SETTING_MIN_REPLICAS_LAG:
-        atomic_store(&exec_lacks_replicas, config_number(SETTING_MIN_REPLICAS) > 0 && config_number(SETTING_MIN_REPLICAS_LAG) > 0);
-        break;
+    case SETTING_REPL_TIMEOUT:
+    case SETTING_REPL_PING_REPLICA_PERIOD: apply_replicas(); break;
     case SETTING_APPENDFSYNC:
         if (server.net)
             net_set_durability(server.net, (int)config_number(SETTING_DURABILITY));

@@ -9,7 +9,9 @@
 #include "cmd/acl.h"
 #include "cmd/cluster.h"
 #include "cmd/command.h"
+#include "cmd/feed.h"
 #include "cmd/pubsub.h"
+#include "cmd/replicas.h"
 #include "cmd/times.h"
 #include "cmd/tracking.h"
 #include "net/stats.h"
@@ -135,7 +137,7 @@ static void write_server(struct buf *out, const struct facts *f)
 
 static void write_clients(struct buf *out, const struct facts *f)
 {
-    UINT("connected_clients", f->net.connections_now);
+    UINT("connected_clients", f->net.connections_now - replicas_walk(NULL, NULL));
     LINE("cluster_connections:0\r\nmaxclients:%lld\r\n", (long long)config_number(SETTING_MAXCLIENTS));
     UINT("client_recent_max_input_buffer", f->clients.input_max);
     UINT("client_recent_max_output_buffer", f->clients.output_max);
@@ -351,13 +353,29 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("worker_step_usec_max", n->step_us_max);
 }
 
+struct replica_lines { struct buf *out; unsigned count; };
+
+static void replica_line(void *context, const struct replica_facts *f)
+{
+    struct replica_lines *lines = context;
+    struct buf *out = lines->out;
+    LINE("slave%u:ip=%s,port=%u,state=%s,offset=%llu,lag=%llu\r\n", lines->count++, f->ip, f->port, f->online ? "online" : "send_bulk",
+         (unsigned long long)f->acked, (unsigned long long)f->lag_s);
+}
+
 static void write_replication(struct buf *out, const struct facts *f)
 {
     (void)f;
-    uint64_t position = engine_logged(server.engine) ? engine_written(server.engine) : 0;
-    LINE("role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n");
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    struct replica_lines lines = {.out = &text};
+    replicas_walk(replica_line, &lines);
+    LINE("role:master\r\nconnected_slaves:%u\r\n", lines.count);
+    buf_append_bytes(out, buf_view(&text));
+    buf_release(&text);
+    LINE("master_failover_state:no-failover\r\n");
     LINE("master_replid:%s\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n", server.replication_id);
-    UINT("master_repl_offset", position);
+    UINT("master_repl_offset", feed_offset());
     LINE("second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:%lld\r\n",
          (long long)config_number(SETTING_REPL_BACKLOG));
     LINE("repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");

@@ -9,6 +9,7 @@
 #include "cmd/cluster.h"
 #include "cmd/acl.h"
 #include "cmd/command.h"
+#include "cmd/replicas.h"
 #include "os/os.h"
 #include "proto/memcached/memcached.h"
 #include "script/libraries.h"
@@ -188,6 +189,7 @@ bool start_process(char *error, size_t size)
     server.started_s = OS.wall_ms() / 1000;
     make_id(server.run_id);
     make_id(server.replication_id);
+    replicas_set_id(server.replication_id);
     ssize_t length = readlink("/proc/self/exe", server.executable, sizeof(server.executable) - 1);
     server.executable[length > 0 ? length : 0] = 0;
     return write_pidfile(error, size);

@@ -95,6 +95,16 @@ uint64_t field_times_due(const struct field_times *t, uint64_t now_ms)
     return tree_lower(&t->order, now_ms + 1);
 }
 
+void field_times_due_each(const struct field_times *t, uint64_t now_ms, void (*each)(void *context, bytes field), void *context)
+{
+    uint64_t due = field_times_due(t, now_ms);
+    struct tree_cursor cursor;
+    struct tree_element e;
+    bool more = due && tree_seek(&t->order, 0, &cursor, &e);
+    for (uint64_t i = 0; i < due && more; i++, more = tree_next(&cursor, &e))
+        each(context, e.payload);
+}
+
 void field_times_expire(struct field_times *t, uint64_t now_ms, void (*each)(void *context, bytes field), void *context)
 {
     uint64_t due = field_times_due(t, now_ms);

@@ -24,6 +24,8 @@ void field_times_set(struct field_times *t, bytes field, uint64_t deadline_ms); 
 /* The earliest; false: empty. */
 bool field_times_first(const struct field_times *t, uint64_t *deadline_ms, bytes *field);
 uint64_t field_times_due(const struct field_times *t, uint64_t now_ms); /* how many have a deadline <= now */
+/* Those fields, the first one to expire first; changes nothing. */
+void field_times_due_each(const struct field_times *t, uint64_t now_ms, void (*each)(void *context, bytes field), void *context);
 /* Forgets those fields; shows each first, which may change anything but the times. */
 void field_times_expire(struct field_times *t, uint64_t now_ms, void (*each)(void *context, bytes field), void *context);
 void field_times_check(const struct field_times *t);

@@ -187,6 +187,12 @@ size_t hash_due_count(const struct hash *h, uint64_t now_ms)
     return h->times ? field_times_due(h->times, now_ms) : 0;
 }
 
+void hash_due_each(const struct hash *h, uint64_t now_ms, void (*each)(void *context, bytes field), void *context)
+{
+    if (h->times)
+        field_times_due_each(h->times, now_ms, each, context);
+}
+
 static void drop_empty_times(struct hash *h)
 {
     if (field_times_count(h->times) > 0)

@@ -26,6 +26,7 @@ bool hash_remove(struct hash *h, bytes field);           /* false: was absent */
 uint64_t hash_deadline(const struct hash *h);            /* the earliest; 0: none */
 uint64_t hash_field_deadline(const struct hash *h, bytes field); /* 0: none, or no such field */
 size_t hash_due_count(const struct hash *h, uint64_t now_ms);
+void hash_due_each(const struct hash *h, uint64_t now_ms, void (*each)(void *context, bytes field), void *context);
 
 /* The changes of a hash: bytes for object_change (docs/format/values.md). */
 void hash_change_set(struct buf *out, bytes field, bytes value);

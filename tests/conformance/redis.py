@@ -3,8 +3,7 @@
 Goal:   a client must not notice the difference: what redis-server 7.0.15 passes of its suite, holdfast passes.
 Method: the suite comes as Debian's source package, fetched into build/peer and never committed. Each unit runs in a
         process of its own against a server of its own, so that settings do not leak from one to the next. What stands in
-        redis-known.txt, with a reason there, is not run, since the first exception ends a unit. Tests tagged needs:repl
-        read the stream of commands that a Redis sends to its replicas: they are not run either, and counted as such.
+        redis-known.txt, with a reason there, is not run, since the first exception ends a unit.
 Usage:  script/conformance redis [--server holdfast|redis] [--unit unit/type/list ...] [--debug] [--quick] [--short] [--verbose]
         --debug enables DEBUG and runs the tests that need it; --quick leaves out those tagged slow; --short runs those
         units that take little time. The last line is "N passed, M failed, K known, S skipped"; the status is 1 when M is not 0.
@@ -96,8 +95,7 @@ def base_port():
 
 def suite(tree, unit, port, left_out, arguments):
     """Runs the suite's own runner: its output, and whether it failed or hung."""
-    words = ["--tags", "-needs:repl"] if arguments.server == "holdfast" else []
-    words += [] if arguments.debug else ["--tags", "-needs:debug"]
+    words = [] if arguments.debug else ["--tags", "-needs:debug"]
     words += ["--tags", "-slow"] if arguments.quick or arguments.short else []
     for name in left_out:
         words += ["--skiptest", name]

@@ -2,6 +2,7 @@
 #include "proto/memcached/memcached.h"
 
 #include "base/memory.h"
+#include "cmd/feed.h"
 #include "proto/memcached/binary.h"
 #include "proto/memcached/handlers.h"
 #include "proto/memcached/watch.h"
@@ -30,6 +31,8 @@ void memcached_init(uint32_t database)
         rows[i].full_name = rows[i].name;
         const struct command *as = rights[i] ? command_find_full(bytes_str(rights[i])) : NULL;
         hf_assert(as || !rights[i]);
+        if (!rows[i].feed)
+            rows[i].feed = feed_nothing; /* a read may note versions and marks, which no replica knows */
         rows[i].stats = as ? as->stats : &stats[i];
         rows[i].id = as ? as->id : command_id_new();
         if (as && !rows[i].key_use)
