@@ -16,7 +16,6 @@ PEER = (7, 0, 99)               # nothing newer is known to the peer
 
 ABSENT = {
     "module": "there are no modules",
-    "psync": "no replication",
     "restore-asking": "no cluster of several nodes",
 }
 OPTIONAL = {"migrate"}          # compared once it is there
@@ -24,7 +23,7 @@ DIFFERENCES = {
     "command|getkeys": "the words of the command, which Redis 7.0 leaves out",
     "command|getkeysandflags": "as COMMAND GETKEYS",
 }
-NO_COST = {"debug", "lolwut", "monitor", "sync", "pfdebug", "pfselftest", "replconf"}     # the peer gives none
+NO_COST = {"debug", "lolwut", "monitor", "sync", "psync", "pfdebug", "pfselftest", "replconf"}     # the peer gives none
 
 
 def expect(found, wanted, what):
