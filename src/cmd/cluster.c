@@ -12,7 +12,8 @@
 
 #include <stdio.h>
 
-#define ADDRESS_MAX 256
+#define ADDRESS_MAX 46 /* of an address in words, with its NUL */
+#define HOSTNAME_MAX 256
 #define PORT_OFFSET 10000u
 
 bool cluster_on;
@@ -20,7 +21,11 @@ bool cluster_on;
 static char node_id[CLUSTER_ID_SIZE + 1];
 
 static struct spin lock;
-static struct { char ip[ADDRESS_MAX]; uint16_t port, bus_port; } announced;
+static struct endpoint {
+    char ip[ADDRESS_MAX], hostname[HOSTNAME_MAX];
+    uint16_t port, bus_port;
+    enum cluster_endpoint kind;
+} announced;
 
 void cluster_start(uint64_t identity)
 {
@@ -30,12 +35,13 @@ void cluster_start(uint64_t identity)
     cluster_on = true;
 }
 
-void cluster_announce(bytes ip, uint16_t port, uint16_t bus_port)
+void cluster_announce(const struct cluster_place *p)
 {
+    struct endpoint e = {.port = p->port, .bus_port = p->bus_port ? p->bus_port : (uint16_t)(p->port + PORT_OFFSET), .kind = p->endpoint};
+    snprintf(e.ip, sizeof(e.ip), "%.*s", (int)p->ip.size, (const char *)p->ip.data);
+    snprintf(e.hostname, sizeof(e.hostname), "%.*s", (int)p->hostname.size, (const char *)p->hostname.data);
     spin_lock(&lock);
-    snprintf(announced.ip, sizeof(announced.ip), "%.*s", (int)ip.size, (const char *)ip.data);
-    announced.port = port;
-    announced.bus_port = bus_port;
+    announced = e;
     spin_unlock(&lock);
 }
 
@@ -80,8 +86,6 @@ bool cluster_refuses(struct session *s, const struct command *row, const bytes *
 
 /* ---- about the node ---- */
 
-struct endpoint { char ip[ADDRESS_MAX]; uint16_t port, bus_port; };
-
 /* The address of this server that the client has connected to, without its port; "" on a unix socket. */
 static void take_local(const struct session *s, char out[ADDRESS_MAX])
 {
@@ -96,15 +100,18 @@ static struct endpoint endpoint_for(const struct session *s)
 {
     struct endpoint e;
     spin_lock(&lock);
-    memcpy(e.ip, announced.ip, sizeof(e.ip));
-    e.port = announced.port;
-    e.bus_port = announced.bus_port;
+    e = announced;
     spin_unlock(&lock);
     if (!e.ip[0])
         take_local(s, e.ip);
-    if (!e.bus_port)
-        e.bus_port = (uint16_t)(e.port + PORT_OFFSET);
     return e;
+}
+
+/* "?": a name is wanted and there is none; NULL: clients stay where they are. */
+static const char *endpoint_word(const struct endpoint *e)
+{
+    const char *name = e->hostname[0] ? e->hostname : "?";
+    return e->kind == ENDPOINT_IP ? e->ip : e->kind == ENDPOINT_HOSTNAME ? name : NULL;
 }
 
 static bool is_on(struct call *c)
@@ -162,8 +169,26 @@ void cmd_cluster_nodes(struct call *c)
         return;
     struct endpoint e = endpoint_for(c->session);
     buf_init(&out, 4096);
-    buf_printf(&out, "%s %s:%u@%u myself,master - 0 0 1 connected 0-%u\n", node_id, e.ip, e.port, e.bus_port, CLUSTER_SLOTS - 1);
+    buf_printf(&out, "%s %s:%u@%u%s%s myself,master - 0 0 1 connected 0-%u\n", node_id, e.ip, e.port, e.bus_port,
+               e.hostname[0] ? "," : "", e.hostname, CLUSTER_SLOTS - 1);
     reply_verbatim(c, &out);
+}
+
+static void reply_pair(struct reply *r, const char *name, const char *value)
+{
+    reply_text(r, name);
+    reply_text(r, value);
+}
+
+/* What is known of the node beside its endpoint. */
+static void reply_metadata(struct reply *r, const struct endpoint *e)
+{
+    bool ip = e->kind != ENDPOINT_IP, hostname = e->kind != ENDPOINT_HOSTNAME && e->hostname[0];
+    reply_map(r, (size_t)ip + hostname);
+    if (ip)
+        reply_pair(r, "ip", e->ip);
+    if (hostname)
+        reply_pair(r, "hostname", e->hostname);
 }
 
 void cmd_cluster_slots(struct call *c)
@@ -177,16 +202,13 @@ void cmd_cluster_slots(struct call *c)
     reply_int(r, 0);
     reply_int(r, CLUSTER_SLOTS - 1);
     reply_array(r, 4);
-    reply_text(r, e.ip);
+    if (endpoint_word(&e))
+        reply_text(r, endpoint_word(&e));
+    else
+        reply_null(r);
     reply_int(r, e.port);
     reply_text(r, node_id);
-    reply_map(r, 0);
-}
-
-static void reply_pair(struct reply *r, const char *name, const char *value)
-{
-    reply_text(r, name);
-    reply_text(r, value);
+    reply_metadata(r, &e);
 }
 
 void cmd_cluster_shards(struct call *c)
@@ -203,12 +225,14 @@ void cmd_cluster_shards(struct call *c)
     reply_int(r, CLUSTER_SLOTS - 1);
     reply_text(r, "nodes");
     reply_array(r, 1);
-    reply_map(r, 7);
+    reply_map(r, e.hostname[0] ? 8 : 7);
     reply_pair(r, "id", node_id);
     reply_text(r, "port");
     reply_int(r, e.port);
     reply_pair(r, "ip", e.ip);
-    reply_pair(r, "endpoint", e.ip);
+    reply_pair(r, "endpoint", endpoint_word(&e) ? endpoint_word(&e) : "");
+    if (e.hostname[0])
+        reply_pair(r, "hostname", e.hostname);
     reply_pair(r, "role", "master");
     reply_text(r, "replication-offset");
     reply_int(r, 0);

@@ -14,8 +14,13 @@
 extern bool cluster_on;
 
 void cluster_start(uint64_t identity); /* identity: the data directory's; the node keeps its name over restarts */
-/* Where clients are sent to; ip "": where they are connected to; bus_port 0: 10000 above. */
-void cluster_announce(bytes ip, uint16_t port, uint16_t bus_port);
+/* Where clients are sent to; ip "": where they are connected to; hostname "": there is none; bus_port 0: 10000 above. */
+struct cluster_place {
+    bytes ip, hostname; /* copied */
+    uint16_t port, bus_port;
+    enum cluster_endpoint { ENDPOINT_IP, ENDPOINT_HOSTNAME, ENDPOINT_UNKNOWN } endpoint; /* which of them CLUSTER SLOTS gives */
+};
+void cluster_announce(const struct cluster_place *place);
 
 /* Do these words (EXEC: those queued) name keys of different slots? Then the error is replied. */
 bool cluster_refuses(struct session *s, const struct command *row, const bytes *argv, size_t argc);

@@ -347,8 +347,8 @@ static _Atomic uint32_t notify_flags;
 
 static const struct { char letter; uint32_t flag; } letters[] = {
     {'g', EVENT_GENERIC}, {'$', EVENT_STRING},  {'l', EVENT_LIST},    {'s', EVENT_SET},    {'h', EVENT_HASH},
-    {'z', EVENT_ZSET},    {'x', EVENT_EXPIRED}, {'e', EVENT_EVICTED}, {'t', EVENT_STREAM}, {'d', EVENT_MODULE}, {'K', NOTIFY_KEYSPACE},
-    {'E', NOTIFY_KEYEVENT}, {'m', EVENT_MISS},  {'n', EVENT_NEW},     {'A', NOTIFY_ALL},
+    {'z', EVENT_ZSET},    {'x', EVENT_EXPIRED}, {'e', EVENT_EVICTED}, {'t', EVENT_STREAM}, {'d', EVENT_MODULE}, {'n', EVENT_NEW},
+    {'K', NOTIFY_KEYSPACE}, {'E', NOTIFY_KEYEVENT}, {'m', EVENT_MISS}, {'A', NOTIFY_ALL},
 };
 
 bool pubsub_notify_parse(bytes text, uint32_t *flags)

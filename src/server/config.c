@@ -5,12 +5,10 @@
  * listen, and stores last, so it does all or nothing.
  */
 #include "server/config_private.h"
-#include "server/percentiles.h"
 
 #include "base/glob.h"
 #include "base/memory.h"
 #include "base/number.h"
-#include "cmd/pubsub.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -105,71 +103,17 @@ const char *config_nearest(const char *name)
     return nearest;
 }
 
-/* -- client-output-buffer-limit: the one setting with an inner shape -- */
-
-static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
-
-static int limit_class(const char *word)
-{
-    if (bytes_is_word(bytes_str(word), "replica"))
-        word = "slave";
-    for (int i = 0; i < 3; i++)
-        if (bytes_is_word(bytes_str(word), limit_classes[i]))
-            return i;
-    return -1;
-}
-
-/* Merges "class hard soft seconds ..." into limits; false: not of that shape. */
-static bool limits_parse(const char *text, struct output_limit limits[3])
-{
-    char copy[CONFIG_TEXT_MAX], *rest = NULL;
-    snprintf(copy, sizeof(copy), "%s", text);
-    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-        int class = limit_class(word);
-        const char *hard = strtok_r(NULL, " ", &rest), *soft = strtok_r(NULL, " ", &rest),
-                   *seconds = strtok_r(NULL, " ", &rest);
-        struct output_limit l;
-        if (class < 0 || !hard || !soft || !seconds || !number_parse_memory(bytes_str(hard), &l.hard) ||
-            !number_parse_memory(bytes_str(soft), &l.soft) || !number_parse_uint(bytes_str(seconds), &l.soft_s) ||
-            l.soft_s > INT32_MAX)
-            return false;
-        limits[class] = l;
-    }
-    return true;
-}
-
-static void limits_word(const struct output_limit limits[3], char out[CONFIG_TEXT_MAX])
-{
-    size_t used = 0;
-    for (int i = 0; i < 3; i++)
-        used += (size_t)snprintf(out + used, CONFIG_TEXT_MAX - used, "%s%s %llu %llu %llu", i ? " " : "", limit_classes[i],
-                                 (unsigned long long)limits[i].hard, (unsigned long long)limits[i].soft,
-                                 (unsigned long long)limits[i].soft_s);
-}
-
 /* -- values -- */
 
-struct parsed {
-    int64_t number;
-    char text[CONFIG_TEXT_MAX];
-};
-
-static bool say(char *reason, size_t size, const char *text)
-{
-    snprintf(reason, size, "%s", text);
-    return false;
-}
-
-static int enum_index(const struct setting_row *row, const char *value)
+static int word_index(const struct setting_row *row, const char *value, size_t size)
 {
     int index = 0;
-    size_t size = strlen(value);
     for (const char *word = row->words; word; index++) {
         const char *end = strchr(word, '|');
         size_t word_size = end ? (size_t)(end - word) : strlen(word);
         char text[64];
         snprintf(text, sizeof(text), "%.*s", (int)word_size, word);
-        if (size == word_size && bytes_is_word(bytes_str(value), text))
+        if (size == word_size && bytes_is_word(bytes_of(value, size), text))
             return index;
         word = end ? end + 1 : NULL;
     }
@@ -188,6 +132,25 @@ static bool say_words(const struct setting_row *row, char *reason, size_t size)
     return false;
 }
 
+static bool say_range(const struct setting_row *row, char *reason, size_t size)
+{
+    snprintf(reason, size, "argument must be between %lld and %lld inclusive", (long long)row->min, (long long)row->max);
+    return false;
+}
+
+/* The bits of FLAGS: the first word of the row has none, it is what stands when there are none. */
+static bool parse_flags(const struct setting_row *row, const char *value, int64_t *number)
+{
+    *number = 0;
+    for (const char *at = value; at; at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL) {
+        int index = word_index(row, at, strcspn(at, " "));
+        if (index < 0)
+            return false;
+        *number |= index ? INT64_C(1) << (index - 1) : 0;
+    }
+    return true;
+}
+
 /* "5%": kept as -5 by settings that take a share. */
 static bool is_percent(const char *value, int64_t *number)
 {
@@ -199,64 +162,25 @@ static bool parse_number(const struct setting_row *row, const char *value, int64
 {
     if (row->kind == MEMORY && row->min < 0 && is_percent(value, number)) {
         *number = -*number;
+        if (*number < row->min)
+            return config_say(reason, size, "percentage argument must be less or equal to 100");
+        return true;
     } else if (row->kind == MEMORY) {
-        uint64_t bytes_wanted;
-        if (!number_parse_memory(bytes_str(value), &bytes_wanted) || bytes_wanted > INT64_MAX)
-            return say(reason, size, "argument must be a memory value");
-        *number = (int64_t)bytes_wanted;
+        uint64_t wanted = 0; /* of no word at all, as in Redis */
+        if (value[0] && !number_parse_memory(bytes_str(value), &wanted))
+            return config_say(reason, size, row->min < 0 ? "argument must be a memory or percent value" : "argument must be a memory value");
+        if (wanted > INT64_MAX)
+            return say_range(row, reason, size);
+        *number = (int64_t)wanted;
     } else if (row->kind == OCTAL) {
         char *end;
         *number = strtol(value, &end, 8);
         if (!*value || *end)
-            return say(reason, size, "argument couldn't be parsed as an octal number");
+            return config_say(reason, size, "argument couldn't be parsed as an octal number");
     } else if (!number_parse_int(bytes_str(value), number)) {
-        return say(reason, size, "argument couldn't be parsed into an integer");
+        return config_say(reason, size, "argument couldn't be parsed into an integer");
     }
-    if (*number >= row->min && *number <= row->max)
-        return true;
-    snprintf(reason, size, "argument must be between %lld and %lld inclusive", (long long)row->min, (long long)row->max);
-    return false;
-}
-
-static size_t count_spaces(const char *text)
-{
-    size_t count = 0;
-    for (; *text; text++)
-        count += *text == ' ';
-    return count;
-}
-
-/* Checks beyond the kind. */
-static bool parse_special(enum setting id, struct parsed *p, char *reason, size_t size)
-{
-    if (id == SETTING_OUTPUT_LIMIT) {
-        struct output_limit limits[3] = {{0}};
-        if ((values[id].text && !limits_parse(values[id].text, limits)) || !limits_parse(p->text, limits))
-            return say(reason, size, "Invalid client class or limits: class hard soft seconds, for normal, replica or pubsub");
-        limits_word(limits, p->text);
-    }
-    if (id == SETTING_NOTIFY) {
-        uint32_t flags;
-        if (!pubsub_notify_parse(bytes_str(p->text), &flags))
-            return say(reason, size, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
-        pubsub_notify_word(flags, p->text);
-    }
-    if (id == SETTING_LATENCY_PERCENTILES) {
-        double percents[PERCENTILES_MAX];
-        size_t count = 0;
-        if (!percentiles_parse(p->text, percents, &count, reason, size))
-            return false;
-        percentiles_word(percents, count, p->text, sizeof(p->text));
-    }
-    if (id == SETTING_REQUIREPASS && strlen(p->text) > (size_t)setting_rows[id].max)
-        return say(reason, size, "the password is longer than 512 bytes");
-    if (id == SETTING_BIND && count_spaces(p->text) >= CONFIG_BINDS_MAX)
-        return say(reason, size, "Too many bind addresses specified.");
-    if (id == SETTING_REPLICAOF && p->text[0] && !bytes_is_word(bytes_str(p->text), "no one"))
-        return say(reason, size, "there is no replication yet");
-    if (id == SETTING_DIR && !p->text[0])
-        return say(reason, size, "a directory is needed");
-    return true;
+    return (*number >= row->min && *number <= row->max) || say_range(row, reason, size);
 }
 
 static bool parse(enum setting id, const char *value, struct parsed *p, char *reason, size_t size)
@@ -264,16 +188,20 @@ static bool parse(enum setting id, const char *value, struct parsed *p, char *re
     const struct setting_row *row = &setting_rows[id];
     p->text[0] = 0;
     if (strlen(value) >= CONFIG_TEXT_MAX)
-        return say(reason, size, "argument is too long");
+        return config_say(reason, size, "argument is too long");
     switch (row->kind) {
     case BOOL:
         p->number = bytes_is_word(bytes_str(value), "yes");
         if (!p->number && !bytes_is_word(bytes_str(value), "no"))
-            return say(reason, size, "argument must be 'yes' or 'no'");
+            return config_say(reason, size, "argument must be 'yes' or 'no'");
         break;
     case ENUM:
-        p->number = enum_index(row, value);
+        p->number = word_index(row, value, strlen(value));
         if (p->number < 0)
+            return say_words(row, reason, size);
+        break;
+    case FLAGS:
+        if (!parse_flags(row, value, &p->number))
             return say_words(row, reason, size);
         break;
     case TEXT:
@@ -284,7 +212,7 @@ static bool parse(enum setting id, const char *value, struct parsed *p, char *re
         if (!parse_number(row, value, &p->number, reason, size))
             return false;
     }
-    if (!parse_special(id, p, reason, size))
+    if (!config_check(id, values[id].text, p, reason, size))
         return false;
     if (row->kind == TEXT || row->kind == LIST)
         p->number = (int64_t)strlen(p->text);
@@ -302,7 +230,7 @@ static void store(enum setting id, const struct parsed *p, enum setting_source s
     v->source = source;
     bool memory_only = source == SOURCE_RUNTIME && config_number(SETTING_DURABILITY) == 0; /* it has no effect then, as in Redis */
     if (id == SETTING_APPENDFSYNC && source != SOURCE_DEFAULT && !memory_only) { /* always: commit; no, everysec: interval */
-        atomic_store(&values[SETTING_DURABILITY].number, p->number == 2 ? 2 : 1);
+        atomic_store(&values[SETTING_DURABILITY].number, p->number == 1 ? 2 : 1);
         values[SETTING_DURABILITY].source = source;
     }
 }
@@ -325,8 +253,8 @@ bool config_assign(enum setting id, char *const *words, size_t count, enum setti
     char joined[CONFIG_TEXT_MAX];
     size_t used = 0;
     joined[0] = 0;
-    if (count != 1 && setting_rows[id].kind != LIST)
-        return say(reason, reason_size, count ? "takes one value" : "needs a value");
+    if (count != 1 && setting_rows[id].kind != LIST && setting_rows[id].kind != FLAGS)
+        return config_say(reason, reason_size, count ? "takes one value" : "needs a value");
     for (size_t i = 0; i < count && used < sizeof(joined); i++)
         used += (size_t)snprintf(joined + used, sizeof(joined) - used, "%s%s", i && words[i - 1][0] ? " " : "", words[i]);
     /* Several "save" lines of a file add up. */
@@ -336,7 +264,7 @@ bool config_assign(enum setting id, char *const *words, size_t count, enum setti
         memcpy(joined, both, sizeof(joined));
     }
     if (used >= sizeof(joined))
-        return say(reason, reason_size, "the value is too long");
+        return config_say(reason, reason_size, "the value is too long");
     struct parsed p;
     if (!parse(id, joined, &p, reason, reason_size))
         return false;
@@ -387,16 +315,34 @@ static void enum_word(enum setting id, int64_t index, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)strcspn(word, "|"), word);
 }
 
+static size_t flag_words(enum setting id, int64_t flags, char out[CONFIG_TEXT_MAX])
+{
+    size_t used = 0;
+    if (!flags) {
+        enum_word(id, 0, out, CONFIG_TEXT_MAX);
+        return strlen(out);
+    }
+    for (int bit = 0; flags >> bit; bit++) {
+        char word[64];
+        if (!(flags >> bit & 1))
+            continue;
+        enum_word(id, bit + 1, word, sizeof(word));
+        used += (size_t)snprintf(out + used, CONFIG_TEXT_MAX - used, "%s%s", used ? " " : "", word);
+    }
+    return used;
+}
+
 static size_t copy_locked(enum setting id, char out[CONFIG_TEXT_MAX])
 {
     int64_t number = config_number(id), durability = config_number(SETTING_DURABILITY);
     if (id == SETTING_APPENDFSYNC && (durability || values[id].source != SOURCE_RUNTIME))
-        number = durability;
+        number = (durability + 2) % 3; /* none is no, interval everysec, commit always */
     if (id == SETTING_APPENDONLY)
         number = durability != 0;
     switch (setting_rows[id].kind) {
     case BOOL: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%s", number ? "yes" : "no");
     case ENUM: enum_word(id, number, out, CONFIG_TEXT_MAX); return strlen(out);
+    case FLAGS: return flag_words(id, number, out);
     case OCTAL: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%llo", (unsigned long long)number);
     case TEXT:
     case LIST: return (size_t)snprintf(out, CONFIG_TEXT_MAX, "%s", values[id].text);
@@ -430,8 +376,8 @@ struct output_limit config_output_limit(const char *class_name)
     struct output_limit limits[3] = {{0}};
     char text[CONFIG_TEXT_MAX];
     config_copy(SETTING_OUTPUT_LIMIT, text);
-    bool good = limits_parse(text, limits);
-    int class = limit_class(class_name);
+    int class = limits_class(class_name);
+    bool good = limits_parse(text, limits) == NULL;
     hf_assert(good && class >= 0);
     return limits[class];
 }
@@ -463,7 +409,8 @@ void config_on_listen(bool (*listens)(uint16_t port, const char *binds))
 void config_get_matching(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if (!glob_match(pattern, bytes_str(setting_rows[id].name), true))
+        const char *name = setting_rows[id].name;
+        if (setting_rows[id].flags & HIDDEN ? !bytes_is_word(pattern, name) : !glob_match(pattern, bytes_str(name), true))
             continue;
         char text[CONFIG_TEXT_MAX];
         size_t size = config_copy((enum setting)id, text);
@@ -487,13 +434,20 @@ static bool check_pair(bytes name, bytes value, struct change *c, char *error, s
     char reason[CONFIG_ERROR_SIZE / 2], text[CONFIG_TEXT_MAX];
     if (setting_rows[c->id].flags & ALIAS)
         c->id = (enum setting)resolve((int)c->id);
-    if (!(setting_rows[c->id].flags & LIVE))
-        return refuse(error, error_size, name, "can't set immutable config");
     if (value.size >= sizeof(text) || memchr(value.data, 0, value.size))
         return refuse(error, error_size, name, "argument is too long or holds a NUL byte");
     memcpy(text, value.data, value.size);
     text[value.size] = 0;
+    unsigned flags = setting_rows[c->id].flags;
+    if (flags & PROTECTED)
+        return refuse(error, error_size, name, "can't set protected config");
+    if (!(flags & (LIVE | OWN)))
+        return refuse(error, error_size, name, "can't set immutable config");
     if (!parse(c->id, text, &c->parsed, reason, sizeof(reason)))
+        return refuse(error, error_size, name, reason);
+    if (!(flags & LIVE) && c->parsed.number != config_number(c->id))
+        return refuse(error, error_size, name, "can't set immutable config");
+    if (!config_check_live(c->id, &c->parsed, reason, sizeof(reason)))
         return refuse(error, error_size, name, reason);
     return true;
 }
@@ -558,8 +512,10 @@ bool config_set_all(const bytes *names, const bytes *new_values, size_t count, c
     pthread_mutex_lock(&set_lock);
     bool good = check_all(names, new_values, count, changes, error, error_size) && listens(changes, count, error, error_size);
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; good && i < count; i++)
-        store(changes[i].id, &changes[i].parsed, SOURCE_RUNTIME);
+    for (size_t i = 0; good && i < count; i++) {
+        if (setting_rows[changes[i].id].flags & LIVE)
+            store(changes[i].id, &changes[i].parsed, SOURCE_RUNTIME);
+    }
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&set_lock);
     for (size_t i = 0; good && on_change && i < count; i++)

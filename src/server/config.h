@@ -31,7 +31,7 @@ enum config_run { CONFIG_RUN_SERVER, CONFIG_RUN_CHECK, CONFIG_RUN_HELP, CONFIG_R
 bool config_read(int argc, char **argv, enum config_run *run, char error[CONFIG_ERROR_SIZE]);
 void config_help(void); /* prints one screen */
 
-int64_t config_number(enum setting id);   /* INT, MEMORY, OCTAL; BOOL: 0 or 1; ENUM: index of the word */
+int64_t config_number(enum setting id);   /* INT, MEMORY, OCTAL; BOOL: 0 or 1; ENUM: index of the word; FLAGS: bits of the words after the first */
 const char *config_text(enum setting id); /* TEXT, LIST that are not LIVE */
 size_t config_copy(enum setting id, char out[CONFIG_TEXT_MAX]); /* any kind, as CONFIG GET words it */
 const char *config_word(enum setting id); /* ENUM */

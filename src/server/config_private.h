@@ -4,8 +4,8 @@
 
 #include "server/config.h"
 
-enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, TEXT, LIST };
-enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8 };
+enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, FLAGS, TEXT, LIST };
+enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64 };
 enum setting_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG, SOURCE_RUNTIME };
 
 struct setting_row {
@@ -14,11 +14,23 @@ struct setting_row {
     const char *initial;
     int64_t min, max;
     unsigned flags;
-    const char *words; /* ENUM: "a|b|c" */
+    const char *words; /* ENUM, FLAGS: "a|b|c" */
     const char *help;
 };
 
 extern const struct setting_row setting_rows[SETTING_COUNT];
+
+struct parsed {
+    int64_t number;
+    char text[CONFIG_TEXT_MAX];
+};
+
+/* config_check.c: what settings ask beyond their kind; may reword the value. `before`: the text that stands; NULL: none. */
+bool config_check(enum setting id, const char *before, struct parsed *p, char *reason, size_t size);
+bool config_check_live(enum setting id, const struct parsed *p, char *reason, size_t size); /* the same, for CONFIG SET alone */
+bool config_say(char *reason, size_t size, const char *text);                               /* false */
+int limits_class(const char *word);                                                         /* -1: unknown */
+const char *limits_parse(const char *text, struct output_limit limits[3]); /* merges "class hard soft seconds ..."; NULL, or what is wrong */
 
 void config_defaults(void);
 int config_find(bytes name);                 /* aliases resolved; -1: unknown */

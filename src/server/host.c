@@ -57,8 +57,8 @@ static void apply_notify(void)
 
 /* By the words of maxmemory-policy. */
 static const uint32_t eviction_policies[] = {
-    0, EVICT_LRU, EVICT_LFU, EVICT_RANDOM, EVICT_TTL,
-    EVICT_ALL_KEYS | EVICT_LRU, EVICT_ALL_KEYS | EVICT_LFU, EVICT_ALL_KEYS | EVICT_RANDOM,
+    EVICT_LRU, EVICT_LFU, EVICT_RANDOM, EVICT_TTL,
+    EVICT_ALL_KEYS | EVICT_LRU, EVICT_ALL_KEYS | EVICT_LFU, EVICT_ALL_KEYS | EVICT_RANDOM, 0,
 };
 
 static void apply_eviction(void)
@@ -71,11 +71,16 @@ static void apply_eviction(void)
 
 static void apply_cluster(void)
 {
-    char ip[CONFIG_TEXT_MAX];
-    size_t size = config_copy(SETTING_CLUSTER_ANNOUNCE_IP, ip);
+    char ip[CONFIG_TEXT_MAX], hostname[CONFIG_TEXT_MAX];
     int64_t port = config_number(SETTING_CLUSTER_ANNOUNCE_PORT);
-    cluster_announce(bytes_of(ip, size), (uint16_t)(port ? port : config_number(SETTING_PORT)),
-                     (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT));
+    struct cluster_place place = {
+        .ip = bytes_of(ip, config_copy(SETTING_CLUSTER_ANNOUNCE_IP, ip)),
+        .hostname = bytes_of(hostname, config_copy(SETTING_CLUSTER_ANNOUNCE_HOSTNAME, hostname)),
+        .port = (uint16_t)(port ? port : config_number(SETTING_PORT)),
+        .bus_port = (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT),
+        .endpoint = (enum cluster_endpoint)config_number(SETTING_CLUSTER_PREFERRED_ENDPOINT_TYPE),
+    };
+    cluster_announce(&place);
 }
 
 static void apply_replicas(void)
@@ -135,9 +140,11 @@ static void apply(enum setting id)
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_PORT:
     case SETTING_CLUSTER_ANNOUNCE_IP:
+    case SETTING_CLUSTER_ANNOUNCE_HOSTNAME:
+    case SETTING_CLUSTER_PREFERRED_ENDPOINT_TYPE:
     case SETTING_CLUSTER_ANNOUNCE_PORT:
     case SETTING_CLUSTER_ANNOUNCE_BUS_PORT: apply_cluster(); break;
-    case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 1); break;
+    case SETTING_ACL_PUBSUB: acl_set_all_channels(number == 0); break;
     case SETTING_ACLLOG_LEN: acl_log_set_length((uint64_t)number); break;
     case SETTING_TRACKING_MAX: tracking_set_keys_max((uint64_t)number); break;
     case SETTING_MAXMEMORY:

@@ -372,6 +372,8 @@ void start_announce(void)
 
 /* -- the end -- */
 
+#define DRAIN_SECONDS_MAX 1000000 /* in milliseconds it is still a number of 32 bits */
+
 void wait_for_end(void)
 {
     sigset_t signals = end_signals();
@@ -393,8 +395,9 @@ void wait_for_end(void)
 void stop_all(void)
 {
     bool saved = false;
+    int64_t seconds = config_number(SETTING_SHUTDOWN_TIMEOUT);
     if (server.net)
-        net_stop(server.net, (unsigned)config_number(SETTING_SHUTDOWN_TIMEOUT) * 1000);
+        net_stop(server.net, (unsigned)(seconds < DRAIN_SECONDS_MAX ? seconds : DRAIN_SECONDS_MAX) * 1000);
     if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) { /* after the last write */
         status s = engine_snapshot_wait(server.engine);
         saved = s == HF_OK;

@@ -59,7 +59,7 @@ static bool start(struct buf *error)
 {
     char password[CONFIG_TEXT_MAX];
     size_t size = config_copy(SETTING_REQUIREPASS, password);
-    acl_set_all_channels(config_number(SETTING_ACL_PUBSUB) == 1);
+    acl_set_all_channels(config_number(SETTING_ACL_PUBSUB) == 0);
     if (size)
         acl_set_default_password(bytes_of(password, size));
     explicit_bzero(password, sizeof(password));

@@ -130,6 +130,22 @@ def check_name():
     assert len(names[0]) == 40 and set(names[0]) <= set(b"0123456789abcdef"), names
 
 
+def check_endpoints():
+    """The name of the machine, and which endpoint is given: live settings, shown as redis-server shows them."""
+    ours, theirs = Side("holdfast"), Side("redis")
+    settings = [("cluster-announce-ip", ip) for ip in ("9.9.9.9", "1" * 60, "127.0.0.1")]
+    settings += [("cluster-announce-hostname", name) for name in ("h.example.com", "a_b", "", "H1")]
+    kinds = [("cluster-preferred-endpoint-type", kind) for kind in ("hostname", "unknown-endpoint", "nothing", "ip")]
+    for name, value in settings:
+        for words in [("CONFIG", "SET", name, value)] + [("CONFIG", "SET") + kind for kind in kinds]:
+            for question in (words, ("CLUSTER", "SLOTS"), ("CLUSTER", "SHARDS"), ("CLUSTER", "NODES")):
+                for resp in (2, 3):
+                    found, wanted = [side.ask(resp, question) for side in (ours, theirs)]
+                    expect(found, wanted, "RESP%d %r after %r, %s %s" % (resp, question, words, name, value))
+    for side in (ours, theirs):
+        side.server.stop()
+
+
 def check_off():
     with Server("holdfast") as server:
         c = server.client()
@@ -142,7 +158,7 @@ def check_off():
 
 def main():
     checks = Checks("cluster")
-    checks.run((check_replies, check_counts, check_name, check_off))
+    checks.run((check_replies, check_counts, check_name, check_endpoints, check_off))
     return checks.end()
 
 
