@@ -6,9 +6,12 @@
 
 #include "base/memory.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -130,6 +133,58 @@ static int64_t kernel_send(int socket, const struct iovec *parts, int count)
     return put < 0 ? -errno : put;
 }
 
+/* The socket address of numbers; 0: they are none. */
+static socklen_t numeric(const char *address, unsigned port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *four = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)out;
+    memset(out, 0, sizeof(*out));
+    if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons((uint16_t)port);
+        return sizeof(*four);
+    }
+    if (inet_pton(AF_INET6, address, &six->sin6_addr) != 1)
+        return 0;
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons((uint16_t)port);
+    return sizeof(*six);
+}
+
+static int kernel_connect(const char *address, unsigned port)
+{
+    struct sockaddr_storage to;
+    socklen_t size = numeric(address, port, &to);
+    int one = 1;
+    if (!size)
+        return -EINVAL;
+    int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect(fd, (struct sockaddr *)&to, size) == 0 || errno == EINPROGRESS)
+        return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+/* Of a name with addresses of both kinds that of version 4: it is what servers listen on unless told otherwise. */
+static int kernel_resolve(const char *host, char *address, size_t size)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    for (size_t i = 0; i < 2; i++) {
+        struct addrinfo hints = {.ai_family = families[i], .ai_socktype = SOCK_STREAM}, *found;
+        if (getaddrinfo(host, NULL, &hints, &found) != 0)
+            continue;
+        int failed = getnameinfo(found->ai_addr, found->ai_addrlen, address, (socklen_t)size, NULL, 0, NI_NUMERICHOST);
+        freeaddrinfo(found);
+        if (!failed)
+            return 0;
+    }
+    return -EHOSTUNREACH;
+}
+
 static uint64_t kernel_wall_ms(void)
 {
     struct timespec t;
@@ -159,6 +214,7 @@ const struct os os_kernel = {
     .rename = kernel_rename, .unlink = kernel_unlink, .mkdir = kernel_mkdir,
     .sync_dir = kernel_sync_dir, .list_dir = kernel_list_dir, .lock_file = kernel_lock_file,
     .disk_free = kernel_disk_free, .recv = kernel_recv, .send = kernel_send,
+    .connect = kernel_connect, .resolve = kernel_resolve,
     .wall_ms = kernel_wall_ms, .monotonic_us = kernel_monotonic_us, .random = kernel_random,
 };
 
