@@ -5,10 +5,10 @@
  * full name and its statistics; after that the table never changes, so any thread
  * reads it without a lock.
  *
- * Lookup: names of top-level commands are letters and '_', at most 24 of them (asserted
+ * Lookup: names of top-level commands are letters, '_' and '-', at most 24 of them (asserted
  * at start). For letters, case folding is "set bit 5", and only letters fold to letters;
  * so a name becomes three 64-bit words by loads and an OR, and the comparison of the words is
- * exact, but for '_', which is compared once more. The words hash into an open-addressed table.
+ * exact, but for '_' and '-', which are compared once more. The words hash into an open-addressed table.
  */
 #include "cmd/command.h"
 
@@ -109,7 +109,7 @@ struct folded {
 static struct name_slot {
     struct folded name;
     size_t size;
-    bool compare; /* has a '_' */
+    bool compare; /* has a '_' or '-' */
     const struct command *row;
 } slots[NAME_SLOTS];
 
@@ -200,13 +200,13 @@ static void place_name(const struct command *row)
     bytes name = bytes_str(row->name);
     hf_assert(name.size > 0 && name.size <= NAME_MAX_SIZE);
     for (size_t i = 0; i < name.size; i++)
-        hf_assert((name.data[i] >= 'A' && name.data[i] <= 'Z') || name.data[i] == '_');
+        hf_assert((name.data[i] >= 'A' && name.data[i] <= 'Z') || name.data[i] == '_' || name.data[i] == '-');
     hf_assert(!command_find(name));
     struct folded f = fold(name);
     size_t i = slot_of(f, name.size);
     while (slots[i].row)
         i = (i + 1) & (NAME_SLOTS - 1);
-    slots[i] = (struct name_slot){f, name.size, strchr(row->name, '_') != NULL, row};
+    slots[i] = (struct name_slot){f, name.size, strpbrk(row->name, "_-") != NULL, row};
 }
 
 void command_table_init(void)
@@ -364,6 +364,29 @@ static size_t list_at(const struct key_range *range, const bytes *argv, size_t a
     return argc;
 }
 
+/* Where the word stands that takes the place of the first key; argc: nowhere. Values of options are not looked at. */
+static size_t rest_at(const struct key_range *range, const bytes *argv, size_t argc)
+{
+    for (size_t i = (size_t)range->first + 3; i < argc; i++) {
+        if (bytes_is_word(argv[i], range->behind))
+            return i;
+        i += bytes_is_word(argv[i], "AUTH") ? 1 : bytes_is_word(argv[i], "AUTH2") ? 2 : 0;
+    }
+    return argc;
+}
+
+static size_t positions_of_rest(const struct key_range *range, const bytes *argv, size_t argc, uint32_t *positions)
+{
+    size_t first = rest_at(range, argv, argc) + 1, count = 0;
+    if (first <= argc && argv[range->first].size)
+        return 0; /* the handler words the error */
+    for (size_t i = first; i < argc; i++)
+        positions[count++] = (uint32_t)i;
+    if (!count)
+        positions[count++] = (uint32_t)range->first;
+    return count;
+}
+
 /* Positions of the keys behind words; only_last: what COMMAND GETKEYS says of one word that is given twice. Locks are for all. */
 static size_t positions_behind(const struct key_range *range, const bytes *argv, size_t argc, bool only_last, uint32_t *positions)
 {
@@ -389,6 +412,8 @@ static size_t positions_of(const struct command *row, const bytes *argv, size_t 
     size_t count = 0, counted = 0;
     if (range->counted && !take_key_count(row, argv, argc, &counted))
         return 0;
+    if (HF_UNLIKELY(range->rest))
+        return positions_of_rest(range, argv, argc, positions);
     size_t last = range->last < 0 ? argc - (size_t)-range->last : (size_t)range->last;
     for (size_t i = (size_t)range->first; range->first && i <= last && i < argc; i += (size_t)range->step)
         positions[count++] = (uint32_t)i;

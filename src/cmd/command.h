@@ -41,6 +41,7 @@ enum command_flags {
     CMD_PROTECTED = 1 << 28, /* a container that a setting must allow: host.debug_allowed */
     CMD_WORDS = 1 << 27,     /* a container whose subcommands are words only to COMMAND, ACL and statistics: DEBUG */
     CMD_HIDDEN_KEYS = 1 << 29, /* reads keys that the content of another one names (SORT): "movablekeys", and a key spec that says so */
+    CMD_TALKS = 1 << 30,     /* waits for another server (talk.h), and holds its keys meanwhile */
     CMD_STEPS = 1 << 26,     /* changes one key, and may then be refused memory for another: exec undoes it. CMD_GROWS with
                               * several keys implies it; without CMD_GROWS it must be said (SMOVE) */
 };
@@ -89,6 +90,7 @@ struct key_range {
     const char *behind; /* keys stand behind one of these words too, space-separated; NULL: none */
     int from;           /* looked for from here on */
     bool half;          /* the first half of all words behind it (STREAMS key [key ...] id [id ...]); else one key each */
+    bool rest;          /* all words behind it, instead of the first key, which is then the empty word (MIGRATE) */
 };
 
 /* Words that name channels, for the rights of users; first 0: none. Patterns are not matched, they must be allowed literally. */
@@ -108,6 +110,7 @@ struct command {
     const char *usage;              /* the arguments, in the grammar of usage.h */
     const char *history;            /* lines "version what changed" of Redis; NULL */
     const char *deprecated_since, *replaced_by; /* both or none */
+    bool asking;                    /* only for the flag that COMMAND reports */
     bool internal;                  /* for servers and tests, not for clients ("syscmd") */
     const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
     const char *(*key_use_of)(const bytes *argv, size_t argc); /* where that depends on the words (SET ... GET); NULL */
@@ -135,6 +138,8 @@ struct command {
 
 #define KEYS_HALF_BEHIND(word, from) {0, 0, 0, 0, (word), (from), true}    /* XREAD ... STREAMS key [key ...] id [id ...] */
 #define KEY_AND_KEY_BEHIND(words, from) {1, 1, 1, 0, (words), (from), false} /* SORT key ... STORE destination */
+
+#define KEY_OR_KEYS_BEHIND(key, word, from) {(key), (key), 1, 0, (word), (from), false, true}
 
 /* The word of the first key where it stands at the same place always; 0: the command has none such. */
 static inline int command_first_key(const struct command *row)

@@ -1,4 +1,6 @@
 /* dump.c -- DUMP and RESTORE: a value as a payload that Redis reads, and back (src/rdb). */
+#include "cmd/dump.h"
+
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
@@ -9,7 +11,7 @@
 #include "rdb/rdb.h"
 #include "types/type.h"
 
-static bool dump_key(struct call *c, const struct key *k, struct buf *out)
+bool dump_key(struct call *c, const struct key *k, struct buf *out)
 {
     struct key_info info;
     struct text text;

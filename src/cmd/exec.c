@@ -20,6 +20,7 @@
 #include "cmd/monitor.h"
 #include "cmd/replicas.h"
 #include "cmd/slowlog.h"
+#include "cmd/talk.h"
 #include "cmd/tracking.h"
 #include "os/latency.h"
 #include "os/os.h"
@@ -153,7 +154,7 @@ static bool waits_for_script(const struct exec *x, const struct session *s, cons
         return false;
     if (s->in_multi && !(row->flags & CMD_NO_QUEUE))
         return false;
-    return row->handler == cmd_exec || row->flags & (CMD_GATE | CMD_WALKS | CMD_SCRIPT | CMD_ADMIN | CMD_BLOCKING) ||
+    return row->handler == cmd_exec || row->flags & (CMD_GATE | CMD_WALKS | CMD_SCRIPT | CMD_ADMIN | CMD_BLOCKING | CMD_TALKS) ||
            (x->alone && !(row->flags & CMD_NO_TXN));
 }
 
@@ -287,7 +288,12 @@ static bool lock_for_all(struct exec *x, struct park_node *node, struct lock_set
     while (lock_or_park(x, node, l->stripes, l->stripe_count)) {
         enum wait_need need = l->writes ? wait_needs(x, l->keys, l->key_count, &l->stripes, &l->stripe_count) : NOBODY_WAITS;
         bool credit_fits = !e->log || l->bound >= RECORD_BOUND_MAX;
-        if (HF_LIKELY(need == NOBODY_WAITS) || (need == NEEDS_NO_MORE && credit_fits))
+        if (HF_UNLIKELY(need == KEY_IS_HELD) && !l->gate) { /* alone it does not wait: nobody else could go on */
+            txn_unlock_all(x->txn);
+            wait_for_credit(x, node);
+            return false;
+        }
+        if (HF_LIKELY(need == NOBODY_WAITS) || (need != NEEDS_MORE && credit_fits))
             return true;
         txn_unlock_all(x->txn);
         if (credit_fits)
@@ -627,7 +633,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
         reply_status(&s->reply, HF_ERR_DISK_FULL);
         return EXEC_DONE;
     }
-    c.may_wait = row->flags & CMD_BLOCKING && !s->wait_over;
+    c.may_wait = row->flags & (CMD_BLOCKING | CMD_TALKS) && !s->wait_over;
     return exec_run_locked(x, node, &locks, &c, exec_call_handler, lsn);
 }
 
@@ -687,6 +693,10 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
         if (row->handler == cmd_exec)
             multi_refuse_exec(s, reply_start);
         exec_gate_give_up(x, node);
+        if (HF_UNLIKELY(s->wait_over)) { /* what it waited for came, and now it may not run */
+            s->wait_over = false;
+            talk_drop(s);
+        }
         atomic_fetch_add_explicit(&row->stats->rejected, 1, memory_order_relaxed);
         abort_multi(s);
         return EXEC_DONE;

@@ -67,6 +67,8 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
 
 /* watch.c */
 void unwatch_locked(struct session *s); /* the stripes of its watches are locked */
+/* What nobody asks for any more, at least one: the worker's housekeeping removes them, and each watcher with its last watch. */
+void watches_leave(struct watch *list, unsigned worker);
 bool watches_sweep(const struct exec *x); /* removes what its worker's sessions have left behind; true: some are left still */
 
 /* For the node; false: not yet. From then on it has to be taken again, or left. */
@@ -90,8 +92,9 @@ bool exec_makes_room(struct exec *x, const struct session *s, const struct comma
 bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
 
 /* Does a change of these keys, whose stripes the txn has locked, run commands that wait for them?
- * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena. */
-enum wait_need { NOBODY_WAITS, NEEDS_NO_MORE, NEEDS_MORE };
+ * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena.
+ * KEY_IS_HELD: a command that waits keeps one of them from changing. */
+enum wait_need { NOBODY_WAITS, NEEDS_NO_MORE, NEEDS_MORE, KEY_IS_HELD };
 enum wait_need wait_needs(struct exec *x, const struct key *keys, size_t count, uint16_t **stripes, size_t *stripe_count);
 bool waiters_sweep(struct exec *x); /* unlists and frees what has been left behind; true: some are left still */
 /* Lists the command as waiting; its stripes are locked. */

@@ -80,12 +80,25 @@ static bool collect_keys(struct exec *x, struct key_list *all, bool *found)
     return more;
 }
 
+static bool is_held(const struct exec *x, const struct key *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (struct wait_link *link = NULL; (link = wait_next(x->engine, &keys[i], link)) != NULL;) {
+            if (link->waiter->holds && atomic_load(&link->waiter->state) == WAIT_WAITING)
+                return true;
+        }
+    }
+    return false;
+}
+
 enum wait_need wait_needs(struct exec *x, const struct key *keys, size_t count, uint16_t **stripes, size_t *stripe_count)
 {
     struct txn *t = x->txn;
     bool found = false;
     if (HF_LIKELY(!somebody_waits(t)))
         return NOBODY_WAITS;
+    if (is_held(x, keys, count))
+        return KEY_IS_HELD;
     struct key_list all = {arena_alloc(&t->arena, (count + 16) * sizeof(struct key)), 0, count + 16};
     for (size_t i = 0; i < count; i++)
         key_add(&t->arena, &all, &keys[i]);
@@ -201,6 +214,7 @@ void wait_start(struct exec *x, struct session *s, const struct call *c)
     struct waiter *w = waiter_new(c->argv, c->argc, c->keys, c->key_count);
     w->command = c->command;
     w->db = s->db;
+    w->holds = (c->command->flags & CMD_TALKS) != 0;
     w->any = (c->command->flags & CMD_WAITS_FOR_ANY) != 0;
     w->protocol = s->reply.version;
     w->reply_ops = s->reply.ops;

@@ -42,5 +42,7 @@
 /* How a key is used where that depends on the words (command.h). */
 const char *set_key_use(const bytes *argv, size_t argc);
 const char *bitfield_key_use(const bytes *argv, size_t argc);
+const char *migrate_key_use(const bytes *argv, size_t argc);
+bool migrate_is_secret(const bytes *argv, size_t argc, size_t i); /* word i is a name or password of AUTH */
 
 #endif

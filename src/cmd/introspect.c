@@ -73,6 +73,8 @@ static void reply_flags(struct reply *r, const struct command *row)
     }
     if (row->keys.counted || row->keys.behind || row->flags & CMD_HIDDEN_KEYS)
         words_add(&w, BYTES("movablekeys"));
+    if (row->asking)
+        words_add(&w, BYTES("asking"));
     reply_word_set(r, &w, "");
 }
 
@@ -172,7 +174,7 @@ static void reply_key_spec(struct reply *r, const struct command *row, const str
     reply_text(r, "range");
     reply_text(r, "spec");
     reply_map(r, 3);
-    reply_named_int(r, "lastkey", behind && keys->half ? -1 : alone ? last : 0);
+    reply_named_int(r, "lastkey", behind && (keys->half || keys->rest) ? -1 : alone ? last : 0);
     reply_named_int(r, "keystep", alone && !keys->half ? keys->step : 1);
     reply_named_int(r, "limit", behind && keys->half ? 2 : 0);
 }

@@ -8,6 +8,7 @@
 #include "cmd/monitor.h"
 #include "cmd/pubsub.h"
 #include "cmd/replicas.h"
+#include "cmd/talk.h"
 #include "cmd/tracking.h"
 
 static void forget_queue(struct session *s)
@@ -57,6 +58,7 @@ void session_release(struct session *s)
     mem_free(s->watcher);
     forget_queue(s);
     script_locks_free(s);
+    talk_drop(s);
     acl_session_release(s);
     tracking_release(s);
     arena_release(&s->queue_arena);

@@ -95,6 +95,8 @@ bool slowlog_is_secret(const struct command *row, const bytes *argv, size_t argc
         return i > 0;
     if (row->handler == cmd_acl_setuser)
         return i > 1;
+    if (row->handler == cmd_migrate)
+        return migrate_is_secret(argv, argc, i);
     if (row->handler == cmd_hello)
         return i > 1 && (bytes_is_word(argv[i - 1], "AUTH") || (i > 2 && bytes_is_word(argv[i - 2], "AUTH")));
     if (row->handler != cmd_config_set || i < 3 || i % 2 == 0 || argc < 4)

@@ -44,19 +44,23 @@ static void remove_free(struct watch **list, bool with_watcher)
     }
 }
 
+void watches_leave(struct watch *list, unsigned worker)
+{
+    struct watch **last = &list, **left = &list->engine->watches_left[worker];
+    while (*last)
+        last = &(*last)->sibling;
+    *last = *left;
+    *left = list;
+}
+
 void session_unwatch(struct session *s)
 {
-    struct watch **last = &s->watches, **left;
     remove_free(&s->watches, false);
     if (!s->watches) {
         unwatch_locked(s);
         return;
     }
-    left = &s->watches->engine->watches_left[s->worker];
-    while (*last)
-        last = &(*last)->sibling;
-    *last = *left;
-    *left = s->watches;
+    watches_leave(s->watches, s->worker);
     s->watches = NULL;
     s->watch_bytes = 0;
     s->watcher = NULL;

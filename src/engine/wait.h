@@ -40,6 +40,7 @@ struct waiter {
     bytes *argv;
     size_t argc;
     uint32_t db;
+    bool holds;          /* while it waits no command that names its keys may change them: they wait, too */
     bool any;            /* it waits for any change of its keys, not for elements */
     int protocol;        /* of the reply */
     const void *reply_ops;

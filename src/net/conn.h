@@ -41,7 +41,7 @@ enum conn_blocked {
     BLOCKED_ASLEEP = 2, /* session.sleep_until_us */
     BLOCKED_OUTPUT = 4, /* more than held_max unsent or gated */
     BLOCKED_PAUSED = 8, /* CLIENT PAUSE */
-    BLOCKED_WAITING = 16, /* for a key: session.waiter */
+    BLOCKED_WAITING = 16, /* for a key: session.waiter; or for another server: session.talk */
     BLOCKED_SCRIPT = 32, /* its script runs, and others are served meanwhile */
 };
 
@@ -75,7 +75,7 @@ struct conn {
     struct park_node park;
     struct inbox_node wake;
     struct inbox_node served; /* the waiter's reply is there */
-    struct timer timer;       /* when the waiting ends */
+    struct timer timer;       /* when the waiting ends, or the talk is looked at */
     bool skip;                /* the command at the input's front has been answered */
     struct link ready, flush, gated, sleeping, graveyard;
 
@@ -100,7 +100,8 @@ void conn_forget_memory(struct conn *c); /* it is closed */
 void conn_tend(struct conn *c);     /* about once a second: limits in time, memory back */
 
 void net_served(struct waiter *waiter); /* exec_on_served: any worker, under locks */
-void conn_wait(struct conn *c);                  /* its command waits for a key */
+void conn_wait(struct conn *c, uint64_t lsn);    /* its command waits for a key, or for another server once the log is at lsn */
+void conn_talk(struct conn *c);                  /* the socket of its talk, or the time, says that it may go on (conn_talk.c) */
 void conn_wait_close(struct conn *c);            /* it is being closed meanwhile */
 /* The waiting of a blocked command ends. */
 void conn_served(struct conn *c);                /* its reply has arrived */

@@ -332,7 +332,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         }
         c->wake_due = false;
         if (HF_UNLIKELY(result == EXEC_WAITING)) {
-            conn_wait(c);
+            conn_wait(c, lsn);
             return i;
         }
         finish_reply(c, before, lsn);

@@ -1,4 +1,4 @@
-/* conn_wait.c -- connections whose command waits for a key.
+/* conn_wait.c -- connections whose command waits for a key (or for another server: conn_talk.c).
  *
  * The command stays at the front of the input. Served: its reply is appended and the command is skipped.
  * Time up: the command simply runs again and may not wait. The waiter's own state decides
@@ -7,6 +7,7 @@
 #include "net/worker.h"
 
 #include "cmd/reply.h"
+#include "cmd/talk.h"
 #include "durable/log.h"
 #include "engine/wait.h"
 
@@ -17,11 +18,16 @@ static void show_waiter(struct conn *c, struct waiter *waiter)
     spin_unlock(&c->worker->registry.lock);
 }
 
-void conn_wait(struct conn *c)
+void conn_wait(struct conn *c, uint64_t lsn)
 {
     struct worker *w = c->worker;
     c->blocked |= BLOCKED_WAITING;
     counter_add(&w->stats.waiting_now, 1);
+    if (c->session.talk) { /* CLIENT UNBLOCK does not see it: what the target has done stays done */
+        c->session.talk->lsn = lsn;
+        timer_set(&w->timers, &c->timer, w->now_us); /* begins in the next step, outside of the batch */
+        return;
+    }
     show_waiter(c, c->session.waiter);
     if (c->session.wait_until_us)
         timer_set(&w->timers, &c->timer, c->session.wait_until_us);

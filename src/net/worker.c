@@ -31,9 +31,16 @@
 #define TEND_SLOW_COUNT 256  /* above: a tenth of the connections ten times a second */
 
 /* The low bits of an event's pointer say what it points to. */
-enum { TAG_CONN = 0, TAG_LISTENER = 1, TAG_WAKE = 2, TAG_MASK = 3 };
+enum { TAG_CONN = 0, TAG_LISTENER = 1, TAG_WAKE = 2, TAG_TALK = 3, TAG_MASK = 3 };
 
 static _Thread_local const struct worker *current_worker;
+
+int worker_watch_talk(struct worker *w, int fd, struct conn *c)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = (uint64_t)(uintptr_t)c | TAG_TALK};
+    return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
 
 bool worker_is_current(const struct worker *w) { return current_worker == w; }
 
@@ -206,7 +213,7 @@ static void conn_event(struct conn *c, uint32_t events)
     /* Also after a reset or a full close: read to the end first, what was asked still counts. */
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hung_up = true;
-    if (c->hung_up && c->blocked & BLOCKED_WAITING) { /* what it waits for belongs to somebody who can take it */
+    if (c->hung_up && c->blocked & BLOCKED_WAITING && !c->session.talk) { /* what it waits for belongs to somebody who can take it */
         conn_close(c);
         return;
     }
@@ -325,8 +332,12 @@ static void end_waits(struct worker *w)
 {
     struct timer *first;
     while ((first = timers_first(&w->timers)) != NULL && first->at_us <= w->now_us) {
+        struct conn *c = LIST_OF(first, struct conn, timer);
         timer_cancel(&w->timers, first);
-        conn_wait_over(LIST_OF(first, struct conn, timer));
+        if (HF_UNLIKELY(c->session.talk != NULL))
+            conn_talk(c);
+        else
+            conn_wait_over(c);
     }
 }
 
@@ -540,6 +551,7 @@ int worker_take_events(struct worker *w, int wait_ms)
         case TAG_CONN: conn_event(target, events[i].events); break;
         case TAG_LISTENER: accept_some(w, target); break;
         case TAG_WAKE: wakefd_drain(w->inbox.wakefd); break;
+        case TAG_TALK: conn_talk(target); break;
         }
     }
     return count;

@@ -35,7 +35,6 @@ SHORT = """unit/protocol unit/keyspace unit/info-command unit/type/string unit/t
 
 # These are kept from external servers as a whole, though only those of their tests need a server of their own that start one.
 OPENED = ("unit/acl", "unit/acl-v2", "unit/auth", "unit/pubsubshard")
-LINES_LEFT_OUT = {"unit/acl-v2": "DRYRUN command-test MIGRATE"}     # there is no MIGRATE
 
 RESULT = re.compile(r"\[(ok|err|exception|skip|ignore|timeout)\]:? (.*)")
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -74,7 +73,7 @@ def open_to_external(tree, unit):
     path = os.path.join(tree, "tests", unit + ".tcl")
     lines = open(path).readlines()
     lines[0] = lines[0].replace("external:skip", "")
-    write_whole(path, "".join(line for line in lines if LINES_LEFT_OUT.get(unit, "\n\n") not in line))
+    write_whole(path, "".join(lines))
 
 
 def known(unit):

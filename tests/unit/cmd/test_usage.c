@@ -194,6 +194,24 @@ static void count_keys(const struct usage *first, int *keys)
     }
 }
 
+/* Which word the first key is; 0: its place depends on the words before it. */
+static int first_key_at(const struct usage *first, int at)
+{
+    for (const struct usage *u = first; u; u = u->next) {
+        int keys = 0;
+        struct width w = width_of(u);
+        count_keys(u->parts, &keys);
+        if (u->type == USAGE_KEY)
+            return u->token.data ? 0 : at;
+        if (keys)
+            return u->token.data ? 0 : first_key_at(u->parts, at);
+        if (w.least != w.most)
+            return 0;
+        at += w.least;
+    }
+    return 0;
+}
+
 static void check_keys(const struct command *row, const struct usage *first, int name_words)
 {
     int keys = 0;
@@ -202,9 +220,8 @@ static void check_keys(const struct command *row, const struct usage *first, int
         fail_msg("%s: usage \"%s\" has %d keys", row->full_name, row->usage, keys);
     if (!first)
         return;
-    const struct usage *start = first->parts ? first->parts : first; /* MSET: pairs */
-    bool in_front = start->type == USAGE_KEY && !first->token.data;
-    if (in_front != (row->keys.first == name_words))
+    int at = first_key_at(first, name_words);
+    if (row->keys.first ? row->keys.first != at : at == name_words)
         fail_msg("%s: usage \"%s\", first key %d", row->full_name, row->usage, row->keys.first);
 }
 
