@@ -31,6 +31,9 @@ struct memory_facts { /* bytes, beside what the engine counts */
     uint64_t active, resident;            /* pages that hold something, and those that the allocators have from the system */
 };
 
+/* How the server is to end; the first four are the words of shutdown-on-sigterm and shutdown-on-sigint, too. */
+enum end_how { END_SAVE = 1, END_NOSAVE = 2, END_NOW = 4, END_FORCE = 8, END_ABORT = 16 };
+
 struct host {
     /* settings (server/config): names are matched as Redis does, case-insensitive */
     void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
@@ -63,7 +66,7 @@ struct host {
     bool (*snapshot_follow)(void);           /* BGREWRITEAOF; true: once the one that runs has ended */
     status (*snapshot_wait)(void);           /* SAVE: blocks the worker until published */
     uint64_t (*snapshot_last_s)(void);       /* LASTSAVE, unix seconds */
-    bool (*shutdown)(bool save, bool nosave, bool abort, bool force); /* false: cannot (abort: none in progress) */
+    bool (*shutdown)(unsigned how); /* enum end_how. False: cannot save, or was aborted; END_ABORT: there is nothing to abort */
 };
 
 extern const struct host *host; /* set before the first command */

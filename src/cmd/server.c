@@ -2,6 +2,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/cluster.h"
+#include "cmd/exec_script.h"
 #include "cmd/handlers.h"
 #include "cmd/usage.h"
 #include "os/os.h"
@@ -97,39 +98,39 @@ void cmd_lastsave(struct call *c)
 
 /* ---- the end ---- */
 
-struct end_words {
-    bool save, nosave, now, force, abort;
-};
-
-static bool take_end_words(struct call *c, struct end_words *w)
+static bool take_end_words(struct call *c, unsigned *how)
 {
+    static const struct { const char *word; unsigned flag; } words[] = {
+        {"SAVE", END_SAVE}, {"NOSAVE", END_NOSAVE}, {"NOW", END_NOW}, {"FORCE", END_FORCE}, {"ABORT", END_ABORT}};
+    *how = 0;
     for (size_t i = 1; i < c->argc; i++) {
-        bytes word = c->argv[i];
-        bool *flag = bytes_is_word(word, "SAVE")     ? &w->save
-                     : bytes_is_word(word, "NOSAVE") ? &w->nosave
-                     : bytes_is_word(word, "NOW")    ? &w->now
-                     : bytes_is_word(word, "FORCE")  ? &w->force
-                     : bytes_is_word(word, "ABORT")  ? &w->abort
-                                                     : NULL;
+        unsigned flag = 0;
+        for (size_t j = 0; !flag && j < sizeof(words) / sizeof(words[0]); j++)
+            flag = bytes_is_word(c->argv[i], words[j].word) ? words[j].flag : 0;
         if (!flag)
             return false;
-        *flag = true;
+        *how |= flag;
     }
-    return !(w->save && w->nosave) && !(w->abort && (w->save || w->nosave || w->now || w->force));
+    return (*how & (END_SAVE | END_NOSAVE)) != (END_SAVE | END_NOSAVE) && (!(*how & END_ABORT) || *how == END_ABORT);
 }
 
 /* Says nothing when it succeeds: the connection closes. */
 void cmd_shutdown(struct call *c)
 {
-    struct end_words w = {0};
-    if (!take_end_words(c, &w)) {
+    unsigned how;
+    uint32_t late = atomic_load_explicit(&script_late, memory_order_relaxed);
+    if (!take_end_words(c, &how)) {
         reply_status(c->reply, HF_ERR_SYNTAX);
         return;
     }
-    bool done = host->shutdown(w.save, w.nosave, w.abort, w.force);
-    if (w.abort && done)
+    if (how & END_SAVE && late) { /* what the script has done so far is no state to save */
+        reply_busy(c->reply, late);
+        return;
+    }
+    bool done = host->shutdown(how);
+    if (how & END_ABORT && done)
         reply_ok(c->reply);
-    else if (w.abort)
+    else if (how & END_ABORT)
         reply_errorf(c->reply, "ERR No shutdown in progress.");
     else if (done)
         c->session->close_after_reply = true;

@@ -22,14 +22,13 @@
 #include "server/config.h"
 #include "server/logline.h"
 #include "server/server.h"
+#include "server/start.h"
 #include "types/hash.h"
 #include "types/hyperloglog.h"
 #include "types/set.h"
 #include "types/stream.h"
 #include "types/zset.h"
 
-#include <signal.h>
-#include <unistd.h>
 
 struct server server;
 
@@ -237,18 +236,6 @@ static uint64_t snapshot_last_s(void)
     return last_s ? last_s : server.started_s;
 }
 
-/* The main thread sleeps in sigwait: a signal to the process is its wake-up. */
-static bool ask_shutdown(bool save, bool nosave, bool abort, bool force)
-{
-    (void)nosave; /* everything acknowledged is in the log: there is nothing to leave out */
-    (void)force;
-    if (abort)
-        return false;
-    atomic_fetch_or(&server.shutdown, SHUTDOWN_ASKED | (save ? SHUTDOWN_SAVE : 0u));
-    kill(getpid(), SIGTERM);
-    return true;
-}
-
 void host_bind(void)
 {
     static const struct host filled = {
@@ -276,7 +263,7 @@ void host_bind(void)
         .snapshot_follow = snapshot_follow,
         .snapshot_wait = snapshot_wait,
         .snapshot_last_s = snapshot_last_s,
-        .shutdown = ask_shutdown,
+        .shutdown = stop_ask,
     };
     host = &filled;
 }

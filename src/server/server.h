@@ -13,8 +13,6 @@
 
 #include <stdatomic.h>
 
-enum shutdown_flags { SHUTDOWN_ASKED = 1, SHUTDOWN_SAVE = 2 };
-
 struct server {
     struct engine *engine;
     struct net *net;
@@ -25,7 +23,7 @@ struct server {
     uint64_t started_s;               /* unix time */
     char run_id[41], replication_id[41];
     char executable[4096];
-    _Atomic unsigned shutdown;        /* enum shutdown_flags */
+    _Atomic unsigned shutdown;        /* enum end_how; stop.c's */
 };
 
 extern struct server server;

@@ -1,8 +1,7 @@
 /* start.c -- from settings to a serving process, and back.
  *
  * SIGTERM, SIGINT and SIGHUP are blocked before the first thread starts, so that every thread
- * inherits that and only the main thread takes them, in sigwait. SHUTDOWN sends
- * SIGTERM to the process itself.
+ * inherits that and only the main thread takes them, in sigwait (stop.c).
  */
 #include "server/start.h"
 
@@ -57,16 +56,6 @@ bool start_is_safe(char *error, size_t size)
 }
 
 /* -- process -- */
-
-static sigset_t end_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    return set;
-}
 
 /* The process that was called waits for the one in the background: a byte 0, or the text of an error. */
 static int told_at = -1;
@@ -173,7 +162,7 @@ bool start_process(char *error, size_t size)
 {
     if (config_number(SETTING_DAEMONIZE) && !go_to_background(error, size))
         return false;
-    sigset_t signals = end_signals();
+    sigset_t signals = stop_signals();
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     const char *logfile = config_text(SETTING_LOGFILE);
@@ -368,46 +357,4 @@ void start_announce(void)
     if (config_number(SETTING_MEMCACHED_PORT))
         logline(LOG_NOTICE, "clients of memcached: port %lld, database %lld", (long long)config_number(SETTING_MEMCACHED_PORT),
                 (long long)config_number(SETTING_MEMCACHED_DB));
-}
-
-/* -- the end -- */
-
-#define DRAIN_SECONDS_MAX 1000000 /* in milliseconds it is still a number of 32 bits */
-
-void wait_for_end(void)
-{
-    sigset_t signals = end_signals();
-    for (int taken = 0;;) {
-        if (sigwait(&signals, &taken) != 0)
-            continue;
-        if (taken == SIGHUP) {
-            logline_reopen();
-            continue;
-        }
-        if (atomic_load(&server.shutdown) & SHUTDOWN_ASKED)
-            logline(LOG_NOTICE, "SHUTDOWN was asked for");
-        else
-            logline(LOG_NOTICE, "%s received", taken == SIGTERM ? "SIGTERM" : "SIGINT");
-        return;
-    }
-}
-
-void stop_all(void)
-{
-    bool saved = false;
-    int64_t seconds = config_number(SETTING_SHUTDOWN_TIMEOUT);
-    if (server.net)
-        net_stop(server.net, (unsigned)(seconds < DRAIN_SECONDS_MAX ? seconds : DRAIN_SECONDS_MAX) * 1000);
-    if (atomic_load(&server.shutdown) & SHUTDOWN_SAVE) { /* after the last write */
-        status s = engine_snapshot_wait(server.engine);
-        saved = s == HF_OK;
-        if (!saved)
-            logline(LOG_WARNING, "the snapshot failed: %s%s", status_text(s),
-                    engine_logged(server.engine) ? "; the log holds everything" : "");
-    }
-    if (server.engine)
-        engine_close(server.engine);
-    if (config_text(SETTING_PIDFILE)[0])
-        OS.unlink(config_text(SETTING_PIDFILE));
-    logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : saved ? "saved" : "gone");
 }

@@ -122,6 +122,7 @@ def beyond_threshold(server):
     eventually("BUSY", lambda: "BUSY" in error_of(lambda: client.execute_command("PING")))
     expect("GET", error_of(lambda: client.get("elsewhere")), "You can only call SCRIPT KILL or SHUTDOWN NOSAVE")
     expect("a queued command", error_of(lambda: second.execute_command("INCR", "x")), "Redis is busy")
+    expect("SHUTDOWN SAVE", error_of(lambda: client.execute_command("SHUTDOWN", "SAVE")), "You can only call SCRIPT KILL or SHUTDOWN NOSAVE")
     expect("EXEC", error_of(lambda: second.execute_command("EXEC")), "Transaction discarded because of: BUSY")
     expect("MULTI is allowed", client.execute_command("MULTI"), "OK")
     expect("DISCARD is allowed", client.execute_command("DISCARD"), "OK")

@@ -255,9 +255,102 @@ def check_memory_only_save():
     logged.kill9()
 
 
+# --- SHUTDOWN and signals that save -----------------------------------------------------------------------
+
+FAILS = "ERR Errors trying to SHUTDOWN. Check logs."
+END_SECONDS = 60
+
+
+def check_shutdown_that_cannot_save():
+    """Without a log its memory is all there is: it goes on serving until it can save, or FORCE says otherwise."""
+    directory = temp_dir()
+    server = Server("holdfast", directory, "none", extra=["--shutdown-on-sigterm", "save"])
+    server.start()
+    client = server.client()
+    client.call("SET", "k", "1")
+    away = directory + ".away"
+    os.rename(directory, away)
+    try:
+        expect(plain(client.wire("SHUTDOWN", "SAVE")), ReplyError(FAILS), "SHUTDOWN SAVE")
+        expect(plain(client.wire("SHUTDOWN", "SAVE", "NOW")), ReplyError(FAILS), "SHUTDOWN SAVE NOW")
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        log = os.path.join(away, "server.out")
+        while open(log).read().count("it goes on serving") < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        expect(open(log).read().count("it goes on serving"), 3, "refusals in the log")
+        expect(client.call("GET", "k"), b"1", "it serves")
+    finally:
+        os.rename(away, directory)
+    server.process.send_signal(signal.SIGTERM)      # now it can
+    expect(server.process.wait(END_SECONDS), 0, "exit status")
+    server.start()
+    client = server.client()
+    expect(client.call("GET", "k"), b"1", "saved at SIGTERM")
+    client.call("SET", "k", "2")
+    client.call("CONFIG", "SET", "shutdown-on-sigterm", "default", "shutdown-on-sigint", "save now")
+    server.process.send_signal(signal.SIGTERM)
+    expect(server.process.wait(END_SECONDS), 0, "exit status")
+    server.start()
+    client = server.client()
+    expect(client.call("GET", "k"), b"1", "SIGTERM does not save by itself")
+    client.call("SET", "k", "3")
+    os.rename(directory, away)
+    try:
+        client.send("SHUTDOWN", "SAVE", "FORCE")
+        expect(server.process.wait(END_SECONDS), 0, "exit status of FORCE")
+    finally:
+        os.rename(away, directory)
+
+
+def check_shutdown_abort():
+    """While it saves, another connection can call it off; who asked gets an error, and everything goes on."""
+    keys = 100000
+    for _ in range(4):      # a snapshot that is over before it can be aborted ends the server: once more, with more keys
+        server = Server("holdfast", durability="none", workers=2, extra=["--enable-debug-command", "yes"])
+        server.start()
+        ending, aborting = server.client(), server.client()     # of both workers, in turn
+        ending.call("DEBUG", "POPULATE", keys)
+        ending.send("SHUTDOWN", "SAVE")
+        try:
+            while isinstance(plain(aborting.wire("SHUTDOWN", "ABORT")), ReplyError):
+                pass
+        except OSError:
+            server.process.wait(END_SECONDS)
+            keys *= 4
+            continue
+        expect(plain(ending.read()), ReplyError(FAILS), "who asked")
+        expect((ending.call("PING"), aborting.call("DBSIZE")), (b"PONG", keys), "it serves")
+        server.stop()
+        return
+    raise AssertionError("no snapshot took long enough to be aborted")
+
+
+def check_shutdown_now():
+    """A connection that does not take its replies is given shutdown-timeout, with NOW nothing."""
+    server = Server("holdfast", durability="none", extra=["--shutdown-timeout", "100000"])
+    server.start()
+    deaf, client = server.client(), server.client()
+    client.call("SET", "large", b"x" * (8 << 20))
+    for _ in range(4):
+        deaf.send("GET", "large")
+    deadline = time.monotonic() + END_SECONDS
+    while b" obl=0 " in client.call("CLIENT", "LIST", "ID", deaf_id(client)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    client.send("SHUTDOWN", "NOW")
+    expect(server.process.wait(END_SECONDS), 0, "exit status")
+
+
+def deaf_id(client):
+    """The other connection."""
+    own = client.call("CLIENT", "ID")
+    ids = [int(line.split(b" ")[0][3:]) for line in client.call("CLIENT", "LIST").splitlines()]
+    return next(i for i in ids if i != own)
+
+
 SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_maxmemory_at_once, check_slowlog,
           check_numbers_inside_transactions, check_shutdown_words]
-ALONE = [check_daemonize, check_memory_only_save]
+ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_shutdown_now]
 
 
 def main():
