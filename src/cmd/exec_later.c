@@ -14,6 +14,8 @@ static void empty(struct exec *x, uint32_t db)
     struct txn *t = x->txn;
     txn_reset(t, x->wall_ms);
     db_flush(t, db);
+    status s = db_flush_later(t, 0, 0);
+    hf_assert(s == HF_OK); /* nothing is put */
     if (engine_is_fed(x->engine)) {
         bytes word = BYTES("FLUSHDB");
         txn_feed(t, db, &word, 1);
@@ -37,7 +39,7 @@ void exec_flush_due(struct exec *x)
     if (e->log && !log_credit_take(e->log, RECORD_BOUND_MAX))
         return;
     if (exec_gate_take(x, &x->flush_node)) {
-        if (atomic_compare_exchange_strong(&e->flush_at_ms, &at_ms, 0))
+        if (atomic_load(&e->flush_at_ms) == at_ms) /* changed under the gate only */
             empty(x, atomic_load(&e->flush_db));
         exec_gate_leave(x);
     }

@@ -168,12 +168,6 @@ void db_flush(struct txn *t, uint32_t db)
     wake_waiters(t, db, db, false);
 }
 
-void db_flush_later(struct engine *e, uint32_t db, uint64_t at_ms)
-{
-    atomic_store(&e->flush_db, db);
-    atomic_store(&e->flush_at_ms, at_ms);
-}
-
 void db_flush_all(struct txn *t)
 {
     uint32_t count = t->engine->config.databases, (*pairs)[2] = arena_alloc(&t->arena, count * sizeof(*pairs));

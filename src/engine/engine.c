@@ -348,6 +348,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
     }
     e->snapshot_last_s = OS.wall_ms() / 1000;
     e->recovery_ms = (OS.monotonic_us() - begun) / 1000;
+    flush_recover(e);
     snapshots_start_keeper(e);
     *out = e;
     return HF_OK;

@@ -159,6 +159,7 @@ struct txn {
     bool observing;     /* removes what is due, serves a waiter: a change by nobody, or by somebody else */
     uint64_t changes, changes_by_time; /* the second: of keys and fields that were met past their deadline */
     uint32_t feed_unit; /* of feed.h */
+    uint32_t due_met;   /* keys that were asked for and past their deadline, ever */
     struct shadow *shadows;
     struct delivery *deliveries, *deliveries_last;
     struct ready_key *ready, *ready_last; /* in the order of their changes; the executor serves them */
@@ -275,6 +276,9 @@ bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: mo
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old);
 
 /* expire.c */
+/* flush.c: what db_flush_later has noted, once recovered; what is overdue is done before anybody reads. */
+void flush_recover(struct engine *e);
+
 uint64_t expire_slice(struct engine *e, struct txn *t, unsigned worker, unsigned workers, uint64_t wall_ms);
 
 /* snapshots.c */

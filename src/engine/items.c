@@ -55,11 +55,13 @@ static inline void fill(const struct txn *t, const struct entry *e, struct item 
 status item_get(struct txn *t, const struct key *k, struct item *out)
 {
     struct spot spot;
+    uint32_t due_met = t->due_met;
     status s = find(t, k, &spot);
     if (s != HF_OK)
         return s;
     const struct entry *e = spot.place.entry;
     out->found = e != NULL;
+    out->expired = t->due_met != due_met;
     if (e)
         fill(t, e, out);
     return HF_OK;

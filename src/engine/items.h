@@ -20,6 +20,7 @@ enum item_mark { ITEM_STALE = 1, ITEM_CLAIMED = 2 };
 
 struct item {
     bool found;
+    bool expired;          /* not found, because its deadline had passed */
     bool fetched;          /* item_access has counted it since the value was set; not kept over a restart */
     bytes value;           /* a view, or `digits` */
     uint32_t flags;

@@ -38,8 +38,8 @@ status key_move(struct txn *t, const struct key *from, const struct key *to, boo
 
 /* Databases, by number. The caller holds the gate (CMD_GATE). */
 void db_flush(struct txn *t, uint32_t db);
-/* Emptied when the time has come, whatever is in it then; 0: never mind. The last call counts; a restart forgets it. No gate. */
-void db_flush_later(struct engine *e, uint32_t db, uint64_t at_ms);
+/* Emptied when the time has come, whatever is in it then, also when that is after a restart; 0: never mind. The last call counts. */
+status db_flush_later(struct txn *t, uint32_t db, uint64_t at_ms) HF_CHECK;
 void db_flush_all(struct txn *t);
 void db_swap(struct txn *t, uint32_t a, uint32_t b);
 

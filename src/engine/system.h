@@ -10,7 +10,7 @@
 #include "engine/txn.h"
 
 /* The first byte of the name, on disk: never reuse. */
-enum system_kind { SYSTEM_LIBRARY = 'f', SYSTEM_USER = 'u' };
+enum system_kind { SYSTEM_LIBRARY = 'f', SYSTEM_USER = 'u', SYSTEM_FLUSH = 'e' /* flush.c: no name; u32 database, u64 unix time in ms */ };
 
 status system_put(struct txn *t, enum system_kind kind, bytes name, bytes value) HF_CHECK;
 bool system_remove(struct txn *t, enum system_kind kind, bytes name);

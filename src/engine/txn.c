@@ -208,6 +208,7 @@ struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot)
         return NULL;
     uint64_t deadline = entry_deadline(spot->place.entry);
     if (HF_UNLIKELY(deadline && deadline <= t->now_ms)) {
+        t->due_met++;
         if (!t->may_change) {
             spot->place.entry = NULL;
             return NULL;

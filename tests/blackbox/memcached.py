@@ -15,7 +15,8 @@ import time
 import traceback
 
 from harness import plain
-from memcached_peer import Binary, Holdfast, Text, packet
+from memcached_peer import Binary, Holdfast, Peer, Text, packet
+from memcached_watch import PACKETS, TEXT
 
 WRONGTYPE = b"SERVER_ERROR WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 
@@ -283,6 +284,109 @@ def check_administration(server):
     assert b"cmd=mn" in clients, clients
 
 
+COUNTS = """cmd_get cmd_set cmd_flush cmd_touch cmd_meta get_hits get_misses delete_misses delete_hits incr_misses incr_hits decr_misses decr_hits
+    cas_misses cas_hits cas_badval touch_hits touch_misses store_too_large total_items auth_cmds auth_errors evictions""".split()
+
+
+def stats_of(text, what=b""):
+    answer = text.call(b"stats" + what + b"\r\n")
+    return {line.split(b" ")[1].decode(): line.split(b" ", 2)[2] for line in answer.split(b"\r\n") if line.startswith(b"STAT ")}
+
+
+def check_stats(server):
+    """Numbers are counted as memcached counts them, names are memcached's, settings are those that hold."""
+    with Peer(workers=1) as peer:
+        found = []
+        for one in (peer, server):
+            text, binary = Text(one), Binary(one)
+            for command in TEXT:
+                text.call(command)
+            for request in PACKETS:
+                binary.call(request)
+            text.call(b"set left 0 0 4\r\nover\r\nset more 3 0 2\r\nhi\r\n")
+            stats = [stats_of(text, what) for what in (b"", b" items", b" slabs", b" sizes", b" settings")]
+            dump = sorted(text.call(b"stats cachedump 1 0\r\n").split(b"\r\n"))
+            expect(text.call(b"stats reset\r\n"), b"RESET\r\n")
+            found.append((stats, {name: stats_of(text)[name] for name in COUNTS}, dump))
+        for name in COUNTS:
+            expect((name, found[1][0][0][name]), (name, found[0][0][0][name]))
+        expect(found[1][1], found[0][1])
+        expect([line for line in found[1][2] if line], [b"END", b"ITEM left [4 b; 0 s]", b"ITEM more [2 b; 0 s]"])
+        for wanted, ours in zip(found[0][0], found[1][0]):
+            expect(set(ours) - set(wanted) - {"idle_kicks"}, set())
+        for name in ("1:used_chunks", "1:get_hits", "1:cmd_set", "1:cas_hits", "active_slabs"):
+            assert name in found[1][0][2], name
+        for line in (b"verbosity", b"verbosity 1 2", b"verbosity 1 2 3", b"verbosity -1", b"verbosity x noreply", b"verbosity 7 noreply", b"verbosity 1",
+                     b"cache_memlimit", b"cache_memlimit 7", b"cache_memlimit 0", b"cache_memlimit -1", b"cache_memlimit 1000000001", b"cache_memlimit x",
+                     b"cache_memlimit 64 noreply", b"cache_memlimit 64 x", b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1",
+                     b"stats cachedump 64 1", b"stats cachedump 2 1", b"stats bogus", b"stats reset x"):
+            expect((line, Text(server).call(line + b"\r\n")), (line, Text(peer).call(line + b"\r\n")))
+    redis, text = server.client(), Text(server)
+    expect([stats_of(text, b" settings")[name] for name in ("verbosity", "maxbytes", "evictions", "idle_timeout", "auth_enabled_ascii")],
+           [b"1", b"67108864", b"off", b"0", b"no"])
+    redis.call("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "allkeys-lru", "timeout", "77", "loglevel", "debug")
+    expect([stats_of(text, b" settings")[name] for name in ("verbosity", "maxbytes", "evictions", "idle_timeout")], [b"2", b"0", b"on", b"77"])
+    before = int(stats_of(text)["get_expired"])
+    redis.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    text.call(b"set soon 0 1 1\r\nx\r\n")
+    wait_for(lambda: text.call(b"get soon\r\n") == b"END\r\n")
+    expect(int(stats_of(text)["get_expired"]), before + 1)
+    redis.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    redis.call("CONFIG", "SET", "maxmemory", "1")
+    before = int(stats_of(text)["store_no_memory"])
+    expect(text.call(b"set full 0 0 1\r\nx\r\n"), b"SERVER_ERROR out of memory storing object\r\n")
+    expect(int(stats_of(text)["store_no_memory"]), before + 1)
+    first, second = Text(server), Text(server)
+    first.send(b"watch\r\n")
+    first.until(b"\n")
+    conns = stats_of(second, b" conns")
+    by_port = {value.rsplit(b":", 1)[1]: name.split(":")[0] for name, value in conns.items() if name.endswith(":addr")}
+    for one, state in ((first, b"conn_watch"), (second, b"conn_parse_cmd"), (text, b"conn_read")):
+        number = by_port[b"%d" % one.socket.getsockname()[1]]
+        expect((conns[number + ":state"], conns[number + ":listen_addr"]), (state, b"tcp:127.0.0.1:%d" % server.memcached_port))
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.01)
+
+
+def check_flush_later(server):
+    """flush_all with a delay happens when its time has come, whatever becomes of the server till then."""
+    def again():
+        server.kill9()
+        server.start()
+        return Text(server)
+
+    text = Text(server)
+    expect(text.call(b"set a 0 0 1\r\nx\r\nflush_all 3\r\nset b 0 0 1\r\nx\r\n"), b"STORED\r\nOK\r\nSTORED\r\n")
+    said = time.monotonic()
+    text = again()
+    there = text.call(b"get a b\r\n")
+    assert there.count(b"VALUE") == 2 or time.monotonic() - said > 2.9, there
+    wait_for(lambda: text.call(b"get a b\r\n") == b"END\r\n")
+    assert time.monotonic() - said > 2.9
+    expect(text.call(b"set c 0 0 1\r\nx\r\n"), b"STORED\r\n")
+    text = again()                                          # it happens once
+    expect(text.call(b"get a b c\r\n"), b"VALUE c 0 1\r\nx\r\nEND\r\n")
+    expect(Binary(server).call(packet(0x08, extras=struct.pack(">I", 1)))[0][1], 0)
+    due = time.time() + 1.1
+    server.kill9()
+    while time.time() < due:                                # the time comes while nobody runs
+        time.sleep(0.05)
+    server.start()
+    text = Text(server)
+    expect(text.call(b"get c\r\n"), b"END\r\n")
+    expect(text.call(b"flush_all 1\r\nflush_all\r\nset d 0 0 1\r\nx\r\nflush_all 1000\r\n"), b"OK\r\nOK\r\nSTORED\r\nOK\r\n")
+    due = time.time() + 1.1
+    text = again()                                          # a later flush_all replaces it
+    while time.time() < due:
+        time.sleep(0.05)
+    expect(text.call(b"get d\r\n"), b"VALUE d 0 1\r\nx\r\nEND\r\n")
+
+
 def check_notifications(server):
     redis, listener, text = server.client(), server.client(), Text(server)
     redis.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
@@ -373,7 +477,7 @@ def check_split(server):
     expect(answers[2], answers[0])
 
 
-CHECKS = [check_values, check_types, check_compare, check_watch, check_deadlines, check_kill9, check_users, check_administration,
+CHECKS = [check_values, check_types, check_compare, check_watch, check_deadlines, check_kill9, check_users, check_administration, check_stats, check_flush_later,
           check_notifications, check_split, check_dump, check_parked, check_http, check_memccapable]
 
 
@@ -383,7 +487,8 @@ def main():
     for check in CHECKS:
         if wanted and check.__name__[6:] not in wanted:
             continue
-        server = Holdfast(durability="commit" if check is check_kill9 else "none", workers=2)
+        server = Holdfast(durability="commit" if check in (check_kill9, check_flush_later) else "none", workers=2,
+                          extra=["--enable-debug-command", "local"])
         server.start()
         try:
             check(server)

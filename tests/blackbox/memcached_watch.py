@@ -5,7 +5,7 @@ Goal:   the lines of a connection that watches are those of memcached 1.6.18 (ty
         told how many lines it has missed, and holds up nobody. Evictions, connections that come and go, and who may watch.
 Method: the same commands to both servers, with a mark behind each that shows where its lines end.
         Left out: numbers of classes, time to live of a deadline in the past (memcached shows 32 bits of a negative number), `expired`
-        and `flushed` (here a key that is past its deadline is not found), binary values that are too large (memcached 1.6.18 crashes on them).
+        and `flushed` (here such a key has mostly gone before somebody asks for it), binary values that are too large (memcached 1.6.18 crashes on them).
 Usage:  memcached_watch.py [check ...]
 """
 import re

@@ -13,29 +13,30 @@
 #define MEMLIMIT_MIN_MB 8
 #define MEMLIMIT_MAX_MB 1000000000
 
-void memcached_flush(struct call *c, int64_t delay)
+status memcached_flush(struct call *c, int64_t delay)
 {
-    struct engine *e = txn_engine(c->txn);
     memcached_count(&memcached_counts(c)->cmd_flush);
     uint64_t at_ms = memcached_deadline(txn_now_ms(c->txn), delay);
-    db_flush_later(e, c->session->db, delay > 0 ? at_ms : 0);
-    if (delay <= 0)
+    status s = db_flush_later(c->txn, c->session->db, delay > 0 ? at_ms : 0);
+    if (s == HF_OK && delay <= 0)
         db_flush(c->txn, c->session->db);
+    return s;
 }
 
-void memcached_flush_all(struct call *c)
+static void flush(struct call *c, int64_t delay)
 {
-    memcached_flush(c, 0);
-    memcached_line(c, "OK");
+    if (!memcached_refused(c, memcached_flush(c, delay)))
+        memcached_line(c, "OK");
 }
+
+void memcached_flush_all(struct call *c) { flush(c, 0); }
 
 void memcached_flush_later(struct call *c)
 {
     int32_t delay = 0;
     bool numeric = memcached_i32(c->argv[1], &delay);
     hf_assert(numeric);
-    memcached_flush(c, delay);
-    memcached_line(c, "OK");
+    flush(c, delay);
 }
 
 static void put_stat(struct call *c, bytes name, bytes value)

@@ -170,11 +170,12 @@ void binary_delta(struct call *c)
     const uint8_t *extras = extras_of(c).data;
     struct delta d = {.down = opcode_of(c) == OP_DECREMENT, .amount = binary_number(extras, 8), .cas = cas_of(c), .wants_version = true};
     uint64_t initial = binary_number(extras + 8, 8), exptime = binary_number(extras + 16, 4), value = 0, version = 0;
+    d.begins = exptime != NEVER_CREATE;
     enum delta_result result;
     uint8_t sum[8];
     if (memcached_refused(c, memcached_delta(c, &d, &result, &value, &version)))
         return;
-    if (result == DELTA_MISSING && exptime != NEVER_CREATE) {
+    if (result == DELTA_MISSING && d.begins) {
         struct item_fields fields = {.deadline_ms = memcached_deadline(txn_now_ms(c->txn), (int64_t)exptime), .versioned = true};
         value = initial;
         if (memcached_refused(c, memcached_begin_number(c, value, &fields, &version)))
@@ -208,8 +209,9 @@ void binary_delete(struct call *c)
 
 void binary_flush(struct call *c)
 {
-    memcached_flush(c, extras_of(c).size ? (int64_t)binary_number(extras_of(c).data, 4) : 0);
-    succeed(c, (bytes){0}, 0);
+    int64_t delay = extras_of(c).size ? (int64_t)binary_number(extras_of(c).data, 4) : 0;
+    if (!memcached_refused(c, memcached_flush(c, delay)))
+        succeed(c, (bytes){0}, 0);
 }
 
 static void put_stat(struct call *c, bytes name, bytes value)

@@ -5,6 +5,7 @@
  * lock held. Keys of Redis that are no strings are passed over.
  */
 #include "proto/memcached/handlers.h"
+#include "proto/memcached/numbers.h"
 #include "proto/memcached/storage.h"
 
 #define SLICE 256
@@ -53,6 +54,39 @@ static void dump(struct call *c, void (*each)(void *, bytes, const struct item *
         m->skip = 0; /* once more */
     else
         memcached_line_aloud(c, end);
+}
+
+/* ---- stats cachedump: as much as fits ---- */
+
+#define CACHEDUMP_MAX (2u << 20)
+
+struct cachedump { struct call *call; uint64_t left; size_t begin; bool full; };
+
+static void put_entry(void *context, bytes key, const struct item *item, size_t memory)
+{
+    struct cachedump *d = context;
+    struct buf *out = d->call->reply->out;
+    (void)memory;
+    d->full |= d->left == 0 || out->size - d->begin + key.size + 64 > CACHEDUMP_MAX;
+    if (d->full || !is_copied(d->call, key))
+        return;
+    d->left--;
+    buf_append(out, "ITEM ", 5);
+    buf_append_bytes(out, key);
+    buf_printf(out, " [%zu b; %llu s]\r\n", item->value.size, (unsigned long long)((item->deadline_ms + 999) / 1000));
+}
+
+void memcached_cachedump(struct call *c)
+{
+    uint32_t most = 0;
+    bool numeric = memcached_u32(c->argv[1], &most);
+    hf_assert(numeric);
+    struct cachedump d = {.call = c, .left = most ? most : UINT64_MAX, .begin = c->reply->out->size};
+    uint64_t cursor = 0;
+    do
+        cursor = item_scan(c->txn, c->session->db, cursor, SLICE, put_entry, &d);
+    while (cursor && !d.full);
+    memcached_line_aloud(c, "END");
 }
 
 void memcached_metadump(struct call *c) { dump(c, put_metadata, "END"); }

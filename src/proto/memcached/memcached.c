@@ -137,6 +137,8 @@ static void error(struct reply *r, bytes line)
 {
     struct session *s = (struct session *)(void *)((char *)r - offsetof(struct session, reply));
     struct memcached *m = s->protocol;
+    if (begins_with(line, "OOM"))
+        memcached_count_no_memory(s);
     if (m->mode == MEMCACHED_BINARY) {
         binary_error(m, r->out, begins_with(line, "OOM") ? BINARY_NO_MEMORY : begins_with(line, "NOAUTH") || begins_with(line, "NOPERM")
                      ? BINARY_AUTH_ERROR : begins_with(line, "WRONGTYPE") ? BINARY_NOT_SUPPORTED : BINARY_INTERNAL, line);

@@ -119,6 +119,8 @@ static status vivify(struct call *c, struct getting *g)
     status s = item_put(c->txn, k, (bytes){0}, &fields, NULL);
     if (s == HF_OK)
         s = item_get(c->txn, k, &g->item);
+    if (s == HF_OK)
+        memcached_count(&memcached_counts(c)->total_items);
     g->created = g->won = s == HF_OK;
     if (s == HF_OK && !g->item.found) /* its time is over at once */
         g->item = (struct item){.found = true};
@@ -196,6 +198,7 @@ void memcached_mg(struct call *c)
     if (memcached_refused(c, s))
         return;
     item_count_lookup(c->txn, hit);
+    hit |= g.created; /* memcached has it so */
     memcached_count(g.flags.has_ttl ? &counts->cmd_touch : &counts->cmd_get);
     memcached_count(g.flags.has_ttl ? hit ? &counts->touch_hits : &counts->touch_misses : hit ? &counts->get_hits : &counts->get_misses);
     if (!g.item.found) {
@@ -360,7 +363,8 @@ static uint64_t put_sum(struct call *c, const struct meta_flags *f, bool created
 void memcached_ma(struct call *c)
 {
     struct meta_flags f = flags_of(c, 2, c->argc);
-    struct delta d = {.amount = f.delta, .cas = f.cas, .new_version = f.new_cas, .wants_version = wants(c, 'c')};
+    struct delta d = {.amount = f.delta, .cas = f.cas, .new_version = f.new_cas, .wants_version = wants(c, 'c'),
+                      .begins = f.has_vivify};
     enum delta_result result;
     uint64_t value = 0, version = 0;
     if (!mode_is_down(f.mode, &d.down)) {

@@ -2,6 +2,7 @@
 #include "proto/memcached/stats.h"
 
 #include "base/number.h"
+#include "cmd/acl.h"
 #include "engine/keys.h"
 #include "proto/memcached/memcached.h"
 #include "proto/memcached/prefix.h"
@@ -89,9 +90,8 @@ static void put_counts(struct writer *w)
     PUT(get_hits); PUT(get_misses); PUT(get_expired);
     PUT(delete_misses); PUT(delete_hits); PUT(incr_misses); PUT(incr_hits); PUT(decr_misses); PUT(decr_hits);
     PUT(cas_misses); PUT(cas_hits); PUT(cas_badval); PUT(touch_hits); PUT(touch_misses); PUT(store_too_large);
-    PUT(auth_cmds); PUT(auth_errors);
+    PUT(store_no_memory); PUT(auth_cmds); PUT(auth_errors); PUT(total_items);
 #undef PUT
-    put_number(w, "total_items", counts.cmd_set);
 }
 
 static void general(struct writer *w)
@@ -113,6 +113,7 @@ static void general(struct writer *w)
     put_setting(w, "limit_maxbytes", "maxmemory");
     put_number(w, "accepting_conns", 1);
     put_setting(w, "threads", "workers");
+    put_info(w, "idle_kicks", "idle_disconnections");
     put_info(w, "bytes", "used_memory");
     put_watching(w);
     put_items(w);
@@ -120,6 +121,28 @@ static void general(struct writer *w)
     put_info(w, "reclaimed", "expired_keys");
 }
 
+/* What verbosity has set, or CONFIG SET loglevel. */
+static uint64_t verbosity(void)
+{
+    struct setting s = {.size = 0};
+    host->config_get(BYTES("loglevel"), keep_setting, &s);
+    bytes level = bytes_of(s.value, s.size);
+    return bytes_equal(level, BYTES("debug")) ? 2 : bytes_equal(level, BYTES("verbose")) ? 1 : 0;
+}
+
+static void put_switch(struct writer *w, const char *name, bool on, const char *yes, const char *no)
+{
+    put_text(w, name, bytes_str(on ? yes : no));
+}
+
+static bool evicts(void)
+{
+    struct setting s = {.size = 0};
+    host->config_get(BYTES("maxmemory-policy"), keep_setting, &s);
+    return !bytes_equal(bytes_of(s.value, s.size), BYTES("noeviction"));
+}
+
+/* Those of memcached's settings that mean something here, with what holds here. */
 static void settings(struct writer *w)
 {
     put_setting(w, "maxbytes", "maxmemory");
@@ -127,16 +150,26 @@ static void settings(struct writer *w)
     put_setting(w, "tcpport", "memcached-port");
     put_number(w, "udpport", 0);
     put_setting(w, "inter", "bind");
-    put_number(w, "verbosity", 0);
-    put_setting(w, "domain_socket", "unixsocket");
-    put_setting(w, "evictions", "maxmemory-policy");
+    put_number(w, "verbosity", verbosity());
+    put_switch(w, "evictions", evicts(), "on", "off");
+    put_text(w, "domain_socket", BYTES("NULL")); /* the one of Redis' clients speaks no memcached */
+    put_text(w, "shutdown_command", BYTES("no"));
     put_setting(w, "num_threads", "workers");
+    put_text(w, "stat_key_prefix", BYTES(":"));
+    put_switch(w, "detail_enabled", memcached_observes(COUNT_PREFIXES), "yes", "no");
     put_text(w, "cas_enabled", BYTES("yes"));
+    put_setting(w, "tcp_backlog", "tcp-backlog");
+    put_text(w, "binding_protocol", BYTES("auto-negotiate"));
     put_text(w, "auth_enabled_sasl", BYTES("yes"));
+    put_switch(w, "auth_enabled_ascii", !acl_is_open(), "yes", "no"); /* whether it is asked for */
     put_number(w, "item_size_max", atomic_load(&memcached_settings.item_size_max));
+    put_text(w, "maxconns_fast", BYTES("yes"));
     put_text(w, "flush_enabled", BYTES("yes"));
+    put_text(w, "dump_enabled", BYTES("yes"));
     put_setting(w, "idle_timeout", "timeout");
-    put_text(w, "detail_enabled", memcached_observes(COUNT_PREFIXES) ? BYTES("yes") : BYTES("no"));
+    put_number(w, "watcher_logbuf_size", WATCH_KEPT_MAX);
+    put_number(w, "worker_logbuf_size", WATCH_QUEUED_MAX);
+    put_text(w, "track_sizes", BYTES("no"));
 }
 
 static void items(struct writer *w)
@@ -154,14 +187,24 @@ static void slabs(struct writer *w)
     struct memcached_counts counts;
     memcached_counts_sum(&counts);
     uint64_t keys = db_size(w->call->txn, w->call->session->db);
-    put_number(w, "1:used_chunks", keys);
-    put_number(w, "1:get_hits", counts.get_hits);
-    put_number(w, "1:cmd_set", counts.cmd_set);
-    put_number(w, "active_slabs", 1);
+    if (keys) {
+        put_number(w, "1:used_chunks", keys);
+#define PUT(name) put_number(w, "1:" #name, counts.name)
+        PUT(get_hits); PUT(cmd_set); PUT(delete_hits); PUT(incr_hits); PUT(decr_hits); PUT(cas_hits); PUT(cas_badval); PUT(touch_hits);
+#undef PUT
+    }
+    put_number(w, "active_slabs", keys > 0);
     put_info(w, "total_malloced", "used_memory");
 }
 
+/* Nobody counts the sizes of items. */
 static void sizes(struct writer *w) { put_text(w, "sizes_status", BYTES("disabled")); }
+
+static void sizes_enable(struct writer *w)
+{
+    put_text(w, "sizes_status", BYTES("error"));
+    put_text(w, "sizes_error", BYTES("not_supported"));
+}
 
 /* A word of a line of CLIENT LIST, "addr=1.2.3.4:5". */
 static bytes word_of(bytes line, const char *name)
@@ -178,6 +221,16 @@ static bytes word_of(bytes line, const char *name)
     return (bytes){0};
 }
 
+/* A path is that of a unix socket. */
+static void put_connection(struct writer *w, bytes fd, const char *what, const char *transport, bytes value)
+{
+    char name[64], text[256];
+    bool path = *transport && value.size && value.data[0] == '/';
+    snprintf(name, sizeof(name), "%.*s:%s", (int)fd.size, (const char *)fd.data, what);
+    snprintf(text, sizeof(text), "%s%.*s", path ? "unix:" : transport, (int)value.size, (const char *)value.data);
+    put_text(w, name, bytes_str(text));
+}
+
 static void conns(struct writer *w)
 {
     struct buf list;
@@ -186,14 +239,13 @@ static void conns(struct writer *w)
     for (size_t at = 0; at < list.size;) {
         const uint8_t *end = memchr(list.data + at, '\n', list.size - at);
         bytes line = bytes_of(list.data + at, end ? (size_t)(end - list.data) - at : list.size - at);
-        bytes fd = word_of(line, "fd="), address = word_of(line, "addr="), idle = word_of(line, "idle="), local = word_of(line, "laddr=");
-        char name[64];
-        snprintf(name, sizeof(name), "%.*s:addr", (int)fd.size, (const char *)fd.data);
-        put_text(w, name, address);
-        snprintf(name, sizeof(name), "%.*s:listen_addr", (int)fd.size, (const char *)fd.data);
-        put_text(w, name, local);
-        snprintf(name, sizeof(name), "%.*s:secs_since_last_cmd", (int)fd.size, (const char *)fd.data);
-        put_text(w, name, idle);
+        bytes fd = word_of(line, "fd="), address = word_of(line, "addr="), idle = word_of(line, "idle="), local = word_of(line, "laddr="), command = word_of(line, "cmd=");
+        char own[NUMBER_TEXT_MAX];
+        put_connection(w, fd, "addr", "tcp:", address);
+        put_connection(w, fd, "listen_addr", "tcp:", local);
+        bool asks = bytes_equal(fd, bytes_of(own, number_format_uint(own, (uint64_t)memcached_of(w->call)->fd)));
+        put_connection(w, fd, "state", "", asks ? BYTES("conn_parse_cmd") : bytes_equal(command, BYTES("watch")) ? BYTES("conn_watch") : BYTES("conn_read"));
+        put_connection(w, fd, "secs_since_last_cmd", "", idle);
         at += line.size + 1;
     }
     buf_release(&list);
@@ -225,6 +277,7 @@ bool stats_write(struct call *c, bytes what, stat_put *put)
 {
     static const struct { const char *name; void (*write)(struct writer *w); bool needs_info; } all[] = {
         {"", general, true}, {"settings", settings, false}, {"items", items, true}, {"slabs", slabs, true}, {"sizes", sizes, false},
+        {"sizes_enable", sizes_enable, false}, {"sizes_disable", sizes, false},
         {"conns", conns, false}, {"detail dump", detailed, false}, {"detail on", detail_on, false}, {"detail off", detail_off, false},
     };
     if (bytes_equal(what, BYTES("reset"))) {

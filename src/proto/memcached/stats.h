@@ -9,7 +9,7 @@ typedef void stat_put(struct call *c, bytes name, bytes value);
 /* False: no statistics of this name. "reset" puts none. */
 bool stats_write(struct call *c, bytes what, stat_put *put) HF_CHECK;
 
-/* flush_all: at once (delay 0: the caller holds the gate), or when the time has come, which a later flush_all replaces. */
-void memcached_flush(struct call *c, int64_t delay);
+/* flush_all: at once (delay 0), or when the time has come, which a later flush_all replaces. The caller holds the gate. */
+status memcached_flush(struct call *c, int64_t delay) HF_CHECK;
 
 #endif

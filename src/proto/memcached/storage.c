@@ -32,6 +32,8 @@ static const struct key *key_of(const struct call *c) { return call_key(c, 0); }
 status memcached_find(struct call *c, const struct key *k, struct item *item)
 {
     status s = item_get(c->txn, k, item);
+    if (HF_UNLIKELY(s == HF_OK && item->expired))
+        memcached_count(&memcached_counts(c)->get_expired);
     if (memcached_observes(WATCH_FETCHERS) && s == HF_OK)
         watch_item_get(c, k->name, item);
     return s;
@@ -54,9 +56,11 @@ static status put(struct call *c, const struct storing *s, const struct item_fie
     fields.version = s->new_version;
     fields.versioned = s->wants_version;
     status result = item_put(c->txn, key_of(c), s->value, &fields, version);
-    if (result == HF_OK)
-        tell_stored(c, "set", fields.deadline_ms);
-    return result;
+    if (result != HF_OK)
+        return result;
+    memcached_count(&memcached_counts(c)->total_items);
+    tell_stored(c, "set", fields.deadline_ms);
+    return HF_OK;
 }
 
 /* Joined, the value would be no item any more: not stored, as memcached has it. */
@@ -74,6 +78,7 @@ static status join(struct call *c, const struct storing *s, const struct item *o
             joined = item_mark(t, key_of(c), *version, 0);
         if (joined != HF_OK)
             return joined;
+        memcached_count(&memcached_counts(c)->total_items);
         txn_event(t, key_of(c), EVENT_STRING, "append");
     } else {
         uint8_t *text = arena_alloc(txn_arena(t), total + 1);
@@ -199,6 +204,8 @@ status memcached_begin_number(struct call *c, uint64_t value, const struct item_
             return found;
     }
     status s = item_put(c->txn, key_of(c), bytes_of(text, size), fields, version);
+    if (s == HF_OK)
+        memcached_count(&memcached_counts(c)->total_items);
     if (memcached_observes(WATCH_MUTATIONS) && s == HF_OK)
         tell_of_store(c, "stored", STORE_ADD, size, fields->deadline_ms);
     return s;
@@ -224,7 +231,8 @@ status memcached_delta(struct call *c, const struct delta *d, enum delta_result 
         return s;
     *version = 0;
     if (!old.found) {
-        memcached_count(d->down ? &counts->decr_misses : &counts->incr_misses);
+        if (!d->begins)
+            memcached_count(d->down ? &counts->decr_misses : &counts->incr_misses);
         *result = DELTA_MISSING;
         return HF_OK;
     }
@@ -240,6 +248,8 @@ status memcached_delta(struct call *c, const struct delta *d, enum delta_result 
     *value = !d->down ? number + d->amount : d->amount > number ? 0 : number - d->amount;
     bytes digits = digits_of(c, *value, old.value.size);
     bool same_place = digits.size == old.value.size;
+    if (!same_place)
+        memcached_count(&counts->total_items);
     struct item_fields fields = {.flags = old.flags, .deadline_ms = old.deadline_ms, .version = d->new_version,
                                  .versioned = d->wants_version, .marks = same_place ? old.marks : 0,
                                  .fetched = same_place && old.fetched};
@@ -272,6 +282,7 @@ static struct spin zero_lock;
 static struct memcached_counts zero; /* guarded by zero_lock */
 
 struct memcached_counts *memcached_counts(const struct call *c) { return &all[c->session->worker]; }
+void memcached_count_no_memory(const struct session *s) { memcached_count(&all[s->worker].store_no_memory); }
 
 #define COUNTERS (sizeof(struct memcached_counts) / sizeof(uint64_t))
 

@@ -35,6 +35,7 @@ struct delta {
     uint64_t cas;          /* 0: whatever is there */
     uint64_t new_version;
     bool wants_version;
+    bool begins;           /* one that is missing is made: no miss */
 };
 /* *value, *version: the new ones. */
 status memcached_delta(struct call *c, const struct delta *d, enum delta_result *result, uint64_t *value, uint64_t *version) HF_CHECK;
@@ -56,9 +57,10 @@ status memcached_refuse_large(struct call *c, const char *command) HF_CHECK;
 struct memcached_counts {
     _Alignas(64) _Atomic uint64_t cmd_get, cmd_set, cmd_flush, cmd_touch, cmd_meta;
     _Atomic uint64_t get_hits, get_misses, get_expired, delete_hits, delete_misses, incr_hits, incr_misses, decr_hits, decr_misses;
-    _Atomic uint64_t cas_hits, cas_misses, cas_badval, touch_hits, touch_misses, auth_cmds, auth_errors, store_too_large;
+    _Atomic uint64_t cas_hits, cas_misses, cas_badval, touch_hits, touch_misses, auth_cmds, auth_errors, store_too_large, store_no_memory, total_items;
 };
 struct memcached_counts *memcached_counts(const struct call *c);
+void memcached_count_no_memory(const struct session *s); /* a command was refused for want of it */
 static inline void memcached_count(_Atomic uint64_t *counter) { counter_add(counter, 1); }
 /* Of all workers, less what stats reset forgot. */
 void memcached_counts_sum(struct memcached_counts *out);

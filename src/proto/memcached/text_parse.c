@@ -12,6 +12,7 @@
 
 #define TOKENS_MAX 23 /* further words of a line are looked at by commands of many keys only */
 #define META_TOKENS_MAX 19
+#define CLASSES_MAX 64 /* of slabs, in memcached */
 #define BAD_FORMAT "CLIENT_ERROR bad command line format"
 #define LONG_OPAQUE "CLIENT_ERROR opaque token too long"
 #define TOO_LARGE "SERVER_ERROR object too large for cache"
@@ -346,8 +347,26 @@ static enum parse_result parse_number(struct line *l, enum memcached_row row)
     return parse_words(l, row);
 }
 
+/* Class 1 holds all items. */
+static enum parse_result parse_cachedump(struct line *l)
+{
+    uint32_t class, most;
+    if (l->count < 4)
+        return say(l, "CLIENT_ERROR bad command line");
+    if (!memcached_u32(l->token[2], &class) || !memcached_u32(l->token[3], &most))
+        return say(l, BAD_FORMAT);
+    if (class >= CLASSES_MAX)
+        return say(l, "CLIENT_ERROR Illegal slab id");
+    if (class != 1)
+        return say(l, "END");
+    protocol_word(l->words, l->token[3]);
+    return done(l, ROW_CACHEDUMP);
+}
+
 static enum parse_result parse_stats(struct line *l, enum memcached_row row)
 {
+    if (l->count > 1 && bytes_equal(l->token[1], BYTES("cachedump")))
+        return parse_cachedump(l);
     if (l->count > 1 && bytes_equal(l->token[1], BYTES("detail")))
         return parse_words(l, l->count > 2 && !bytes_equal(l->token[2], BYTES("dump")) ? ROW_STATS_DETAIL_SET : ROW_STATS_DETAIL);
     return parse_words(l, l->count > 1 && bytes_equal(l->token[1], BYTES("reset")) ? ROW_STATS_RESET : row);

@@ -11,8 +11,6 @@
 
 #define WATCHERS_MAX 20
 #define STREAMS 4
-#define KEPT_MAX (256u << 10)   /* bytes of output that a watcher has not taken */
-#define QUEUED_MAX (1u << 20)   /* bytes of lines on their way to a worker */
 #define LINE_ROOM 128           /* what a line has beside its key */
 
 _Atomic uint32_t memcached_observed;
@@ -146,7 +144,7 @@ static void tell(struct watcher *who, const struct line *line, message_pushed *p
 {
     struct buf *out = who->session->reply.out;
     size_t begin = out->size;
-    if (begin + line->text.size + LINE_ROOM > KEPT_MAX) {
+    if (begin + line->text.size + LINE_ROOM > WATCH_KEPT_MAX) {
         who->skipped++;
         atomic_fetch_add(&counts.skipped, 1);
         return;
@@ -183,7 +181,7 @@ static void post(uint32_t stream, uint64_t number, bytes text)
         struct watching *w = &watching[i];
         if (!(atomic_load_explicit(&w->any, memory_order_relaxed) & stream))
             continue;
-        if (atomic_fetch_add(&w->queued, text.size) + text.size > QUEUED_MAX) {
+        if (atomic_fetch_add(&w->queued, text.size) + text.size > WATCH_QUEUED_MAX) {
             atomic_fetch_sub(&w->queued, text.size);
             atomic_fetch_add(&counts.dropped, 1);
             continue;
@@ -234,7 +232,7 @@ void watch_item_get(struct call *c, bytes key, const struct item *item)
 {
     struct buf line;
     uint64_t number = begin_of_key(&line, "item_get", key);
-    buf_printf(&line, " status=%s clsid=%d cfd=%d size=%zu\n", item->found ? "found" : "not_found", item->found,
+    buf_printf(&line, " status=%s clsid=%d cfd=%d size=%zu\n", item->found ? "found" : item->expired ? "expired" : "not_found", item->found,
                memcached_of(c)->fd, item->found ? item->value.size : 0);
     post_later(c->txn, WATCH_FETCHERS, number, &line);
     buf_release(&line);

@@ -12,6 +12,9 @@
 #include "proto/memcached/observe.h"
 #include "proto/memcached/storage.h"
 
+#define WATCH_KEPT_MAX (256u << 10)   /* bytes of output that a watcher has not taken */
+#define WATCH_QUEUED_MAX (1u << 20)   /* bytes of lines on their way to a worker */
+
 /* Call these while somebody watches the stream (memcached_observes). */
 void watch_item_get(struct call *c, bytes key, const struct item *item);
 struct watched_store { const char *status, *command; uint64_t ttl_s; size_t size; bool placed; /* in a class */ };
