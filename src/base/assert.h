@@ -14,6 +14,10 @@ _Noreturn void hf_assert_failed(const char *condition, const char *file, int lin
 #define HF_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HF_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+#define HF_INLINE static inline __attribute__((always_inline)) /* where a call would cost more than the body */
+/* Reads what other threads may be writing, and can do with any value. */
+#define HF_RACES_BY_DESIGN __attribute__((no_sanitize("thread")))
+
 /* Results that must be looked at. */
 #define HF_CHECK __attribute__((warn_unused_result))
 #define HF_PRINTF(text_at, first) __attribute__((__format__(__printf__, text_at, first)))

@@ -10,6 +10,7 @@
 #include "cmd/command.h"
 #include "store/stripe.h"
 
+struct bucket;
 struct engine;
 struct exec;
 
@@ -19,6 +20,7 @@ struct parsed_command {
     const struct command *command; /* filled by exec_prefetch (not _rows); may be NULL */
     struct key key0;     /* the first key, located by exec_prefetch */
     bool located;
+    const struct bucket *bucket; /* of key0, while the chunk is prefetched */
 };
 
 enum exec_result {

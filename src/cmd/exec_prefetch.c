@@ -1,26 +1,25 @@
 /* exec_prefetch.c -- what commands that run next will touch is asked for from memory, all of it before the first of them runs.
  *
  * Two passes, since where an entry stands is read from its bucket. A stripe that is busy is passed over: nothing here waits, and
- * nothing depends on it.
+ * nothing depends on it. The second pass takes no locks: a bucket stays readable memory whatever becomes of its table.
  */
 #include "cmd/exec_private.h"
 
 #include "os/ticks.h"
 
-static void prefetch_one(struct exec *x, const struct session *s, const struct key *k, bool change, bool entry)
+/* The bucket, which is on its way; NULL: there is none, or its stripe is busy. */
+static const struct bucket *prefetch_bucket(struct exec *x, const struct session *s, const struct key *k, bool change)
 {
     struct engine *e = x->engine;
     struct stripe *stripe = &e->store->stripes[k->stripe];
     bool shared = e->config.workers > 1;
     if (shared && !stripe_try_lock_once(stripe))
-        return;
-    struct table *table = stripe_table(stripe, e->db_ids[s->db]);
-    if (table && entry)
-        table_prefetch_entry(table, k->hash, change);
-    else if (table)
-        table_prefetch(table, k->hash, change);
+        return NULL;
+    const struct table *table = stripe_table(stripe, e->db_ids[s->db]);
+    const struct bucket *bucket = table ? table_prefetch(table, k->hash, change) : NULL;
     if (shared)
         stripe_unlock(stripe);
+    return bucket;
 }
 
 static inline void locate_key(struct exec *x, const struct session *s, bytes name, struct key *k)
@@ -45,13 +44,12 @@ static void prefetch_located(struct exec *x, struct session *s, struct parsed_co
 {
     if (count < 2)
         return;
+    for (size_t i = 0; i < count; i++)
+        p[i].bucket = p[i].located ? prefetch_bucket(x, s, &p[i].key0, changes(&p[i])) : NULL;
+    const uint8_t *base = slab_base(x->engine->store->slab);
     for (size_t i = 0; i < count; i++) {
-        if (p[i].located)
-            prefetch_one(x, s, &p[i].key0, changes(&p[i]), false);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (p[i].located)
-            prefetch_one(x, s, &p[i].key0, changes(&p[i]), true);
+        if (p[i].bucket)
+            bucket_prefetch_entry(p[i].bucket, base, p[i].key0.hash, changes(&p[i]));
     }
 }
 
@@ -74,11 +72,15 @@ void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command
 void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count)
 {
     struct key keys[EXPECT_MAX];
+    const struct bucket *buckets[EXPECT_MAX];
     hf_assert(count <= EXPECT_MAX);
     for (size_t i = 0; i < count; i++)
         locate_key(x, s[i], names[i], &keys[i]);
     for (size_t i = 0; i < count; i++)
-        prefetch_one(x, s[i], &keys[i], false, false);
-    for (size_t i = 0; i < count; i++)
-        prefetch_one(x, s[i], &keys[i], false, true);
+        buckets[i] = prefetch_bucket(x, s[i], &keys[i], false);
+    const uint8_t *base = slab_base(x->engine->store->slab);
+    for (size_t i = 0; i < count; i++) {
+        if (buckets[i])
+            bucket_prefetch_entry(buckets[i], base, keys[i].hash, false);
+    }
 }

@@ -45,11 +45,16 @@ static struct bucket *bucket_at(const struct index *x, uint32_t number)
 static uint32_t spill_of(const struct bucket *b) { return b->meta >> 26 & 15; }
 static void set_spill(struct bucket *b, uint32_t spill) { b->meta = (b->meta & ~(15u << 26)) | spill << 26; }
 
+HF_INLINE uint64_t ref_number(const uint8_t ref[5])
+{
+    uint32_t low;
+    memcpy(&low, ref, 4);
+    return low | (uint64_t)ref[4] << 32;
+}
+
 static struct entry *ref_entry(const struct table *t, const uint8_t ref[5])
 {
-    uint64_t number = 0;
-    memcpy(&number, ref, 5);
-    return (struct entry *)(t->base + number * 8);
+    return (struct entry *)(t->base + ref_number(ref) * 8);
 }
 
 static void set_ref(const struct table *t, struct bucket *b, unsigned at, uint8_t tag, const struct entry *e)
@@ -59,7 +64,7 @@ static void set_ref(const struct table *t, struct bucket *b, unsigned at, uint8_
     b->tag[at] = tag;
 }
 
-static unsigned match_tag(const struct bucket *b, uint8_t tag)
+HF_INLINE unsigned match_tag(const struct bucket *b, uint8_t tag)
 {
 #if defined(__SSE2__)
     __m128i line = _mm_load_si128((const __m128i *)(const void *)b);
@@ -155,21 +160,21 @@ static inline void prefetch_line(const void *line, bool change)
         __builtin_prefetch(line, 0);
 }
 
-void table_prefetch(const struct table *t, uint64_t hash, bool change)
-{
-    const struct index *x = index_for((struct table *)t, hash);
-    prefetch_line(bucket_at(x, home_of(x, hash)), change);
-}
-
-void table_prefetch_entry(const struct table *t, uint64_t hash, bool change)
+const struct bucket *table_prefetch(const struct table *t, uint64_t hash, bool change)
 {
     const struct index *x = index_for((struct table *)t, hash);
     const struct bucket *b = bucket_at(x, home_of(x, hash));
+    prefetch_line(b, change);
+    return b;
+}
+
+HF_RACES_BY_DESIGN void bucket_prefetch_entry(const struct bucket *b, const uint8_t *slab_base, uint64_t hash, bool change)
+{
     unsigned matches = match_tag(b, tag_of(hash));
     if (matches) {
-        const uint8_t *e = (const uint8_t *)ref_entry(t, b->ref[__builtin_ctz(matches)]);
+        const uint8_t *e = slab_base + ref_number(b->ref[__builtin_ctz(matches)]) * 8;
         prefetch_line(e, change);
-        __builtin_prefetch(e + 64, 0);
+        prefetch_line(e + 64, change);
     }
 }
 

@@ -71,9 +71,10 @@ struct table *table_new(uint64_t (*hash_of)(const void *, bytes), const void *co
 void table_reserve(struct table *t, uint64_t count);
 void table_free(struct table *t); /* must be empty of entries that anyone still wants */
 
-/* The home bucket; after it arrived: the entry. change: as lines that will be written, taken from the other cores' caches. */
-void table_prefetch(const struct table *t, uint64_t hash, bool change);
-void table_prefetch_entry(const struct table *t, uint64_t hash, bool change);
+/* The home bucket; after it arrived: the entry. change: as lines that will be written, taken from the other cores' caches. The
+ * second one needs no lock: what it reads may be changing, or belong to another table by now, and is only a hint where to look. */
+const struct bucket *table_prefetch(const struct table *t, uint64_t hash, bool change);
+void bucket_prefetch_entry(const struct bucket *b, const uint8_t *slab_base, uint64_t hash, bool change);
 bool table_find(struct table *t, bytes key, uint64_t hash, struct place *place);
 /* The key must be absent. Also moves growth on. tail: the log's, for stamps. */
 void table_insert(struct table *t, uint64_t hash, struct entry *e, uint64_t tail);
