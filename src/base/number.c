@@ -85,6 +85,12 @@ bool number_parse_double(bytes text, double *value)
 
 size_t number_format_uint(char *out, uint64_t value)
 {
+    if (HF_LIKELY(value < 100)) {
+        size_t tens = value >= 10;
+        out[0] = (char)('0' + value / 10);
+        out[tens] = (char)('0' + value % 10);
+        return tens + 1;
+    }
     char reversed[NUMBER_TEXT_MAX];
     size_t size = 0;
     do {
