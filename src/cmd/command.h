@@ -146,6 +146,13 @@ static inline int command_first_key(const struct command *row)
 {
     return row->keys.first ? row->keys.first : row->keys.counted ? row->keys.counted + 1 : 0;
 }
+/* These words name one key, that one, in the session's database. They are as many as the row asks for. */
+static inline bool command_has_one_key(const struct command *row, size_t argc)
+{
+    const struct key_range *k = &row->keys;
+    int last = k->last < 0 ? (int)argc + k->last : k->last;
+    return k->first && last - k->first < k->step && !k->counted && !k->behind && !(row->flags & CMD_OTHER_DB);
+}
 static inline bool command_has_keys(const struct command *row)
 {
     return row->keys.first || row->keys.counted || row->keys.behind;

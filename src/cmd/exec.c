@@ -607,7 +607,7 @@ static enum exec_result run_with_txn(struct exec *x, struct session *s, const st
     struct call c = {.command = row, .session = s, .reply = &s->reply, .txn = t, .argv = p->argv, .argc = p->argc, .exec = x};
     uint16_t few[32];
     struct lock_set locks = {.stripes = few, .writes = row->flags & (CMD_WRITE | CMD_SCRIPT), .gate = row->flags & CMD_GATE};
-    if (p->located && row->keys.last == row->keys.first && !row->keys.counted && !row->keys.behind && !(row->flags & CMD_OTHER_DB)) {
+    if (HF_LIKELY(p->located) && command_has_one_key(row, p->argc)) {
         p->key0.db = s->db;
         c.keys = &p->key0;
         c.key_count = 1;
