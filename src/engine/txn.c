@@ -96,6 +96,11 @@ void txn_restart(struct txn *t)
 void txn_lock_add(struct txn *t, uint16_t stripe)
 {
     size_t at = t->locked_count;
+    if (HF_LIKELY(at == 0)) {
+        t->locked[0] = stripe;
+        t->locked_count = 1;
+        return;
+    }
     while (at > 0 && t->locked[at - 1] > stripe)
         at--;
     if (at > 0 && t->locked[at - 1] == stripe)
@@ -109,7 +114,8 @@ void txn_lock_add(struct txn *t, uint16_t stripe)
     t->locked_count++;
 }
 
-int txn_lock_all(struct txn *t)
+/* More than one, or one that is busy. */
+static __attribute__((noinline)) int lock_all(struct txn *t)
 {
     struct stripe *stripes = t->engine->store->stripes;
     for (size_t i = 0; i < t->locked_count; i++) {
@@ -121,8 +127,15 @@ int txn_lock_all(struct txn *t)
         t->locked_count = 0;
         return busy;
     }
-    t->noting |= tail_is_noting(&t->engine->tail);
     return -1;
+}
+
+int txn_lock_all(struct txn *t)
+{
+    bool locked = HF_LIKELY(t->locked_count == 1) && stripe_try_lock_once(&t->engine->store->stripes[t->locked[0]]);
+    int busy = HF_LIKELY(locked) ? -1 : lock_all(t);
+    t->noting |= busy < 0 && tail_is_noting(&t->engine->tail);
+    return busy;
 }
 
 void txn_lock_added(struct txn *t, uint16_t stripe)
