@@ -124,12 +124,15 @@ static int64_t kernel_recv(int socket, void *data, size_t size)
 
 static int64_t kernel_send(int socket, const struct iovec *parts, int count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     long put;
-    do
-        put = count == 1 ? syscall(SYS_sendto, socket, parts->iov_base, parts->iov_len, MSG_NOSIGNAL, NULL, 0)
-                         : syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
-    while (put < 0 && errno == EINTR);
+    do {
+        if (count == 1) {
+            put = syscall(SYS_sendto, socket, parts->iov_base, parts->iov_len, MSG_NOSIGNAL, NULL, 0);
+        } else {
+            struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+            put = syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
+        }
+    } while (put < 0 && errno == EINTR);
     return put < 0 ? -errno : put;
 }
 
