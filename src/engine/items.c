@@ -98,14 +98,34 @@ uint64_t item_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count, vo
 
 void item_count_lookup(struct txn *t, bool hit) { txn_count_lookup(t, hit); }
 
+static void used(struct txn *t, struct entry *e)
+{
+    txn_access(t, e);
+    if (!(e->fields & FIELD_FETCHED))
+        e->fields |= FIELD_FETCHED;
+}
+
 void item_access(struct txn *t, const struct key *k)
 {
     struct spot spot;
     struct entry *e = txn_find(t, k, &spot);
     hf_assert(e);
-    txn_access(t, e);
-    if (!(e->fields & FIELD_FETCHED))
-        e->fields |= FIELD_FETCHED;
+    used(t, e);
+}
+
+status item_use(struct txn *t, const struct key *k, struct item *out)
+{
+    struct spot spot;
+    status s = find(t, k, &spot);
+    if (s != HF_OK)
+        return s;
+    struct entry *e = spot.place.entry;
+    out->found = e != NULL;
+    if (HF_LIKELY(e != NULL)) {
+        fill(t, e, out);
+        used(t, e);
+    }
+    return HF_OK;
 }
 
 status item_put(struct txn *t, const struct key *k, bytes value, const struct item_fields *fields, uint64_t *version)

@@ -39,6 +39,8 @@ uint64_t item_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count,
                    void (*each)(void *context, bytes key, const struct item *item, size_t memory), void *context);
 void item_count_lookup(struct txn *t, bool hit); /* keyspace_hits, keyspace_misses */
 void item_access(struct txn *t, const struct key *k); /* it has been used, and fetched; it is there */
+/* The same for what is found, in one step: *out shows it as it was before. */
+status item_use(struct txn *t, const struct key *k, struct item *out) HF_CHECK;
 
 struct item_fields {
     uint32_t flags;

@@ -1,6 +1,8 @@
 /* memcached.c -- rows, a connection's state, and errors of the executor in memcached's words. */
 #include "proto/memcached/memcached.h"
 
+#include "base/wire.h"
+
 #include "base/memory.h"
 #include "cmd/feed.h"
 #include "proto/memcached/binary.h"
@@ -110,6 +112,23 @@ static enum parse_result parse(void *state, const struct protocol_limits *limits
                                        : memcached_parse_text(m, limits, input, words, out, used);
 }
 
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+#define LOW_ADD UINT64_C(0x5f5f5f5f5f5f5f5f) /* carries into the high bit from 0x21 on */
+
+/* Up to a space or a control character. */
+static size_t word_size(bytes text)
+{
+    size_t at = 0;
+    for (; at + 8 <= text.size; at += 8) { /* eight at a time: the high bit of each byte that is not above ' ' */
+        uint64_t eight = get_u64(text.data + at), above = ((eight & ~HIGH_BITS) + LOW_ADD) | eight;
+        if (~above & HIGH_BITS)
+            return at + (size_t)__builtin_ctzll(~above & HIGH_BITS) / 8;
+    }
+    while (at < text.size && text.data[at] > ' ')
+        at++;
+    return at;
+}
+
 static bytes likely_key(bytes input)
 {
     if (input.data[0] == BINARY_REQUEST) {
@@ -118,10 +137,8 @@ static bytes likely_key(bytes input)
         return extras + size <= left ? bytes_of(input.data + (input.size - left) + extras, size) : BYTES("");
     }
     const uint8_t *space = memchr(input.data, ' ', input.size);
-    size_t first = space ? (size_t)(space - input.data) + 1 : input.size, at = first;
-    while (at < input.size && input.data[at] > ' ')
-        at++;
-    return bytes_of(input.data + first, at - first);
+    size_t first = space ? (size_t)(space - input.data) + 1 : input.size;
+    return bytes_of(input.data + first, word_size(bytes_of(input.data + first, input.size - first)));
 }
 
 /* ---- errors ---- */

@@ -1,6 +1,8 @@
 /* numbers.c -- see numbers.h. */
 #include "proto/memcached/numbers.h"
 
+#define DIGITS_SAFE 19 /* never more than 64 bits */
+
 static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* False: no digits, beyond 64 bits, or something else than a space or a NUL behind them. */
@@ -8,6 +10,15 @@ static bool scan(bytes word, bool *negative, uint64_t *magnitude)
 {
     size_t at = 0;
     uint64_t value = 0;
+    for (uint8_t digit; at < word.size && at < DIGITS_SAFE && (digit = (uint8_t)(word.data[at] - '0')) <= 9; at++)
+        value = value * 10 + digit;
+    if (HF_LIKELY(at == word.size && at > 0)) { /* digits and nothing else */
+        *negative = false;
+        *magnitude = value;
+        return true;
+    }
+    at = 0;
+    value = 0;
     while (at < word.size && is_space(word.data[at]))
         at++;
     *negative = at < word.size && word.data[at] == '-';

@@ -39,6 +39,14 @@ status memcached_find(struct call *c, const struct key *k, struct item *item)
     return s;
 }
 
+status memcached_use(struct call *c, const struct key *k, struct item *item)
+{
+    status s = item_use(c->txn, k, item);
+    if (memcached_observes(WATCH_FETCHERS) && s == HF_OK)
+        watch_item_get(c, k->name, item);
+    return s;
+}
+
 static void tell_stored(struct call *c, const char *what, uint64_t deadline_ms)
 {
     if (deadline_ms && deadline_ms <= txn_now_ms(c->txn)) {

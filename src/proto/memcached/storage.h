@@ -23,8 +23,9 @@ struct storing {
     bool wants_version;
 };
 
-/* item_get, told to those who watch. */
+/* item_get and item_use, told to those who watch. */
 status memcached_find(struct call *c, const struct key *k, struct item *item) HF_CHECK;
+status memcached_use(struct call *c, const struct key *k, struct item *item) HF_CHECK;
 
 status memcached_store(struct call *c, const struct storing *s, enum store_result *result, uint64_t *version) HF_CHECK;
 

@@ -31,24 +31,32 @@ bool memcached_refused(struct call *c, status s)
 
 /* ---- get ---- */
 
+/* These write into reserved room, and return where it goes on. */
+static inline uint8_t *put_bytes(uint8_t *at, bytes text)
+{
+    if (text.size)
+        memcpy(at, text.data, text.size);
+    return at + text.size;
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t number)
+{
+    *at = ' ';
+    return at + 1 + number_format_uint((char *)at + 1, number);
+}
+
 static bool put_item(struct call *c, const struct key *k, const struct item *item, bool with_version)
 {
     struct buf *out = c->reply->out;
     if (!buf_try_reserve(out, k->name.size + item->value.size + 6 + 3 * NUMBER_TEXT_MAX + 8))
         return false;
-    buf_append(out, "VALUE ", 6);
-    buf_append_bytes(out, k->name);
-    buf_append_u8(out, ' ');
-    buf_append_uint(out, item->flags);
-    buf_append_u8(out, ' ');
-    buf_append_uint(out, item->value.size);
-    if (with_version) {
-        buf_append_u8(out, ' ');
-        buf_append_uint(out, item->version);
-    }
-    buf_append(out, "\r\n", 2);
-    buf_append_bytes(out, item->value);
-    buf_append(out, "\r\n", 2);
+    uint8_t *at = put_bytes(out->data + out->size, BYTES("VALUE "));
+    at = put_number(put_bytes(at, k->name), item->flags);
+    at = put_number(at, item->value.size);
+    if (with_version)
+        at = put_number(at, item->version);
+    at = put_bytes(put_bytes(put_bytes(at, BYTES("\r\n")), item->value), BYTES("\r\n"));
+    out->size = (size_t)(at - out->data);
     return true;
 }
 
@@ -58,7 +66,7 @@ static status get_one(struct call *c, const struct key *k, const struct getting 
 {
     struct item item = {0};
     struct memcached_counts *counts = memcached_counts(c);
-    status s = memcached_find(c, k, &item);
+    status s = memcached_use(c, k, &item);
     if (s != HF_OK)
         return s;
     item_count_lookup(c->txn, item.found);
@@ -68,7 +76,6 @@ static status get_one(struct call *c, const struct key *k, const struct getting 
                                : item.found ? &counts->get_hits : &counts->get_misses);
     if (!item.found)
         return HF_OK;
-    item_access(c->txn, k);
     if (g->with_version && !item.version) {
         s = item_version(c->txn, k, &item.version);
         if (s == HF_OK) /* the entry may have moved */

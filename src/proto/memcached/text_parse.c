@@ -11,6 +11,7 @@
 #include "proto/memcached/numbers.h"
 
 #define TOKENS_MAX 23 /* further words of a line are looked at by commands of many keys only */
+#define TOKENS_NAMED 6 /* that a parser may look at without asking whether they are there; empty then */
 #define META_TOKENS_MAX 19
 #define CLASSES_MAX 64 /* of slabs, in memcached */
 #define BAD_FORMAT "CLIENT_ERROR bad command line format"
@@ -55,9 +56,8 @@ static size_t next_token(bytes text, size_t at, bytes *token)
 {
     while (at < text.size && text.data[at] == ' ')
         at++;
-    size_t end = at;
-    while (end < text.size && text.data[end] != ' ')
-        end++;
+    const uint8_t *space = memchr(text.data + at, ' ', text.size - at);
+    size_t end = space ? (size_t)(space - text.data) : text.size;
     *token = bytes_of(text.data + at, end - at);
     return end;
 }
@@ -72,6 +72,8 @@ static void split(struct line *l)
             break;
         at = end;
     }
+    for (size_t i = l->count; i < TOKENS_NAMED; i++)
+        l->token[i] = (bytes){0};
     l->rest = at;
 }
 
@@ -536,7 +538,12 @@ static bool is_long_get(bytes input)
 enum parse_result memcached_parse_text(struct memcached *m, const struct protocol_limits *limits, bytes input,
                                        struct resp_words *words, struct protocol_command *out, size_t *used)
 {
-    struct line l = {.limits = limits, .parser = m, .words = words, .out = out, .input = input};
+    struct line l; /* not cleared as a whole: the tokens are many */
+    l.limits = limits;
+    l.parser = m;
+    l.words = words;
+    l.out = out;
+    l.input = input;
     size_t before = words->count;
     *used = 0;
     const uint8_t *end = m->scanned < input.size ? memchr(input.data + m->scanned, '\n', input.size - m->scanned) : NULL;
