@@ -27,6 +27,10 @@ void push_error(lua_State *lua, const char *text)
 static void finished(struct lua_reply *r)
 {
     lua_State *lua = r->lua;
+    if (r->too_deep) { /* the rest of a reply that is refused */
+        lua_pop(lua, 1);
+        return;
+    }
     while (r->depth > 0) {
         struct lua_frame *f = &r->frames[r->depth - 1];
         if (f->kind == FRAME_ARRAY || f->kind == FRAME_ATTRIBUTE) {
@@ -59,9 +63,8 @@ static void finished(struct lua_reply *r)
 static void open_table(struct lua_reply *r, size_t count, int kind)
 {
     lua_State *lua = r->lua;
-    if (!lua_checkstack(lua, 8) || r->depth == SCRIPT_DEPTH_MAX) {
+    if (r->too_deep || !lua_checkstack(lua, 8) || r->depth == SCRIPT_DEPTH_MAX) {
         r->too_deep = true;
-        lua_pushnil(lua);
         return;
     }
     if (kind == FRAME_MAP || kind == FRAME_SET)
