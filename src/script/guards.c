@@ -2,7 +2,8 @@
  *
  * unpack: the number of results overflows an int (CVE-2014-5461 and its kin).
  * bit.tohex: the lowest integer has no positive counterpart; the digits are then written over the stack (CVE-2024-31449).
- * string.find, match, gmatch, gsub: matching recurses for each item of the pattern, without a bound.
+ * string.find, match, gmatch, gsub: matching recurses for each item of the pattern, without a bound, and cannot be interrupted
+ * (pattern.h).
  * string.rep: the result is refused before it is made, not when memory is used up.
  * table.insert: a place far below the first moves every place between. table.sort: without a function of the script's own nothing
  * would look at the clock.
@@ -11,6 +12,7 @@
  */
 #include "script/guards.h"
 
+#include "script/pattern.h"
 #include "script/script.h"
 
 #include <limits.h>
@@ -194,28 +196,6 @@ static void guard_cjson(lua_State *lua)
     lua_setfield(lua, -2, "new");
 }
 
-/* ---- patterns ---- */
-
-enum { FIND, MATCH, GMATCH, GFIND, GSUB, PATTERN_FUNCTIONS };
-static _Atomic(lua_CFunction) originals[PATTERN_FUNCTIONS];
-
-static int with_pattern(lua_State *lua, int which)
-{
-    size_t size;
-    const char *pattern = lua_type(lua, 2) == LUA_TSTRING ? lua_tolstring(lua, 2, &size) : NULL;
-    bool is_plain = pattern && which == FIND && (lua_toboolean(lua, 4) || !strpbrk(pattern, "^$*+?.([%-"));
-    if (pattern && size > PATTERN_MAX && !is_plain)
-        return luaL_error(lua, "pattern too complex");
-    lua_CFunction original = atomic_load(&originals[which]);
-    return original(lua);
-}
-
-static int safe_find(lua_State *lua) { return with_pattern(lua, FIND); }
-static int safe_match(lua_State *lua) { return with_pattern(lua, MATCH); }
-static int safe_gmatch(lua_State *lua) { return with_pattern(lua, GMATCH); }
-static int safe_gfind(lua_State *lua) { return with_pattern(lua, GFIND); }
-static int safe_gsub(lua_State *lua) { return with_pattern(lua, GSUB); }
-
 /* The table is on top. */
 static void replace(lua_State *lua, const char *name, lua_CFunction safe, _Atomic(lua_CFunction) *original)
 {
@@ -253,10 +233,6 @@ void guards_install(lua_State *lua)
     lua_pop(lua, 1);
     lua_getfield(lua, -1, "string");
     replace(lua, "rep", safe_rep, NULL);
-    replace(lua, "find", safe_find, &originals[FIND]);
-    replace(lua, "match", safe_match, &originals[MATCH]);
-    replace(lua, "gmatch", safe_gmatch, &originals[GMATCH]);
-    replace(lua, "gfind", safe_gfind, &originals[GFIND]);
-    replace(lua, "gsub", safe_gsub, &originals[GSUB]);
+    pattern_install(lua);
     lua_pop(lua, 2);
 }

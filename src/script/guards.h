@@ -4,8 +4,6 @@
 
 #include <lua.h>
 
-#define PATTERN_MAX 8192 /* bytes of a pattern; each of its items can cost a frame of the C stack */
-
 /* Replaces them in the state's globals, before those are protected. */
 void guards_install(lua_State *lua);
 

@@ -10,7 +10,7 @@ Usage:  sandbox.py [check ...]
 import sys
 import time
 
-from harness import Checks, ReplyError, Server
+from harness import Checks, ReplyError, Server, temp_dir
 
 LIMIT = 16 << 20
 BASE = ("assert collectgarbage error gcinfo getmetatable ipairs load loadstring next pairs pcall rawequal rawget rawset select "
@@ -140,6 +140,12 @@ STRANGE = [
 ]
 
 
+# A pattern whose repetitions are tried against each other: years.
+ENDLESS = ["local s = ('a'):rep(30000) return %s" % call for call in (
+    "s:find(('a*'):rep(12) .. 'b')", "s:match(('.-'):rep(12) .. 'b')", "s:gsub('(a?' .. ('a*'):rep(9) .. ')b', '%1')",
+    "s:gmatch(('[a-c]+'):rep(9) .. 'b')()", "pcall(string.find, s, ('%w*'):rep(12) .. 'b')", "(s .. s):find(('(a-)'):rep(12) .. '%f[b]')")]
+
+
 def memory(client):
     return int([line for line in client.call("INFO", "memory").split(b"\r\n") if line.startswith(b"used_memory_vm_eval:")][0].split(b":")[1])
 
@@ -176,7 +182,7 @@ def check_killed(server):
                  "coroutine.wrap(function() local s = ('x'):rep(1e7) while true do local t = s .. 'y' end end)()",
                  "local t = {} for i = 1, 5000 do t[i] = i % 7 end while true do table.sort(t) end", "load(os.clock) while true do end",
                  "while true do pcall(error, 'x') end", "while true do coroutine.resume(coroutine.create(function() error({}) end)) end",
-                 "local t = {} for i = 1, 60 do t = {t, t} end return t"):
+                 "local t = {} for i = 1, 60 do t = {t, t} end return t") + tuple(ENDLESS):
         victim, killer = server.client(), server.client()
         victim.send("EVAL", "redis.call('SET', 'half', 'done') " + loop, 0)
         end = time.monotonic() + 50
@@ -192,10 +198,26 @@ def check_killed(server):
         assert killer.call("EXISTS", "half") == 0, loop
 
 
+def check_stops():
+    """SIGTERM ends a server whose only worker is in the middle of a pattern, and what the script had written is undone."""
+    with Server("holdfast", workers=1, durability="commit", directory=temp_dir()) as server:
+        victim = server.client()
+        victim.send("EVAL", "redis.call('SET', 'half', 'done') " + ENDLESS[0], 0)
+        end = time.monotonic() + 50
+        while b"duration_ms" not in repr(server.client().wire("FUNCTION", "STATS")).encode():
+            assert time.monotonic() < end, "the script does not run"
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 30, "SIGTERM waits for the script"
+        server.start()
+        assert server.client().call("EXISTS", "half") == 0
+
+
 def main():
     checks = Checks("sandbox")
     with Server("holdfast", workers=2) as server:
         checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_strange, check_killed], server)
+    checks.run([check_stops])
     return checks.end()
 
 
