@@ -45,6 +45,7 @@ command_feed feed_flushdb;
 command_feed feed_set, feed_setex, feed_getset, feed_getex, feed_incrbyfloat;
 command_feed feed_expire;      /* what the key's deadline is now */
 command_feed feed_del_first;   /* DEL of its first key */
+command_feed feed_gone;        /* DEL of those of its keys that are not there now */
 command_feed feed_hincrbyfloat;
 command_feed feed_restore;
 command_feed feed_lmove, feed_rpoplpush;

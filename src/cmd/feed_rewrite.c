@@ -36,6 +36,18 @@ static void del(struct call *c, const struct key *k) { CALL_FEED(c, BYTES("DEL")
 
 void feed_del_first(struct call *c) { del(c, FIRST_KEY(c)); }
 
+void feed_gone(struct call *c)
+{
+    bytes *words = arena_alloc(txn_arena(c->txn), (1 + c->key_count) * sizeof(*words));
+    size_t count = 0;
+    words[count++] = BYTES("DEL");
+    for (size_t i = 0; i < c->key_count; i++) {
+        if (!stored(c, call_key(c, i)))
+            words[count++] = call_key(c, i)->name;
+    }
+    call_feed(c, words, count);
+}
+
 /* ---- whole values ---- */
 
 static void restore(struct call *c, const struct key *k, const struct entry *e)
@@ -158,6 +170,7 @@ void feed_restore(struct call *c)
         words[i] = c->argv[i];
         absolute |= i > 3 && bytes_is_word(words[i], "ABSTTL");
     }
+    words[0] = BYTES("RESTORE");
     if (entry_deadline(e) && !absolute) {
         words[2] = call_feed_number(c, entry_deadline(e));
         words[c->argc] = BYTES("ABSTTL");

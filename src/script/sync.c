@@ -1,4 +1,4 @@
-/* sync.c -- SYNC and PSYNC: the whole data set as one file, with which a replica begins to follow (docs/adr/0015).
+/* sync.c -- SYNC and PSYNC: the whole data set as one file, with which a replica begins to follow (docs/adr/0016).
  *
  * The file is an RDB file: header, libraries of functions, then database by database each key with its deadline,
  * and a checksum (docs/format/dump.md). It is made with the gate held, so it is one cut, and the stream of commands

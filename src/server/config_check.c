@@ -206,7 +206,7 @@ bool config_check(enum setting id, const char *before, struct parsed *p, char *r
         return count_spaces(p->text) < CONFIG_BINDS_MAX || config_say(reason, size, "Too many bind addresses specified.");
     case SETTING_REPLICAOF:
         return !p->text[0] || bytes_is_word(bytes_str(p->text), "no one") ||
-               config_say(reason, size, "there is no replication yet");
+               config_say(reason, size, "holdfast does not follow another server");
     case SETTING_DIR: return p->text[0] || config_say(reason, size, "a directory is needed");
     default: return true;
     }

@@ -1,6 +1,6 @@
 """replica.py -- redis-server 7.0.15 follows holdfast: after any commands it holds the same.
 
-Goal:   what replicas are sent makes the same changes there (docs/adr/0015): in the order of the changes, none missing, none twice.
+Goal:   what replicas are sent makes the same changes there (docs/adr/0016): in the order of the changes, none missing, none twice.
 Method: `load`: threads send the oracle's random commands (oracle_generate.py) to two workers, all on the same keys, beside commands that
         Redis 7.0 does not know, keys and fields that live for milliseconds, elements that others wait for, memcached's protocol, and
         replicas that come and go; one follows from before, one from the middle on. At the end keys, types, deadlines, values, groups and
