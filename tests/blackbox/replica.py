@@ -289,6 +289,12 @@ def check_stream():
         client.call("HSET", "h", "f", "v", "g", "w")
         client.call("HPEXPIRE", "h", 5, "FIELDS", 1, "f")
         assert stream.read()[0] == b"HSET" and stream.read() == [b"HDEL", b"h", b"f"]
+        payload = client.call("DUMP", "h")
+        client.call("RESTORE", "r", 100000, payload)
+        assert stream.read() == [b"RESTORE", b"r", b"%d" % client.call("PEXPIRETIME", "r"), payload, b"ABSTTL"]
+        with Server("redis") as target:
+            client.call("MIGRATE", "127.0.0.1", target.port, "", 0, 10000, "KEYS", "r", "h", "absent")
+        assert stream.read() == [b"DEL", b"r", b"h", b"absent"]
         with socket.create_connection(("127.0.0.1", server.memcached_port)) as s:
             s.sendall(b"set m 7 0 3\r\nabc\r\ndelete m\r\n")
             assert stream.read() == [b"SET", b"m", b"abc"] and stream.read() == [b"DEL", b"m"]
