@@ -261,6 +261,7 @@ bool exec_unpark(struct exec *x, struct park_node *node)
             return true;
         }
     }
+    hf_assert(node->stripe < STRIPE_COUNT);
     return stripe_unpark(&x->engine->store->stripes[node->stripe], node);
 }
 
@@ -550,11 +551,14 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         bool restart = HF_UNLIKELY(s->script != NULL) && s->script->restart;
         if (HF_LIKELY(!restart && !gave_up(x->txn)))
             return true;
-        node->stripe = (uint32_t)x->txn->busy_stripe;
+        int busy = x->txn->busy_stripe;
         back_out(x, s, &before);
-        if (restart)
+        if (restart) {
             more_locks(s->script);
-        else if (stripe_park(&x->engine->store->stripes[node->stripe], node))
+            continue;
+        }
+        node->stripe = (uint32_t)busy;
+        if (stripe_park(&x->engine->store->stripes[busy], node))
             return false;
     }
 }

@@ -3,7 +3,7 @@
  * Goal: a command of several steps whose later step is refused memory leaves nothing of the earlier
  * ones, alone and inside EXEC, whose other commands count; in memory and after a reopening. A refusal inside EXEC undoes
  * exactly its own command, also when commands before it had steps on the same keys. Nobody waits for a stripe that is held for
- * long: watches are left behind, walks park.
+ * long: watches are left behind, walks park. Who goes while it waits for the gate leaves nothing behind.
  * Method: RLIMIT_AS a little above what is in use, and a value that does not fit below it. Not under sanitizers, whose
  * allocators end the process instead. The busy stripe is locked by the test itself.
  */
@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include "cmd/exec_private.h"
 
 #include "../support/one_exec.h"
 
@@ -219,6 +221,22 @@ static void test_the_end_waits_for_what_was_left_behind(void **state)
     engine_close(engine);
 }
 
+static void parks(const char *command)
+{
+    char line[256];
+    bytes words[8];
+    struct parsed_command p = {.argv = words};
+    snprintf(line, sizeof(line), "%s", command);
+    for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
+        words[p.argc++] = bytes_str(at);
+    buf_reset(&client.out);
+    assert_true(exec_batch_begin(executor));
+    exec_prefetch(executor, &client.session, &p, 1);
+    assert_int_equal(exec_run(executor, &client.session, &p, &client.node, &client.lsn), EXEC_PARKED);
+    exec_batch_end(executor);
+    assert_int_equal(client.out.size, 0);
+}
+
 static void test_a_walk_parks_at_a_busy_stripe(void **state)
 {
     static const struct { const char *words, *reply; } walks[] = {
@@ -229,24 +247,38 @@ static void test_a_walk_parks_at_a_busy_stripe(void **state)
     is("SET a value", "+OK\r\n");
     struct stripe *busy = stripe_of("a");
     for (size_t i = 0; i < sizeof(walks) / sizeof(*walks); i++) {
-        char line[64];
-        bytes words[8];
-        struct parsed_command p = {.argv = words};
-        snprintf(line, sizeof(line), "%s", walks[i].words);
-        for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
-            words[p.argc++] = bytes_str(at);
-        buf_reset(&client.out);
         stripe_lock_wait(busy);
-        assert_true(exec_batch_begin(executor));
-        exec_prefetch(executor, &client.session, &p, 1);
-        assert_int_equal(exec_run(executor, &client.session, &p, &client.node, &client.lsn), EXEC_PARKED);
-        exec_batch_end(executor);
-        assert_int_equal(client.out.size, 0);
+        parks(walks[i].words);
         assert_false(atomic_load(&client.woken));
         stripe_unlock(busy);
         assert_true(atomic_exchange(&client.woken, false));
         is(walks[i].words, walks[i].reply);
     }
+    close_it();
+}
+
+/* A script that meets a busy stripe in each attempt runs alone in the end; its client goes before the others have left. */
+static void test_a_script_that_waits_for_the_gate_can_go(void **state)
+{
+    static const char script[] = "EVAL return(redis.call('SET','a','1')and(redis.call('SET','b','2'))and(redis.call('SET','c','3'))) 0";
+    (void)state;
+    open_it(DURABILITY_NONE);
+    struct stripe *busy[] = {stripe_of("a"), stripe_of("b"), stripe_of("c")};
+    for (size_t i = 0; i < 3; i++) {
+        stripe_lock_wait(busy[i]);
+        if (i == 2) /* the other worker */
+            atomic_store(&engine->workers[1].in_batch, true);
+        parks(script);
+        if (i < 2)
+            stripe_unlock(busy[i]);
+        assert_true(atomic_exchange(&client.woken, false));
+    }
+    assert_true(exec_owns_gate(executor));
+    stripe_unlock(busy[2]);
+    assert_false(exec_unpark(executor, &client.node)); /* it has been woken */
+    assert_false(exec_owns_gate(executor));
+    atomic_store(&engine->workers[1].in_batch, false);
+    is("EXISTS a b c", ":0\r\n");
     close_it();
 }
 
@@ -258,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_letting_go_of_a_busy_watch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_was_left_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_script_that_waits_for_the_gate_can_go, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

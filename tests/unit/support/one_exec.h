@@ -14,7 +14,7 @@ static struct client client;
 static void open_it(enum durability durability)
 {
     char detail[512];
-    struct engine_config config = {.dir = DATA_DIR, .workers = 1, .durability = durability, .interval_ms = 5,
+    struct engine_config config = {.dir = DATA_DIR, .workers = 2, .durability = durability, .interval_ms = 5,
                                    .segment_size = 1 << 20};
     if (engine_open(&config, &engine, detail, sizeof(detail)) != HF_OK)
         fail_msg("%s", detail);
