@@ -296,6 +296,7 @@ void cmd_script_flush(struct call *c)
     cache_bytes = cache_count = 0;
     cache_generation++;
     spin_unlock(&cache_lock);
+    state_flush();
     reply_ok(c->reply);
 }
 

@@ -42,10 +42,12 @@ struct state {
     struct run *run;          /* NULL: idle */
     uint64_t generation;      /* of the function libraries loaded (function.c) */
     uint64_t cache_generation; /* of the compiled scripts (eval.c) */
+    uint64_t flushes;          /* of SCRIPT FLUSH, as it was last looked at */
 };
 
 /* The calling worker's; made on first use. */
 struct state *state_of(const struct call *c);
+void state_flush(void); /* SCRIPT FLUSH: each worker makes its state anew when it is idle, or before its next script */
 /* All workers' states together. */
 size_t script_memory(void);
 size_t script_memory_limit(void); /* of one state, all its libraries included */

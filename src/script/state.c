@@ -19,9 +19,11 @@
 #define HURRY_BYTES ((size_t)4 << 20)   /* allocated since the hook last ran: it runs at the next instruction */
 #define LEFT_BYTES ((size_t)16 << 20)   /* garbage that may wait for the next run */
 #define TEND_SLICE_US 500
+#define CLOSE_BYTES ((size_t)2 << 20)   /* a larger state is collected in slices instead of closed at once */
 
 static struct state states[WORKERS_MAX];
 static char state_mark;  /* registry: the struct state */
+static _Atomic uint64_t flushes;
 static _Atomic size_t memory_limit = (size_t)1 << 30;
 
 void script_set_memory_limit(size_t bytes_max)
@@ -137,10 +139,33 @@ void state_recover(struct state *s)
     lua_setfield(s->lua, LUA_REGISTRYINDEX, "scripts");
 }
 
+void state_flush(void) { atomic_fetch_add(&flushes, 1); }
+
+/* What scripts have left behind goes with their state, as in Redis; libraries are loaded again when they are called. */
+static void follow_flush(struct state *s)
+{
+    uint64_t now = atomic_load_explicit(&flushes, memory_order_relaxed);
+    if (HF_LIKELY(s->flushes == now) || s->run)
+        return;
+    s->flushes = now;
+    if (!s->lua)
+        return;
+    if (s->memory > CLOSE_BYTES) {
+        tend_soon(s);
+        return;
+    }
+    lua_close(s->lua);
+    s->lua = s->thread = NULL;
+    s->allocated = s->kept = 0;
+    s->generation = s->cache_generation = 0;
+    s->exhausted = s->tending = false;
+}
+
 /* A collection that nobody's command waits for: a slice each time the worker has nothing else to do. True: there is more. */
 bool script_tend(unsigned worker)
 {
     struct state *s = &states[worker];
+    follow_flush(s);
     if (!s->tending || s->run)
         return false;
     uint64_t began = OS.monotonic_us();
@@ -192,6 +217,7 @@ bool state_compile_only(lua_State *lua, bytes code)
 struct state *state_of(const struct call *c)
 {
     struct state *s = &states[c->session->worker];
+    follow_flush(s);
     if (s->lua) {
         if (HF_UNLIKELY(s->tending) && !s->run && s->memory > script_memory_limit() / 2)
             lua_gc(s->lua, LUA_GCCOLLECT, 0); /* what the last run left must not fail the next one */

@@ -167,6 +167,29 @@ def check_memory(server):
         time.sleep(0.02)
 
 
+def check_flush(server):
+    """SCRIPT FLUSH gives back what compiled scripts hold, on both workers; libraries go on."""
+    clients = [server.client() for _ in range(2)]
+    clients[0].call("FUNCTION", "LOAD", "REPLACE", "#!lua name=kept\nredis.register_function('kept', function() return 'here' end)")
+    clients[0].call("SCRIPT", "FLUSH")
+    for client in clients:
+        assert client.call("EVAL", "return 1", 0) == 1
+    small = memory(clients[0])
+    for client in clients:
+        for n in range(100):
+            client.call("EVAL", "local t = {%s} return #t" % ",".join(map(str, range(n * 100, n * 100 + 100))), 0)
+    large = memory(clients[0])
+    assert large > 2 * small, (small, large)
+    clients[0].call("SCRIPT", "FLUSH")
+    end = time.monotonic() + 60
+    while memory(clients[0]) > small:
+        assert time.monotonic() < end, "memory does not come back: %d of %d" % (memory(clients[0]), large)
+        time.sleep(0.02)
+    for client in clients:
+        assert client.call("FCALL", "kept", 0) == b"here"
+    clients[0].call("FUNCTION", "FLUSH")
+
+
 def check_strange(server):
     client = server.client()
     client.call("CONFIG", "SET", "script-memory-limit", LIMIT)
@@ -216,7 +239,7 @@ def check_stops():
 def main():
     checks = Checks("sandbox")
     with Server("holdfast", workers=2) as server:
-        checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_strange, check_killed], server)
+        checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_flush, check_strange, check_killed], server)
     checks.run([check_stops])
     return checks.end()
 
