@@ -100,14 +100,24 @@ void cmd_config_set(struct call *c)
     arena_release(&arena);
 }
 
-void cmd_config_rewrite(struct call *c)
+static void reply_rewritten(struct call *c, status s, const char *error)
 {
-    char error[CONFIG_ERROR_MAX] = "";
-    status s = host->config_rewrite(error, sizeof(error));
     if (s != HF_OK && error[0])
         reply_errorf(c->reply, "ERR %s", error);
     else if (!arg_refused(c, s))
         reply_ok(c->reply);
+}
+
+void cmd_config_rewrite(struct call *c)
+{
+    char error[CONFIG_ERROR_MAX] = "";
+    reply_rewritten(c, host->config_rewrite(false, error, sizeof(error)), error);
+}
+
+void cmd_debug_config_rewrite(struct call *c)
+{
+    char error[CONFIG_ERROR_MAX] = "";
+    reply_rewritten(c, host->config_rewrite(true, error, sizeof(error)), error);
 }
 
 void cmd_config_resetstat(struct call *c)

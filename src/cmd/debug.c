@@ -69,7 +69,7 @@ static bool dumped_size(struct call *c, const struct key_info *info, size_t *siz
     return true;
 }
 
-void cmd_debug_object(struct call *c)
+static void reply_object(struct call *c, uint64_t now_ms)
 {
     struct key_info info;
     char line[256];
@@ -81,11 +81,69 @@ void cmd_debug_object(struct call *c)
     }
     if (!dumped_size(c, &info, &size))
         return;
-    uint64_t used_s = txn_now_ms(c->txn) / 1000 - info.idle_seconds;
+    uint64_t used_s = now_ms / 1000 - info.idle_seconds;
     snprintf(line, sizeof(line), "Value at:0x%llx refcount:1 encoding:%s serializedlength:%zu lru:%llu lru_seconds_idle:%u",
              (unsigned long long)call_key(c, 0)->hash, info.encoding, size, (unsigned long long)(used_s & 0xffffff),
              info.idle_seconds);
     reply_simple(c->reply, line);
+}
+
+/* Shows a key past its deadline, too, and leaves it there. */
+void cmd_debug_object(struct call *c)
+{
+    uint64_t now_ms = txn_swap_now(c->txn, 0);
+    reply_object(c, now_ms);
+    txn_swap_now(c->txn, now_ms);
+}
+
+/* ---- tables ---- */
+
+void cmd_debug_htstats(struct call *c)
+{
+    int64_t db;
+    struct buf out;
+    if (!arg_int(c, 2, &db))
+        return;
+    if (db < 0 || db >= engine_databases(txn_engine(c->txn))) {
+        reply_errorf(c->reply, "ERR Out of range database");
+        return;
+    }
+    uint64_t keys = db_size(c->txn, (uint32_t)db), deadlines = db_deadline_count(c->txn, (uint32_t)db);
+    buf_init(&out, 4096);
+    buf_printf(&out, "[Dictionary HT]\nHash table 0 stats (main hash table):\n");
+    if (keys)
+        buf_printf(&out, " table size: %llu\n number of elements: %llu\n", (unsigned long long)db_place_count(c->txn, (uint32_t)db),
+                   (unsigned long long)keys);
+    else
+        buf_printf(&out, "No stats available for empty dictionaries\n");
+    buf_printf(&out, "[Expires HT]\n number of elements: %llu, in wheels\n", (unsigned long long)deadlines);
+    reply_bulk(c->reply, buf_view(&out));
+    buf_release(&out);
+}
+
+/* Every collection is an array or a tree. */
+void cmd_debug_htstats_key(struct call *c)
+{
+    if (key_exists(c->txn, call_key(c, 0)))
+        reply_errorf(c->reply, "ERR The value stored at the specified key is not represented using an hash table");
+    else
+        reply_status(c->reply, HF_ERR_NO_SUCH_KEY);
+}
+
+/* ---- the process ends, as if it had a bug ---- */
+
+static int *volatile nowhere;
+
+void cmd_debug_segfault(struct call *c)
+{
+    (void)c;
+    *nowhere = 1;
+}
+
+void cmd_debug_panic(struct call *c)
+{
+    (void)c;
+    hf_assert(!"DEBUG PANIC");
 }
 
 /* ---- values built anew ---- */

@@ -39,7 +39,7 @@ struct host {
     void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
     /* all or nothing; on refusal error is the whole text after "ERR ", as Redis words it */
     bool (*config_set)(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
-    status (*config_rewrite)(char *error, size_t error_size);
+    status (*config_rewrite)(bool all, char *error, size_t error_size);
     /* connections (net) */
     void (*client_info)(const struct session *s, struct buf *out); /* one line of CLIENT LIST, own worker only */
     /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */

@@ -341,7 +341,11 @@ static void observe_all(struct txn *t)
         t->observed_lsn = log_tail(t->engine->log);
 }
 
-static uint64_t sum_tables(struct txn *t, uint32_t db, size_t offset)
+static uint64_t count_keys(const struct table *t) { return t->count; }
+static uint64_t count_deadlines(const struct table *t) { return t->deadline_count; }
+static uint64_t count_places(const struct table *t) { return (uint64_t)(t->growing ? t->next : t->now).home_count * BUCKET_ENTRIES; }
+
+static uint64_t sum_tables(struct txn *t, uint32_t db, uint64_t (*count)(const struct table *t))
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
@@ -351,7 +355,7 @@ static uint64_t sum_tables(struct txn *t, uint32_t db, size_t offset)
             break;
         struct table *table = walk_table(t, s, db);
         if (table)
-            sum += *(const uint64_t *)((const char *)table + offset);
+            sum += count(table);
         if (locked)
             stripe_unlock(s);
     }
@@ -361,12 +365,17 @@ static uint64_t sum_tables(struct txn *t, uint32_t db, size_t offset)
 
 uint64_t db_size(struct txn *t, uint32_t db)
 {
-    return sum_tables(t, db, offsetof(struct table, count));
+    return sum_tables(t, db, count_keys);
 }
 
 uint64_t db_deadline_count(struct txn *t, uint32_t db)
 {
-    return sum_tables(t, db, offsetof(struct table, deadline_count));
+    return sum_tables(t, db, count_deadlines);
+}
+
+uint64_t db_place_count(struct txn *t, uint32_t db)
+{
+    return sum_tables(t, db, count_places);
 }
 
 struct scan {

@@ -48,6 +48,7 @@ void db_swap(struct txn *t, uint32_t a, uint32_t b);
  * with the gate held. */
 uint64_t db_size(struct txn *t, uint32_t db);
 uint64_t db_deadline_count(struct txn *t, uint32_t db);
+uint64_t db_place_count(struct txn *t, uint32_t db); /* of the index, for keys that are there or may come */
 /* One step of SCAN: at least one bucket, about count keys; returns the next cursor (below 2^53), 0 at the end. */
 uint64_t db_scan(struct txn *t, uint32_t db, uint64_t cursor, size_t count,
                  void (*each)(void *context, bytes key, int type), void *context);

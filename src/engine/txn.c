@@ -45,6 +45,13 @@ void txn_locate(const struct engine *engine, uint32_t db, bytes name, struct key
 }
 
 uint64_t txn_now_ms(const struct txn *t) { return t->now_ms; }
+uint64_t txn_swap_now(struct txn *t, uint64_t now_ms)
+{
+    uint64_t before = t->now_ms;
+    t->now_ms = now_ms;
+    return before;
+}
+
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
 void txn_only_looks(struct txn *t) { t->may_change = false; }

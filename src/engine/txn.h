@@ -31,6 +31,9 @@ uint64_t txn_now_ms(const struct txn *t);
 /* Memory that lives until the transaction ends. */
 struct arena *txn_arena(struct txn *t);
 struct engine *txn_engine(struct txn *t);
+/* Now as another time, from here on; returns the one before. 0: keys past their deadline are found as long as nobody has removed
+ * them. For DEBUG, which restores it. */
+uint64_t txn_swap_now(struct txn *t, uint64_t now_ms);
 /* What is past its deadline counts as absent, and stays. */
 void txn_only_looks(struct txn *t);
 

@@ -48,9 +48,14 @@ static int line_setting(bytes line)
     return word.size ? config_find(word) : -1;
 }
 
+static bool can_be_added(enum setting id)
+{
+    return !(setting_rows[id].flags & ALIAS) && id != SETTING_APPENDFSYNC;
+}
+
 static bool differs_from_default(enum setting id)
 {
-    return config_source(id) != SOURCE_DEFAULT && !(setting_rows[id].flags & ALIAS) && id != SETTING_APPENDFSYNC;
+    return config_source(id) != SOURCE_DEFAULT && can_be_added(id);
 }
 
 static void add_users(struct buf *out, bool announced)
@@ -64,7 +69,7 @@ static void add_users(struct buf *out, bool announced)
     buf_release(&users);
 }
 
-static void rewrite_lines(bytes old, struct buf *out)
+static void rewrite_lines(bytes old, bool all, struct buf *out)
 {
     bool written[SETTING_COUNT] = {false}, announced = false, users_written = false;
     for (size_t at = 0; at < old.size;) {
@@ -90,7 +95,7 @@ static void rewrite_lines(bytes old, struct buf *out)
         at += length + 1;
     }
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if (written[id] || !differs_from_default((enum setting)id))
+        if (written[id] || !(all ? can_be_added((enum setting)id) : differs_from_default((enum setting)id)))
             continue;
         if (!announced)
             buf_printf(out, "%s\n", ADDED);
@@ -101,7 +106,7 @@ static void rewrite_lines(bytes old, struct buf *out)
         add_users(out, announced);
 }
 
-status config_rewrite(char *error, size_t error_size)
+status config_rewrite(bool all, char *error, size_t error_size)
 {
     const char *path = config_file(), *slash = strrchr(path, '/');
     if (!path[0]) {
@@ -116,7 +121,7 @@ status config_rewrite(char *error, size_t error_size)
     if (result == 0) {
         struct buf out;
         buf_init(&out, FILE_SIZE_MAX * 2);
-        rewrite_lines(bytes_of(data, size), &out);
+        rewrite_lines(bytes_of(data, size), all, &out);
         result = os_publish_file(dir, slash + 1, out.data, out.size);
         buf_release(&out);
         mem_free(data);

@@ -5,11 +5,15 @@ Method: one script of commands to redis-server and to holdfast, replies and dige
 Usage:  debug.py [--seed S]
 """
 import argparse
+import os
 import random
+import re
+import signal
+import subprocess
 import sys
 import time
 
-from harness import Server, ReplyError, plain
+from harness import Client, ReplyError, Server, environment, holdfast_path, plain, temp_dir
 
 ALLOWED = ["--enable-debug-command", "yes"]
 
@@ -114,6 +118,93 @@ def check_attribute(redis, holdfast):
     expect(replies[1], replies[0], "attributes in scripts")
 
 
+def check_htstats(redis, holdfast):
+    for client in (redis, holdfast):
+        client.call("FLUSHALL")
+        client.call("DEBUG", "POPULATE", 1000)
+        client.call("SET", "soon", 1, "EX", 1000)
+        client.call("HSET", "h", "f", "v")
+    for line in (("HTSTATS", "x"), ("HTSTATS", 99), ("HTSTATS", -1), ("HTSTATS",), ("HTSTATS", 0, 1), ("HTSTATS-KEY", "h"),
+                 ("HTSTATS-KEY", "soon"), ("HTSTATS-KEY", "absent"), ("HTSTATS-KEY",), ("HTSTATS-KEY", "h", 1)):
+        expect(plain(holdfast.wire("DEBUG", *line)), plain(redis.wire("DEBUG", *line)), " ".join(map(str, line)))
+    for client in (redis, holdfast):
+        text = client.call("DEBUG", "HTSTATS", 0)
+        expect(re.search(rb"^ number of elements: (\d+)", text, re.M).group(1), b"1002", "keys in HTSTATS")
+        places = int(re.search(rb"^ table size: (\d+)", text, re.M).group(1))
+        if not 1002 <= places:
+            raise AssertionError("places for keys: %d" % places)
+        assert b"No stats available for empty dictionaries" in client.call("DEBUG", "HTSTATS", 3)
+        client.call("FLUSHALL")
+
+
+def check_crashes():
+    """What was acknowledged is there after either end."""
+    directory = temp_dir()
+    server = Server("holdfast", directory=directory, durability="commit", extra=ALLOWED)
+    for number, (word, status) in enumerate((("SEGFAULT", -signal.SIGSEGV), ("PANIC", -signal.SIGABRT))):
+        server.start()
+        client = server.client()
+        expect(client.call("INCR", "starts"), number + 1, "starts")
+        client.send("DEBUG", word)
+        ended = server.process.wait(60)
+        if "san" not in os.environ.get("HOLDFAST", ""):     # a sanitizer takes the first and ends in its own way
+            expect(ended, status, "exit status of %s" % word)
+        assert ended != 0, word
+        said = open(os.path.join(directory, "server.out")).read()
+        expect("broken invariant" in said, number == 1, "what %s says" % word)
+    server.start()
+    expect(server.client().call("GET", "starts"), b"2", "after both")
+    server.stop()
+
+
+def check_rewrite():
+    """The file that names every setting is read again, and every setting is what it was."""
+    path = os.path.join(temp_dir(), "server.conf")
+    with open(path, "w") as out:
+        out.write("# kept\nmaxmemory 100mb\n")
+    server = Server("holdfast", durability="interval", extra=ALLOWED)
+    words = server.arguments
+    server.arguments = lambda port: words(port)[:1] + [path] + words(port)[1:]
+    server.start()
+    client = server.client()
+    client.call("CONFIG", "SET", "save", "60 1", "client-output-buffer-limit", "normal 1mb 1mb 3", "shutdown-on-sigint", "save now")
+    before = client.call("CONFIG", "GET", "*")
+    port = server.port
+    expect(client.call("DEBUG", "CONFIG-REWRITE-FORCE-ALL"), b"OK", "CONFIG-REWRITE-FORCE-ALL")
+    server.stop()
+    lines = open(path).read().splitlines()
+    assert lines[0] == "# kept" and len(lines) > 150, lines[:5]
+    process = subprocess.Popen([holdfast_path(), path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                client = Client(port)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline and process.poll() is None, "it does not start from its own file"
+                time.sleep(0.01)
+        expect(client.call("CONFIG", "GET", "*"), before, "settings")
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def check_due_key(redis, holdfast):
+    """DEBUG OBJECT looks at a key past its deadline without removing it."""
+    for client in (redis, holdfast):
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        client.call("SET", "due", "value", "PX", 1)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.003:
+            client.call("PING")
+        shown = [refused(client, "DEBUG", "OBJECT", "due") for _ in range(2)]
+        expect(shown, ["", ""], "DEBUG OBJECT of a due key")
+        expect(client.call("EXISTS", "due"), 0, "EXISTS")
+        expect(refused(client, "DEBUG", "OBJECT", "due"), "ERR no such key", "DEBUG OBJECT after somebody looked")
+        client.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
 def check_sleep(client):
     """It counts as long, though nobody else waits for it."""
     client.call("CONFIG", "SET", "slowlog-log-slower-than", 10000)
@@ -161,6 +252,8 @@ def main():
     arguments = parser.parse_args()
     try:
         check_allowed()
+        check_crashes()
+        check_rewrite()
         with Server("redis", extra=ALLOWED) as peer, Server("holdfast", durability="interval", extra=ALLOWED) as server:
             redis, holdfast = peer.client(), server.client()
             check_words(redis, holdfast)
@@ -168,6 +261,8 @@ def main():
             check_populate(redis, holdfast)
             check_attribute(redis, holdfast)
             check_sleep(holdfast)
+            check_htstats(redis, holdfast)
+            check_due_key(redis, holdfast)
             check_stale_swaps(redis, holdfast)
             keys = ["s1", "s7", "l1", "l2", "u0", "i0", "z0", "h0", "x0", "absent"]
             for line in fill(random.Random(arguments.seed)):

@@ -198,8 +198,9 @@ class Run:
         if expected == ["(waits)"]:
             return self.wait_until_waiting(name)
         reply = "(nothing)" if expected == ["(nothing)"] else self.read(name)
-        if command == "SHUTDOWN" and reply == "(closed)":
+        if command in ("SHUTDOWN", "DEBUG SEGFAULT", "DEBUG PANIC") and reply == "(closed)":
             self.server.process.wait(WAIT_SECONDS)
+            self.server.crash_is_asked = command != "SHUTDOWN"
         return reply
 
     def close(self):

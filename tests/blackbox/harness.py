@@ -224,6 +224,7 @@ class Server:
         self.process = None
         self.port = None
         self.output_start = 0   # of this process in server.out
+        self.crash_is_asked = False     # by DEBUG SEGFAULT or PANIC: no report of it
 
     def arguments(self, port):
         if self.kind == "redis":
@@ -291,6 +292,9 @@ class Server:
             self._keep_report()
 
     def _keep_report(self):
+        if self.crash_is_asked:
+            self.crash_is_asked = False
+            return
         try:
             with open(os.path.join(self.directory, "server.out"), "rb") as f:
                 f.seek(self.output_start)

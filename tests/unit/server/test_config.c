@@ -147,7 +147,7 @@ static void rewrite_keeps_comments_and_reads_back(void **state)
     char refusal[CONFIG_ERROR_SIZE], text[512] = "";
     assert_true(READ(file_of("# mine\nhz 20\nsave 900 1\nsave 60 5\n"), "--requirepass", "a b"));
     assert_string_equal(shown(SETTING_SAVE), "900 1 60 5");
-    assert_int_equal(config_rewrite(refusal, sizeof(refusal)), HF_OK);
+    assert_int_equal(config_rewrite(false, refusal, sizeof(refusal)), HF_OK);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
@@ -157,7 +157,7 @@ static void rewrite_keeps_comments_and_reads_back(void **state)
     assert_true(READ(path));
     assert_string_equal(shown(SETTING_REQUIREPASS), "a b");
     unlink(path);
-    config_rewrite(refusal, sizeof(refusal)); /* gone: an error, not a crash */
+    config_rewrite(false, refusal, sizeof(refusal)); /* gone: an error, not a crash */
 }
 
 int main(void)
