@@ -149,6 +149,9 @@ static bool begins_with(bytes line, const char *word)
     return line.size >= size && memcmp(line.data, word, size) == 0;
 }
 
+/* q holds back what went well; an error is told nevertheless, where noreply tells nothing. */
+static bool is_meta(const struct command *row) { return row >= &rows[ROW_MG] && row <= &rows[ROW_ME]; }
+
 /* What the executor refuses: memory, the log, rights. */
 static void error(struct reply *r, bytes line)
 {
@@ -161,7 +164,7 @@ static void error(struct reply *r, bytes line)
                      ? BINARY_AUTH_ERROR : begins_with(line, "WRONGTYPE") ? BINARY_NOT_SUPPORTED : BINARY_INTERNAL, line);
         return;
     }
-    if (m->now.quiet)
+    if (m->now.quiet && !is_meta(m->now.row))
         return;
     if (begins_with(line, "NOAUTH")) {
         buf_append_bytes(r->out, BYTES("CLIENT_ERROR unauthenticated\r\n"));

@@ -19,6 +19,7 @@
 #include "net/stats.h"
 
 #include "../support/netmodel.h"
+#include "proto/memcached/memcached.h"
 #include "../support/stride.h"
 
 #define DATA_DIR REC_ROOT "/data"
@@ -376,9 +377,78 @@ static void test_a_short_failure_is_not_noticed(void **state)
     cut_and_compare(&w, false);
 }
 
+/* --- the same, for a protocol that has no words for it ------------------------------------------------ */
+
+/* Exactly these bytes; NULL: the end of the connection, and nothing before it. */
+static void expect_bytes(struct client *c, const char *wanted)
+{
+    char found[512];
+    size_t size = wanted ? strlen(wanted) : 1, have = 0;
+    assert_true(size < sizeof(found));
+    while (have < size) {
+        ssize_t got = recv(c->fd, found + have, size - have, 0);
+        if (got <= 0)
+            break;
+        have += (size_t)got;
+    }
+    found[have] = 0;
+    if (!wanted ? have != 0 : have != size || memcmp(found, wanted, size) != 0)
+        fail_msg("\"%s\" instead of \"%s\"", found, wanted ? wanted : "the end");
+}
+
+static void ask(struct client *c, const char *lines, const char *wanted)
+{
+    client_write(c, lines, strlen(lines));
+    assert_true(client_send(c));
+    expect_bytes(c, wanted);
+}
+
+#define REFUSED "SERVER_ERROR MISCONF "
+
+/* memcached's clients: a reply that is held for too long ends the connection, since neither STORED nor an error would be true. */
+static void test_memcached_gets_no_false_word(void **state)
+{
+    struct world w = {.what = "memcached"};
+    struct client one, two, redis;
+    (void)state;
+    w.server.other = &memcached_protocol;
+    world_open(&w, DURABILITY_COMMIT, 9, 1);
+    atomic_store(&w.server.limits.failed_hold_ms, 300);
+    client_open(&redis, w.server.port);
+    client_open(&one, w.server.other_port);
+    client_open(&two, w.server.other_port);
+    ask(&one, "set old 7 0 1\r\no\r\n", "STORED\r\n");
+    ask(&one, "set n 0 0 1\r\n5\r\n", "STORED\r\n");
+    static char filler[9100]; /* "old" must be on an earlier page of log */
+    snprintf(filler, sizeof(filler), "set filler 0 0 9000\r\n%09000d\r\n", 7);
+    ask(&one, filler, "STORED\r\n");
+    while (log_durable(engine_log(w.server.engine)) < log_tail(engine_log(w.server.engine)))
+        usleep(1000);
+    rec_set_fault(REC_BIT(REC_FDATASYNC), NULL, 1, UINT64_MAX, -EIO);
+    ask(&one, "incr n 1\r\n", NULL);
+    ask(&two, "get old\r\n", "VALUE old 7 1\r\no\r\nEND\r\n");
+    ask(&two, "set b 0 0 1\r\nx\r\n", REFUSED);
+    client_close(&two);
+    client_open(&two, w.server.other_port);
+    ask(&two, "set b 0 0 1 noreply\r\nx\r\nset old 0 0 1 noreply\r\nx\r\nflush_all noreply\r\nget b old\r\n", "VALUE old 7 1\r\no\r\nEND\r\n");
+    ask(&two, "get n\r\n", NULL); /* what may be lost is not shown */
+    heal_and_wait(&w, &redis);
+    client_close(&two);
+    client_open(&two, w.server.other_port);
+    ask(&two, "get old b n\r\n", "VALUE old 7 1\r\no\r\nVALUE n 0 1\r\n6\r\nEND\r\n");
+    ask(&two, "incr n 1\r\n", "7\r\n");
+    client_close(&one);
+    client_close(&two);
+    client_close(&redis);
+    cut_and_compare(&w, false);
+}
+
 int main(void)
 {
+    command_table_init();
+    memcached_init(0);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memcached_gets_no_false_word),
         cmocka_unit_test(test_held_replies_become_errors),
         cmocka_unit_test(test_a_short_failure_is_not_noticed),
         cmocka_unit_test(test_every_write_fails_in_turn),

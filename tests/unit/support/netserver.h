@@ -31,7 +31,8 @@ struct netserver {
     struct engine *engine;
     struct net *net;
     struct net_limits limits;
-    uint16_t port;
+    uint16_t port, other_port;
+    const struct protocol *other; /* the test's: a protocol beside RESP, on other_port */
 };
 
 NETSERVER uint16_t free_port(void)
@@ -62,7 +63,8 @@ NETSERVER bool netserver_open(struct netserver *s, char *detail, size_t size)
     status started = HF_ERR_IO;
     for (int tries = 0; tries < 20 && started != HF_OK; tries++) { /* somebody may take the port meanwhile */
         s->port = free_port();
-        struct net_config config = {.binds = binds, .bind_count = 1, .port = s->port, .backlog = 64, .workers = s->config.workers,
+        s->other_port = s->other ? free_port() : 0;
+        struct net_config config = {.binds = binds, .bind_count = 1, .port = s->port, .other_port = s->other_port, .other = s->other, .backlog = 64, .workers = s->config.workers,
                                     .limits = &s->limits, .engine = s->engine, .default_durability = (int)s->config.durability};
         started = net_start(&config, &s->net, detail, size);
     }
