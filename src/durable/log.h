@@ -39,7 +39,8 @@ struct log_config {
     uint32_t interval_ms;        /* fsync window of `interval`; default 1000 */
     uint64_t interval_bytes;     /* and in bytes; default 64 MiB */
     uint64_t disk_budget;        /* bytes of log kept before credit shrinks; 0: no limit */
-    /* Called by the log thread after written_lsn or durable_lsn moved, or the state changed. */
+    /* Called after written_lsn or durable_lsn moved, or the state changed: by the log thread, or by the worker that has written
+     * (inside log_kick). */
     void (*moved)(void *context);
     void *context;
 };

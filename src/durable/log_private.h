@@ -69,6 +69,7 @@ struct log {
     int sync_file;
     uint64_t mark_lsn;      /* the durable lsn that the file itself proclaims */
     uint64_t idle_since_us; /* the last fsync or write */
+    uint64_t thread_due_us; /* until when the log thread sleeps, if nobody wakes it */
     bool has_plenty;        /* of free disk space, when last asked */
     uint64_t left_bytes;    /* free then */
     uint64_t plenty_us, plenty_bytes; /* when that was: time, bytes_written */

@@ -494,12 +494,49 @@ static void mark_write(struct log *log, uint16_t flags)
         log->mark_lsn = atomic_load(&log->durable);
 }
 
+/* --- who is told, and what is due ------------------------------------------------- */
+
+static void tell(struct log *log)
+{
+    if (!atomic_exchange(&log->notify, false))
+        return;
+    if (log->config.moved)
+        log->config.moved(log->config.context);
+    if (atomic_load(&log->waiters)) {
+        os_mutex_lock(&log->wait_lock);
+        os_cond_broadcast(&log->wait_moved);
+        os_mutex_unlock(&log->wait_lock);
+    }
+}
+
+/* INTERVAL: microseconds until the fsync is due, 0 if it is. */
+static uint64_t sync_due_us(struct log *log)
+{
+    uint64_t since = atomic_load(&log->unsynced_us), now = OS.monotonic_us();
+    uint64_t unsynced = log->file_lsn - atomic_load(&log->durable);
+    uint64_t half = (uint64_t)atomic_load(&log->interval_ms) * 1000 / 2;
+    if (log->want_sync || atomic_load(&log->starved) || unsynced >= log->config.ring_size / 2 ||
+        unsynced >= log->config.interval_bytes / 2 || now >= since + half)
+        return 0;
+    return since + half - now;
+}
+
+/* INTERVAL: the log thread has to be woken, since it sleeps beyond the time of the next fsync. Caller holds the lock. */
+static bool thread_sleeps_too_long(struct log *log)
+{
+    if (log->file_lsn == atomic_load(&log->durable))
+        return false;
+    uint64_t due = sync_due_us(log);
+    return due == 0 || OS.monotonic_us() + due < log->thread_due_us;
+}
+
 /* --- workers -------------------------------------------------------------------- */
 
 void log_write_inline(struct log *log)
 {
+    bool rest = false; /* something is left that only the log thread can do */
     atomic_store(&log->pending, true);
-    for (int round = 0; round < INLINE_ROUNDS && atomic_load(&log->pending); round++) {
+    for (int round = 0; !rest && round < INLINE_ROUNDS && atomic_load(&log->pending); round++) {
         if (!is_ok(log))
             return;
         if (atomic_load(&log->sync_state) != SYNC_IDLE)
@@ -513,16 +550,15 @@ void log_write_inline(struct log *log)
         log_room_update(log, false);
         if (result == WRITE_DONE || result == WRITE_NOTHING)
             written_update(log);
-        bool more = result == WRITE_NO_ROOM || result == WRITE_TOO_LARGE ||
-                    atomic_load(&log->written) < log->file_lsn ||
-                    log->file_lsn < atomic_load(&log->tail);
+        rest = result == WRITE_NO_ROOM || result == WRITE_TOO_LARGE || atomic_load(&log->written) < log->file_lsn ||
+               log->file_lsn < atomic_load(&log->tail) || thread_sleeps_too_long(log);
         os_mutex_unlock(&log->writer);
         atomic_thread_fence(memory_order_seq_cst);
-        if (more)
-            break;
     }
-    /* moved() is the log thread's to call; and what we could not do is its to do. */
-    parking_wake(&log->parking);
+    if (rest || atomic_load(&log->pending))
+        parking_wake(&log->parking);
+    else
+        tell(log);
 }
 
 /* --- the log thread ------------------------------------------------------------- */
@@ -540,18 +576,6 @@ static void write_all(struct log *log)
         if (result == WRITE_NO_ROOM && atomic_load(&log->sync_state) == SYNC_IDLE && roll(log))
             result = WRITE_DONE;
     }
-}
-
-/* INTERVAL: microseconds until the fsync is due, 0 if it is. */
-static uint64_t sync_due_us(struct log *log)
-{
-    uint64_t since = atomic_load(&log->unsynced_us), now = OS.monotonic_us();
-    uint64_t unsynced = log->file_lsn - atomic_load(&log->durable);
-    uint64_t half = (uint64_t)atomic_load(&log->interval_ms) * 1000 / 2;
-    if (log->want_sync || atomic_load(&log->starved) || unsynced >= log->config.ring_size / 2 ||
-        unsynced >= log->config.interval_bytes / 2 || now >= since + half)
-        return 0;
-    return since + half - now;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -604,22 +628,10 @@ static uint64_t log_step(struct log *log)
         sleep = log->heal_at_us > now ? log->heal_at_us - now : HEAL_DELAY_US;
     }
     log_room_update(log, true);
+    log->thread_due_us = OS.monotonic_us() + sleep;
     os_mutex_unlock(&log->writer);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load(&log->pending) && is_ok(log) ? 0 : sleep;
-}
-
-static void tell(struct log *log)
-{
-    if (!atomic_exchange(&log->notify, false))
-        return;
-    if (log->config.moved)
-        log->config.moved(log->config.context);
-    if (atomic_load(&log->waiters)) {
-        os_mutex_lock(&log->wait_lock);
-        os_cond_broadcast(&log->wait_moved);
-        os_mutex_unlock(&log->wait_lock);
-    }
 }
 
 /* Everything published becomes durable, once more healing if need be; then the seal. */
