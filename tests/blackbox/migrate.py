@@ -154,7 +154,7 @@ def check_values(mine, peer):
             a, b = source.client(), target.client()
             a.call("FLUSHALL")
             b.call("FLUSHALL")
-            keys = [b"key:%d" % n for n in range(12)]
+            keys = [b"key:%d" % n for n in range(7)]
             for n, key in enumerate(keys):
                 a.pipeline(make(rng, key))
                 if n % 3 == 0:
