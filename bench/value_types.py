@@ -1,7 +1,8 @@
 """value_types.py -- bytes per element and server CPU per operation of every type, beside redis-server.
 
 Method: each row fills a fresh server without a log over one pipelined connection, one element a command (that is
-        the write path), and then reads at random places. Bytes per element are the growth of used_memory and of the resident set;
+        the write path), and then reads at random places. Bytes per element are the growth of used_memory and of the resident set
+        once it has settled (both allocators keep what was freed for about ten seconds);
         CPU is user and system time of the server's threads over a phase. One server runs at a time. With --instructions
         every server runs under callgrind and the count of instructions takes the place of CPU time: it does not depend on
         what else the machine does; take --scale 0.01 or less then.
@@ -160,6 +161,15 @@ def used_memory(client):
     return int(re.search(rb"used_memory:(\d+)", client.call("INFO", "memory")).group(1))
 
 
+def settled(pid):
+    """The resident set when it has not fallen by a hundredth for three seconds."""
+    seen = [common.status_bytes(pid)]
+    while len(seen) < 4 or (seen[-1] < 0.99 * seen[-4] and len(seen) < 30):
+        time.sleep(1)
+        seen.append(common.status_bytes(pid))
+    return seen[-1]
+
+
 def measure(kind, row, reads, instructions):
     Measured.instructions = instructions
     with Measured(kind, workers=1) as server:
@@ -169,7 +179,7 @@ def measure(kind, row, reads, instructions):
         cost.take()
         total = fill(client, row)
         figures = {"write": cost.take() / total}
-        figures["rss"] = (common.status_bytes(server.pid) - resident) / total
+        figures["rss"] = (settled(server.pid) - resident) / total
         figures["used"] = (used_memory(client) - used) / total
         for name, make in row.reads.items():
             chance = random.Random(name)
