@@ -1,12 +1,14 @@
 /* hash.c -- two forms of one map.
  *
- * Packed: one buffer of pairs [varint field size][field][varint value size][value]...,
- * in order of arrival. At a few hundred short pairs a linear search costs about as much as
+ * Packed: one block of pairs in order of arrival (pairs.h). At a few hundred short pairs a linear search costs about as much as
  * hashing and two cache misses, and the form has no pointers to pay for.
  *
  * Dict: data/dict.h, a counted tree in hash order; shares, scans and random fields are its.
  *
- * Deadlines of fields stand beside either form (field_times.h), so a hash without any pays a pointer.
+ * A hash is one word that says which: of a small one, every byte beside the pairs counts.
+ *
+ *   0 --> nothing yet    word --> struct pairs    word + LARGE --> struct dict
+ *   word + TIMED --> struct timed, with a word for the fields, and their deadlines (field_times.h)
  */
 #include "types/hash.h"
 
@@ -14,24 +16,24 @@
 #include "base/random.h"
 #include "data/dict.h"
 #include "types/field_times.h"
+#include "types/pairs.h"
 #include "types/varint.h"
 
 #define PACKED_SIZE_MAX (1u << 20)
 
-struct hash {
-    size_t count;
-    bool large;        /* dict; else pairs */
-    bool timed;        /* a field has, or has had, a deadline */
-    union {
-        struct dict dict;
-        struct {
-            uint8_t *pairs;
-            uint32_t size, capacity;
-        };
-    };
-    struct field_times *times; /* NULL: no field has a deadline */
-};
-_Static_assert(sizeof(struct hash) <= 48, "an allocation class: deadlines cost a hash without them nothing");
+enum { LARGE = 1, TIMED = 2 };
+
+struct hash { uintptr_t word; };
+struct timed { uintptr_t word; struct field_times *times; }; /* NULL: no field has a deadline any more */
+
+static struct timed *timed_of(const struct hash *h) { return h->word & TIMED ? (struct timed *)(h->word - TIMED) : NULL; }
+static uintptr_t *fields_of(struct hash *h) { return h->word & TIMED ? &timed_of(h)->word : &h->word; }
+static uintptr_t fields(const struct hash *h) { return h->word & TIMED ? timed_of(h)->word : h->word; }
+static bool is_large(const struct hash *h) { return (fields(h) & LARGE) != 0; }
+static struct dict *dict_of(const struct hash *h) { return (struct dict *)(fields(h) - LARGE); }
+static struct field_times *times_of(const struct hash *h) { return h->word & TIMED ? timed_of(h)->times : NULL; }
+
+static struct pairs *pairs_of(const struct hash *h) { return (struct pairs *)fields(h); } /* NULL: none */
 
 struct hash_limits hash_limits = {512, 64}; /* the defaults of Redis */
 
@@ -45,92 +47,25 @@ static uint32_t limit_value(void)
     return __atomic_load_n(&hash_limits.packed_value_max, __ATOMIC_RELAXED);
 }
 
-/* -- packed pairs -- */
-
-struct pair {
-    bytes field, value;
-    size_t start, end; /* bytes of the pair in the buffer */
-};
-
-/* Reads the pair at an offset; false at the end. */
-static bool packed_pair(const struct hash *h, size_t offset, struct pair *p)
-{
-    if (offset >= h->size)
-        return false;
-    uint64_t size;
-    const uint8_t *at = varint_get(h->pairs + offset, &size);
-    p->field = (bytes){at, (size_t)size};
-    at = varint_get(at + size, &size);
-    p->value = (bytes){at, (size_t)size};
-    p->start = offset;
-    p->end = (size_t)(at + size - h->pairs);
-    return true;
-}
-
-static bool packed_find(const struct hash *h, bytes field, struct pair *p)
-{
-    for (size_t offset = 0; packed_pair(h, offset, p); offset = p->end)
-        if (bytes_equal(p->field, field))
-            return true;
-    return false;
-}
-
-static size_t pair_size(bytes field, bytes value)
-{
-    return varint_size(field.size) + field.size + varint_size(value.size) + value.size;
-}
-
-/* Makes room of `size` bytes at an offset where `old_size` bytes stand. */
-static void packed_splice(struct hash *h, size_t offset, size_t old_size, size_t size)
-{
-    size_t total = h->size - old_size + size;
-    if (total > h->capacity) {
-        h->capacity = (uint32_t)mem_class_size(total);
-        h->pairs = mem_realloc(h->pairs, h->capacity);
-    }
-    memmove(h->pairs + offset + size, h->pairs + offset + old_size, h->size - offset - old_size);
-    h->size = (uint32_t)total;
-    if (total < h->capacity / 4) {
-        h->capacity = (uint32_t)mem_class_size(total + 1);
-        h->pairs = mem_realloc(h->pairs, h->capacity);
-    }
-}
-
-static void packed_write(struct hash *h, size_t offset, bytes field, bytes value)
-{
-    uint8_t *at = varint_put(h->pairs + offset, field.size);
-    if (field.size)
-        memcpy(at, field.data, field.size);
-    at = varint_put(at + field.size, value.size);
-    if (value.size)
-        memcpy(at, value.data, value.size);
-}
-
-static void packed_set_value(struct hash *h, const struct pair *p, bytes value)
-{
-    size_t from = p->start + varint_size(p->field.size) + p->field.size;
-    packed_splice(h, from, p->end - from, varint_size(value.size) + value.size);
-    uint8_t *at = varint_put(h->pairs + from, value.size);
-    if (value.size)
-        memcpy(at, value.data, value.size);
-}
+/* -- the two forms -- */
 
 static bool fits_packed(const struct hash *h, size_t count, bytes field, bytes value)
 {
     return count <= limit_entries() && field.size <= limit_value() && value.size <= limit_value() &&
-           h->size + pair_size(field, value) <= PACKED_SIZE_MAX;
+           pairs_size(pairs_of(h)) + pair_size(field, value) <= PACKED_SIZE_MAX;
 }
 
 static void convert_to_dict(struct hash *h)
 {
+    const struct pairs *all = pairs_of(h);
     struct pair p;
-    struct dict dict = dict_make();
-    for (size_t offset = 0; packed_pair(h, offset, &p); offset = p.end)
-        dict_set(&dict, p.field, p.value);
-    hf_assert(dict_count(&dict) == h->count);
-    mem_free(h->pairs);
-    h->dict = dict;
-    h->large = true;
+    struct dict *dict = mem_alloc(sizeof(*dict));
+    *dict = dict_make();
+    for (size_t offset = 0; pairs_at(all, offset, &p); offset = p.end)
+        dict_set(dict, p.field, p.value);
+    hf_assert(dict_count(dict) == pairs_count(all));
+    mem_free(pairs_of(h));
+    *fields_of(h) = (uintptr_t)dict + LARGE;
 }
 
 /* -- the map -- */
@@ -144,25 +79,25 @@ void hash_free(struct hash *h)
 {
     if (!h)
         return;
-    if (h->large)
-        dict_clear(&h->dict);
-    else
-        mem_free(h->pairs);
-    field_times_free(h->times);
+    if (is_large(h))
+        dict_clear(dict_of(h));
+    mem_free((void *)(fields(h) & ~(uintptr_t)LARGE));
+    field_times_free(times_of(h));
+    mem_free(timed_of(h));
     mem_free(h);
 }
 
 size_t hash_count(const struct hash *h)
 {
-    return h->count;
+    return is_large(h) ? dict_count(dict_of(h)) : pairs_count(pairs_of(h));
 }
 
 bool hash_get(const struct hash *h, bytes field, bytes *value)
 {
-    if (h->large)
-        return dict_get(&h->dict, field, value);
+    if (is_large(h))
+        return dict_get(dict_of(h), field, value);
     struct pair p;
-    if (!packed_find(h, field, &p))
+    if (!pairs_find(pairs_of(h), field, &p))
         return false;
     *value = p.value;
     return true;
@@ -172,44 +107,60 @@ bool hash_get(const struct hash *h, bytes field, bytes *value)
 
 uint64_t hash_deadline(const struct hash *h)
 {
+    const struct field_times *times = times_of(h);
     uint64_t deadline;
     bytes field;
-    return h->times && field_times_first(h->times, &deadline, &field) ? deadline : 0;
+    return times && field_times_first(times, &deadline, &field) ? deadline : 0;
 }
 
 uint64_t hash_field_deadline(const struct hash *h, bytes field)
 {
-    return h->times ? field_times_get(h->times, field) : 0;
+    const struct field_times *times = times_of(h);
+    return times ? field_times_get(times, field) : 0;
 }
 
 size_t hash_due_count(const struct hash *h, uint64_t now_ms)
 {
-    return h->times ? field_times_due(h->times, now_ms) : 0;
+    const struct field_times *times = times_of(h);
+    return times ? field_times_due(times, now_ms) : 0;
 }
 
 void hash_due_each(const struct hash *h, uint64_t now_ms, void (*each)(void *context, bytes field), void *context)
 {
-    if (h->times)
-        field_times_due_each(h->times, now_ms, each, context);
+    const struct field_times *times = times_of(h);
+    if (times)
+        field_times_due_each(times, now_ms, each, context);
+}
+
+/* From now on it has, or has had, deadlines. */
+static struct timed *become_timed(struct hash *h)
+{
+    if (!(h->word & TIMED)) {
+        struct timed *timed = mem_alloc(sizeof(*timed));
+        *timed = (struct timed){h->word, NULL};
+        h->word = (uintptr_t)timed + TIMED;
+    }
+    return timed_of(h);
 }
 
 static void drop_empty_times(struct hash *h)
 {
-    if (field_times_count(h->times) > 0)
+    struct timed *timed = timed_of(h);
+    if (field_times_count(timed->times) > 0)
         return;
-    field_times_free(h->times);
-    h->times = NULL;
+    field_times_free(timed->times);
+    timed->times = NULL;
 }
 
 /* 0: none. The field is there. */
 static void set_deadline(struct hash *h, bytes field, uint64_t deadline_ms)
 {
-    if (!h->times && !deadline_ms)
+    if (!times_of(h) && !deadline_ms)
         return;
-    if (!h->times)
-        h->times = field_times_new();
-    h->timed = true;
-    field_times_set(h->times, field, deadline_ms);
+    struct timed *timed = become_timed(h);
+    if (!timed->times)
+        timed->times = field_times_new();
+    field_times_set(timed->times, field, deadline_ms);
     drop_empty_times(h);
 }
 
@@ -220,25 +171,16 @@ static bool set_value(struct hash *h, bytes field, bytes value)
 {
     hf_assert(field.size <= UINT32_MAX && value.size <= UINT32_MAX);
     struct pair p = {0};
-    bool is_new = false;
-    if (!h->large) {
-        is_new = !packed_find(h, field, &p);
-        if (fits_packed(h, h->count + is_new, field, value)) {
-            if (is_new) {
-                size_t end = h->size;
-                packed_splice(h, end, 0, pair_size(field, value));
-                packed_write(h, end, field, value);
-                h->count++;
-            } else {
-                packed_set_value(h, &p, value);
-            }
+    if (!is_large(h)) {
+        struct pairs *all = pairs_of(h);
+        bool is_new = !pairs_find(all, field, &p);
+        if (fits_packed(h, pairs_count(all) + is_new, field, value)) {
+            *fields_of(h) = (uintptr_t)(is_new ? pairs_add(all, field, value) : pairs_set(all, &p, value));
             return is_new;
         }
         convert_to_dict(h);
     }
-    is_new = dict_set(&h->dict, field, value);
-    h->count += is_new;
-    return is_new;
+    return dict_set(dict_of(h), field, value);
 }
 
 bool hash_set(struct hash *h, bytes field, bytes value)
@@ -249,16 +191,12 @@ bool hash_set(struct hash *h, bytes field, bytes value)
 
 static bool remove_value(struct hash *h, bytes field)
 {
-    if (h->large) {
-        bool removed = dict_remove(&h->dict, field);
-        h->count -= removed;
-        return removed;
-    }
+    if (is_large(h))
+        return dict_remove(dict_of(h), field);
     struct pair p;
-    if (!packed_find(h, field, &p))
+    if (!pairs_find(pairs_of(h), field, &p))
         return false;
-    packed_splice(h, p.start, p.end - p.start, 0);
-    h->count--;
+    *fields_of(h) = (uintptr_t)pairs_remove(pairs_of(h), &p);
     return true;
 }
 
@@ -273,10 +211,10 @@ bool hash_remove(struct hash *h, bytes field)
 /* Position: packed, the offset of the next pair; dict, that of the next field in hash order. */
 bool hash_next(const struct hash *h, uint64_t *position, bytes *field, bytes *value)
 {
-    if (h->large)
-        return dict_at(&h->dict, (*position)++, field, value);
+    if (is_large(h))
+        return dict_at(dict_of(h), (*position)++, field, value);
     struct pair p;
-    if (!packed_pair(h, (size_t)*position, &p))
+    if (!pairs_at(pairs_of(h), (size_t)*position, &p))
         return false;
     *position = p.end;
     *field = p.field;
@@ -287,22 +225,22 @@ bool hash_next(const struct hash *h, uint64_t *position, bytes *field, bytes *va
 uint64_t hash_scan(const struct hash *h, uint64_t cursor, size_t count,
                    void (*each)(void *context, bytes field, bytes value), void *context)
 {
-    if (!h->large) {
+    if (!is_large(h)) {
         struct pair p;
-        for (size_t offset = 0; packed_pair(h, offset, &p); offset = p.end)
+        for (size_t offset = 0; pairs_at(pairs_of(h), offset, &p); offset = p.end)
             each(context, p.field, p.value);
         return 0;
     }
-    return dict_scan(&h->dict, cursor, count, each, context);
+    return dict_scan(dict_of(h), cursor, count, each, context);
 }
 
 bool hash_random(const struct hash *h, uint64_t random, bytes *field, bytes *value)
 {
-    if (h->count == 0)
+    if (hash_count(h) == 0)
         return false;
-    uint64_t place = random_mix(random + RANDOM_STEP) % h->count, position = 0;
-    if (h->large)
-        return dict_at(&h->dict, place, field, value);
+    uint64_t place = random_mix(random + RANDOM_STEP) % hash_count(h), position = 0;
+    if (is_large(h))
+        return dict_at(dict_of(h), place, field, value);
     for (uint64_t skip = place + 1; skip > 0; skip--) {
         bool more = hash_next(h, &position, field, value);
         hf_assert(more);
@@ -396,7 +334,7 @@ static status apply_expire(struct hash *h, bytes rest)
     uint64_t now_ms;
     if (!varint_try_take(&rest, &now_ms) || rest.size || now_ms > FIELD_TIME_MAX || !hash_due_count(h, now_ms))
         return HF_ERR_CORRUPT;
-    field_times_expire(h->times, now_ms, expire_field, h);
+    field_times_expire(times_of(h), now_ms, expire_field, h);
     drop_empty_times(h);
     return HF_OK;
 }
@@ -436,33 +374,38 @@ static void ops_free(void *object)
 static bool ops_free_some(void *object, size_t *budget)
 {
     struct hash *h = object;
-    if (h->large && !dict_clear_some(&h->dict, budget))
-        return false;
-    if (h->large) {
-        h->large = false;
-        h->pairs = NULL;
+    if (is_large(h)) {
+        struct dict *dict = dict_of(h);
+        if (!dict_clear_some(dict, budget))
+            return false;
+        mem_free(dict);
+        *fields_of(h) = 0;
     }
-    if (!field_times_free_some(h->times, budget))
+    if (!field_times_free_some(times_of(h), budget))
         return false;
-    h->times = NULL;
+    if (timed_of(h))
+        timed_of(h)->times = NULL;
     hash_free(h);
     return true;
+}
+
+static uintptr_t share_fields(const struct hash *h)
+{
+    if (is_large(h)) {
+        struct dict *dict = mem_alloc(sizeof(*dict));
+        *dict = dict_share(dict_of(h));
+        return (uintptr_t)dict + LARGE;
+    }
+    return (uintptr_t)pairs_dup(pairs_of(h));
 }
 
 static void *ops_share(const void *object)
 {
     const struct hash *h = object;
-    struct hash *copy = mem_alloc(sizeof(*copy));
-    *copy = *h;
-    if (h->large) {
-        copy->dict = dict_share(&h->dict);
-    } else {
-        copy->pairs = mem_alloc(h->capacity + 1);
-        if (h->size)
-            memcpy(copy->pairs, h->pairs, h->size);
-    }
-    if (h->times)
-        copy->times = field_times_share(h->times);
+    struct hash *copy = hash_new();
+    copy->word = share_fields(h);
+    if (h->word & TIMED)
+        become_timed(copy)->times = times_of(h) ? field_times_share(times_of(h)) : NULL;
     return copy;
 }
 
@@ -474,15 +417,19 @@ static bool ops_is_empty(const void *object)
 static size_t ops_memory(const void *object)
 {
     const struct hash *h = object;
-    return sizeof(*h) + (h->large ? dict_memory(&h->dict) : h->capacity) + (h->times ? field_times_memory(h->times) : 0);
+    size_t memory = sizeof(*h) + (is_large(h) ? sizeof(struct dict) + dict_memory(dict_of(h)) : pairs_memory(pairs_of(h)));
+    if (timed_of(h))
+        memory += sizeof(struct timed) + (times_of(h) ? field_times_memory(times_of(h)) : 0);
+    return memory;
 }
 
 static void ops_encode(const void *object, struct buf *out)
 {
     const struct hash *h = object;
-    if (h->timed)
+    bool timed = (h->word & TIMED) != 0;
+    if (timed)
         buf_append_u8(out, 0);
-    varint_append(out, h->count);
+    varint_append(out, hash_count(h));
     uint64_t position = 0;
     bytes field, value;
     while (hash_next(h, &position, &field, &value)) {
@@ -490,7 +437,7 @@ static void ops_encode(const void *object, struct buf *out)
         buf_append_bytes(out, field);
         varint_append(out, value.size);
         buf_append_bytes(out, value);
-        if (h->timed)
+        if (timed)
             varint_append(out, hash_field_deadline(h, field));
     }
 }
@@ -505,7 +452,7 @@ static status decode_pairs(struct hash *h, bytes in, uint64_t count)
         if (!hash_set(h, field, value))
             return HF_ERR_CORRUPT; /* the field came twice */
         uint64_t deadline = 0;
-        if (h->timed && (!varint_try_take(&in, &deadline) || deadline > FIELD_TIME_MAX))
+        if (h->word & TIMED && (!varint_try_take(&in, &deadline) || deadline > FIELD_TIME_MAX))
             return HF_ERR_CORRUPT;
         set_deadline(h, field, deadline);
     }
@@ -521,7 +468,8 @@ static status ops_decode(bytes in, void **object)
     if (!varint_try_take(&in, &count) || count == 0 || count > in.size / 2)
         return HF_ERR_CORRUPT;
     struct hash *h = hash_new();
-    h->timed = timed;
+    if (timed)
+        become_timed(h);
     status s = decode_pairs(h, in, count);
     if (s == HF_OK)
         *object = h;
@@ -533,7 +481,7 @@ static status ops_decode(bytes in, void **object)
 static const char *ops_encoding(const void *object)
 {
     const struct hash *h = object;
-    return h->large ? "hashtable" : h->timed ? "listpackex" : "listpack";
+    return is_large(h) ? "hashtable" : h->word & TIMED ? "listpackex" : "listpack";
 }
 
 static uint64_t ops_deadline(const void *object)
@@ -543,33 +491,26 @@ static uint64_t ops_deadline(const void *object)
 
 static void check_times(const struct hash *h)
 {
+    const struct field_times *times = times_of(h);
     uint64_t position = 0, timed = 0;
     bytes field, value;
-    if (!h->times)
+    if (!times)
         return;
-    field_times_check(h->times);
+    field_times_check(times);
     while (hash_next(h, &position, &field, &value))
-        timed += field_times_get(h->times, field) != 0;
-    hf_assert(h->timed && timed > 0 && timed == field_times_count(h->times));
+        timed += field_times_get(times, field) != 0;
+    hf_assert(timed > 0 && timed == field_times_count(times));
 }
 
 static void ops_check(const void *object)
 {
     const struct hash *h = object;
     check_times(h);
-    if (h->large) {
-        hf_assert(dict_count(&h->dict) == h->count);
-        dict_check(&h->dict);
+    if (is_large(h)) {
+        dict_check(dict_of(h));
         return;
     }
-    hf_assert(h->size <= h->capacity);
-    size_t count = 0, offset = 0;
-    for (struct pair p; packed_pair(h, offset, &p); offset = p.end, count++) {
-        struct pair first;
-        bool found = packed_find(h, p.field, &first);
-        hf_assert(found && first.start == p.start); /* no field twice */
-    }
-    hf_assert(offset == h->size && count == h->count);
+    pairs_check(pairs_of(h));
 }
 
 const struct type_ops hash_ops = {
