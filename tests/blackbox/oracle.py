@@ -2,11 +2,12 @@
 
 Goal:   "no wrong reply for a Redis client" (DESIGN.md, promise 8), errors and wire types included.
 Method: epochs of EPOCH_STEPS steps (oracle_generate.py), each from an empty server and fresh
-        connections in RESP2 and RESP3, pipelined in batches. Replies are compared after
+        connections in RESP2 and RESP3, pipelined in batches. In each third epoch all connections speak RESP3 and
+        nothing else, and are sent pushes between their replies (oracle_resp3.py). Replies are compared after
         oracle_compare.py has removed what may differ (order of a hash, a clock, a random choice).
         The first mismatch is shrunk by delta debugging to the shortest sequence that still
         differs, and printed with both replies and the line that repeats it.
-Usage:  oracle.py [--commands 100000] [--seed S] [--epoch E] [--skip CMD,CMD] [--workers N]
+Usage:  oracle.py [--commands 100000] [--seed S] [--epoch E] [--skip CMD,CMD] [--workers N] [--resp3]
 """
 import argparse
 import random
@@ -16,10 +17,13 @@ import time
 from harness import Client, Server, encode
 from oracle_compare import DIFFERENCES, SOLO, Comparer, queued_form, run_solo
 from oracle_generate import SESSIONS, Generator
+from oracle_resp3 import LISTENING, Resp3Generator, listen
 
 EPOCH_STEPS = 2000
 BATCH = 50
 SHRINK_SECONDS = 60
+ALONE = SOLO | LISTENING
+RESP3_EPOCHS = 3    # one of so many speaks RESP3 only
 
 
 class Pair:
@@ -31,6 +35,7 @@ class Pair:
         for server in self.servers:
             server.start()
         self.sessions = []
+        self.all_resp3 = False
 
     def reset(self):
         """Empty servers, fresh connections. A server that died is started again."""
@@ -39,7 +44,7 @@ class Pair:
             if not server.alive():
                 server.start()
         for session in range(SESSIONS):
-            resp = 3 if session == 1 else 2
+            resp = 3 if session == 1 or self.all_resp3 else 2
             self.sessions.append([Client(s.port, resp, timeout=20) for s in self.servers])
         for client in self.sessions[0]:
             for words in (("FLUSHALL",), ("FUNCTION", "FLUSH"), ("SCRIPT", "FLUSH")):
@@ -68,9 +73,9 @@ def batches(steps):
     while start < len(steps):
         session, words = steps[start]
         end = start + 1
-        if words[0].upper() not in SOLO:
+        if words[0].upper() not in ALONE:
             while end < len(steps) and end - start < BATCH and steps[end][0] == session \
-                    and steps[end][1][0].upper() not in SOLO:
+                    and steps[end][1][0].upper() not in ALONE:
                 end += 1
         yield start, end
         start = end
@@ -83,6 +88,13 @@ def run(pair, steps):
     for start, end in batches(steps):
         session = steps[start][0]
         clients, comparer = pair.sessions[session], comparers[session]
+        if steps[start][1][0] in LISTENING:
+            if comparer.in_multi:
+                continue # its pushes would stand inside of EXEC's reply
+            replies = [_guard(listen, client, steps[start][1], session) for client in clients]
+            if replies[0] != replies[1] or replies[0][0] == "dead":
+                return Mismatch(start, steps[start][1], replies)
+            continue
         if steps[start][1][0].upper() in SOLO and not comparer.in_multi:
             replies = [_guard(run_solo, client, steps[start][1]) for client in clients]
             if not comparer.same_solo(steps[start][1], *replies):
@@ -141,7 +153,7 @@ def show(words):
 def report(pair, steps, mismatch, arguments, epoch):
     if run(pair, steps[:mismatch.step + 1]):
         steps, mismatch = shrink(pair, steps, mismatch)
-        print("oracle: replies differ. Shortest sequence found, from empty servers (s1 is RESP3):")
+        print("oracle: replies differ. Shortest sequence found, from empty servers (s1 is RESP3%s):" % (", all are" if pair.all_resp3 else ""))
     else:
         steps = steps[max(0, mismatch.step - 30):mismatch.step + 1]
         print("oracle: replies differed once, not when repeated (a clock? a race?). The last steps were:")
@@ -149,7 +161,7 @@ def report(pair, steps, mismatch, arguments, epoch):
         print("    s%d> %s" % (session, show(words)))
     print("  redis:    %.2000s" % (mismatch.replies[0],))
     print("  holdfast: %.2000s" % (mismatch.replies[1],))
-    skip = " --skip " + arguments.skip if arguments.skip else ""
+    skip = (" --skip " + arguments.skip if arguments.skip else "") + (" --resp3" if arguments.resp3 else "")
     print("repeat: tests/blackbox/oracle.py --seed %s --epoch %d%s" % (arguments.seed, epoch, skip))
 
 
@@ -161,6 +173,7 @@ def main():
     parser.add_argument("--skip", default="", help="commands to leave out, with commas")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--progress", type=int, default=0, help="a line after so many commands")
+    parser.add_argument("--resp3", action="store_true", help="RESP3 only, in all epochs")
     parser.add_argument("--keep-going", action="store_true", help="report a mismatch of each epoch, then go on")
     arguments = parser.parse_args()
     skip = {name.encode().upper() for name in arguments.skip.split(",") if name} | DIFFERENCES
@@ -171,7 +184,9 @@ def main():
     try:
         for epoch in epochs:
             count = EPOCH_STEPS if arguments.epoch is not None else min(EPOCH_STEPS, arguments.commands - epoch * EPOCH_STEPS)
-            steps = Generator(arguments.seed, epoch).steps(count, skip)
+            pair.all_resp3 = arguments.resp3 or epoch % RESP3_EPOCHS == RESP3_EPOCHS - 1
+            generator = Resp3Generator if pair.all_resp3 else Generator
+            steps = generator(arguments.seed, epoch).steps(count, skip)
             mismatch = run(pair, steps)
             if mismatch:
                 report(pair, steps, mismatch, arguments, epoch)

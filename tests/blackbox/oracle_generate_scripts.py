@@ -8,13 +8,17 @@ Method: a few scripts that hand their arguments to redis.call or redis.pcall, an
 import hashlib
 
 CALL = b"return redis.call(unpack(ARGV))"
-CALLERS = [CALL, b"return redis.pcall(unpack(ARGV))", b"local r = redis.pcall(unpack(ARGV)) return r"]
+RESP3_CALLERS = [b"redis.setresp(3) return redis.call(unpack(ARGV))", b"redis.setresp(3) local r = redis.pcall(unpack(ARGV)) return r"]
+CALLERS = [CALL, b"return redis.pcall(unpack(ARGV))", b"local r = redis.pcall(unpack(ARGV)) return r"] + RESP3_CALLERS
 VALUES = [b"return 1", b"return 3.99", b"return -0.5", b"return 'x'", b"return nil", b"return true", b"return false", b"return {}",
           b"return {1, 2, {3, 'a', nil, 5}}", b"return {1, nil, 3}", b"return redis.error_reply('MY error')", b"return redis.status_reply('FINE')",
           b"return {err = 'no code'}", b"return {ok = 'a\\r\\nb'}", b"return #KEYS + #ARGV", b"return {KEYS, ARGV}", b"return KEYS[1]", b"return ARGV[2]",
           b"return redis.sha1hex(ARGV[1] or '')", b"return cjson.encode({1, 'a', {x = 2}})", b"return cjson.decode('[1, 2.5, \"a\", null, true]')",
           b"return {double = 3.5}", b"return {map = {a = 1}}", b"return {big_number = '123'}", b"redis.setresp(3) return {double = 3.25}",
           b"redis.setresp(3) return {map = {a = 1}}", b"redis.setresp(3) return {set = {a = true}}", b"redis.setresp(3) return true",
+          b"redis.setresp(3) return {true, false, {double = -1.5}, {double = 1e300}, {double = 0.1}, {big_number = '-12\\r34'}}",
+          b"redis.setresp(3) return {verbatim_string = {format = 'txt', string = 'a\\nb'}}", b"return {map = {}}", b"return {set = {}}",
+          b"redis.setresp(3) return redis.call('HGETALL', 'h').map", b"redis.setresp(3) return {{map = {a = {set = {x = true}}}}, {double = 2}}",
           b"redis.setresp(3) return redis.call('HGETALL', 'h')[1]", b"return bit.band(0xff, 0x0f)", b"return struct.pack('>I2', 258)",
           b"return cmsgpack.unpack(cmsgpack.pack({1, 'a'}))", b"return tostring(1e15)", b"return tonumber('0x10')", b"return type(redis)"]
 FAULTY = [b"return", b"retrn 1", b"error('boom')", b"error({err = 'MY boom'})", b"return undefined_global", b"x = 1", b"redis.call('SET', 'a', 'from lua') error('late')",
@@ -45,6 +49,11 @@ def inner_command(words):
     calls = (name in (b"EVAL", b"EVAL_RO") and words[1] in CALLERS) or (name in (b"EVALSHA", b"EVALSHA_RO") and words[1] in CALLER_SHAS) \
         or (name in (b"FCALL", b"FCALL_RO") and words[1] in FUNCTIONS) if len(words) > 3 else False
     return words[3 + int(words[2]):] if calls and words[2] in (b"0", b"1") else None
+
+
+def asks_for_resp3(words):
+    """Its maps and sets were tables of Lua, which have no order."""
+    return words[0].upper().startswith(b"EVAL") and (words[1] in RESP3_CALLERS or words[1] in map(sha, RESP3_CALLERS))
 
 
 class ScriptCommands:

@@ -118,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct source in = {data + 1, data + size};
     struct buf out;
     run.resp = data[0] & 1 ? 3 : 2;
-    script_set_memory_limit(FUZZ_MEMORY / 4);
+    script_set_memory_limit(FUZZ_MEMORY / 2);
     lua_pushcfunction(s->lua, data[0] & 4 ? reply_to_value : build_value);
     lua_pushlightuserdata(s->lua, &in);
     if (state_pcall(s, 1, 1, 0) == 0) {

@@ -6,7 +6,7 @@
 #include "cmd/session.h"
 #include "script/script.h"
 
-#define FUZZ_MEMORY ((size_t)4 << 20)
+#define FUZZ_MEMORY ((size_t)1 << 20)
 #define STACK_MAX 100
 
 static struct run run;
