@@ -59,10 +59,9 @@ static void add_slot(struct slots *s, bytes key)
 
 static void add_slots(struct slots *s, const struct command *row, const bytes *argv, size_t argc)
 {
-    if (row->handler == cmd_ssubscribe) {
-        for (size_t i = 1; i < argc; i++)
-            add_slot(s, argv[i]);
-    }
+    size_t channels = row->handler == cmd_spublish ? 2 : row->handler == cmd_ssubscribe || row->handler == cmd_sunsubscribe ? argc : 0;
+    for (size_t i = 1; i < channels && i < argc; i++)
+        add_slot(s, argv[i]);
     if (!command_has_keys(row))
         return;
     uint32_t few[16], *positions = argc > 16 ? mem_alloc(argc * sizeof(*positions)) : few; /* on the path of every command */
@@ -82,6 +81,41 @@ bool cluster_refuses(struct session *s, const struct command *row, const bytes *
     if (slots.differ)
         reply_error_line(&s->reply, "CROSSSLOT Keys in request don't hash to the same slot");
     return slots.differ;
+}
+
+/* ---- scripts ---- */
+
+void cluster_script_begin(struct cluster_script *k, const struct session *s, const struct command *row, const bytes *argv, size_t argc)
+{
+    struct slots slots = {.any = false};
+    add_slots(&slots, row, argv, argc);
+    for (size_t i = 0; i < s->queue_count; i++)
+        add_slots(&slots, s->queue[i].command, s->queue[i].argv, s->queue[i].argc);
+    *k = (struct cluster_script){.slot = slots.any ? slots.slot : CLUSTER_SLOTS};
+}
+
+bool cluster_refuses_script(struct cluster_script *k, const struct command *row, const bytes *argv, size_t argc, struct reply *r)
+{
+    struct slots slots = {.any = false};
+    add_slots(&slots, row, argv, argc);
+    if (slots.differ)
+        reply_error_line(r, "ERR Script attempted to access a non local key in a cluster node");
+    else if (slots.any && k->one_slot && k->slot != CLUSTER_SLOTS && k->slot != slots.slot)
+        reply_error_line(r, "ERR Script attempted to access keys that do not hash to the same slot");
+    else {
+        if (slots.any && k->slot == CLUSTER_SLOTS)
+            k->slot = slots.slot;
+        return false;
+    }
+    return true;
+}
+
+bool cluster_refuses_flag(bool no_cluster, struct reply *r)
+{
+    if (!cluster_on || !no_cluster)
+        return false;
+    reply_error_line(r, "ERR Can not run script on cluster, 'no-cluster' flag is set.");
+    return true;
 }
 
 /* ---- about the node ---- */

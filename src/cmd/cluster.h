@@ -25,4 +25,12 @@ void cluster_announce(const struct cluster_place *place);
 /* Do these words (EXEC: those queued) name keys of different slots? Then the error is replied. */
 bool cluster_refuses(struct session *s, const struct command *row, const bytes *argv, size_t argc);
 
+/* What a script may do in a cluster: each of its commands has keys of one slot, and all have the same one when `one_slot` is set
+ * (scripts with a shebang, and functions, without the flag allow-cross-slot-keys). The slot is that of the keys it declares, or of
+ * its transaction; CLUSTER_SLOTS: none yet. */
+struct cluster_script { uint16_t slot; bool one_slot; };
+void cluster_script_begin(struct cluster_script *k, const struct session *s, const struct command *row, const bytes *argv, size_t argc);
+bool cluster_refuses_script(struct cluster_script *k, const struct command *row, const bytes *argv, size_t argc, struct reply *r);
+bool cluster_refuses_flag(bool no_cluster, struct reply *r); /* true: replied */
+
 #endif

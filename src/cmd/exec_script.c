@@ -74,6 +74,8 @@ void script_begin(struct script *s, struct call *call)
                                   .strict = session_is_strict(caller), .in_script = true,
                                   .durability = caller->durability, .connection = caller->connection,
                                   .worker = caller->worker};
+    if (HF_UNLIKELY(cluster_on))
+        cluster_script_begin(&s->cluster, caller, call->command, call->argv, call->argc);
 }
 
 static const struct command *resolve(const bytes *argv, size_t argc, struct reply *r)
@@ -112,7 +114,8 @@ static bool refused(struct script *s, const struct command *row, const bytes *ar
     else if (s->read_only && row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
-        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom || s->wrote ? (uint32_t)CMD_GROWS : 0), r);
+        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom || s->wrote ? (uint32_t)CMD_GROWS : 0), r) ||
+               (HF_UNLIKELY(cluster_on) && cluster_refuses_script(&s->cluster, row, argv, argc, r));
     return true;
 }
 

@@ -9,7 +9,7 @@
 #ifndef HF_CMD_EXEC_SCRIPT_H
 #define HF_CMD_EXEC_SCRIPT_H
 
-#include "cmd/command.h"
+#include "cmd/cluster.h"
 
 enum script_step {
     SCRIPT_DONE,    /* r has the reply, maybe an error */
@@ -22,6 +22,7 @@ struct script {
     bool read_only;         /* refuses commands that write */
     bool noted;             /* for client-side caching: its keys count as read */
     bool allow_oom;         /* commands that grow may run above maxmemory */
+    struct cluster_script cluster; /* with cluster-enabled */
     bool wrote;             /* it is too late to stop for want of memory: what follows may grow, too */
 };
 

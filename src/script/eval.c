@@ -185,6 +185,10 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
     if (!push_script(s, c, digest, source, &flags))
         return;
     cache_put(digest, source);
+    if (cluster_refuses_flag(flags.no_cluster, c->reply)) {
+        lua_pop(s->lua, 1);
+        return;
+    }
     if (read_only && flags.present && !flags.no_writes) {
         lua_pop(s->lua, 1);
         reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
@@ -203,6 +207,7 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
     run_begin(s, &run, c, digest);
     run.script.read_only = read_only || flags.no_writes;
     run.script.allow_oom = flags.allow_oom;
+    run.script.cluster.one_slot = flags.present && !flags.allow_cross_slot;
     script_push_words(s->lua, c->argv + 3, keys);
     lua_setglobal(s->lua, "KEYS");
     script_push_words(s->lua, c->argv + 3 + keys, c->argc - 3 - keys);

@@ -511,6 +511,8 @@ static void call_function(struct call *c, bool read_only)
     }
     if (!script_take_keys(c, &keys))
         return;
+    if (cluster_refuses_flag(f->flags & NO_CLUSTER, c->reply))
+        return;
     if (read_only && !(f->flags & NO_WRITES)) {
         reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
@@ -531,6 +533,7 @@ static void call_function(struct call *c, bool read_only)
     run_begin(s, &run, c, f->name);
     run.script.read_only = f->flags & NO_WRITES;
     run.script.allow_oom = f->flags & ALLOW_OOM;
+    run.script.cluster.one_slot = !(f->flags & ALLOW_CROSS_SLOT);
     lua_getfield(s->lua, LUA_REGISTRYINDEX, "functions");
     lua_getfield(s->lua, -1, f->name);
     lua_remove(s->lua, -2);

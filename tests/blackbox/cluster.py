@@ -6,6 +6,8 @@ Method: the same words to both, replies compared after ports, names and addresse
         nodes is refused here; those words are compared up to there. (Client libraries: clients.py.)
 Usage:  cluster.py [check ...]
 """
+import os
+import shlex
 import sys
 import time
 
@@ -97,6 +99,20 @@ def check_replies():
         side.server.stop()
 
 
+def check_slots():
+    """Keys of several slots in commands, MULTI and scripts: the list of cluster_slots.txt."""
+    ours, theirs = Side("holdfast"), Side("redis")
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cluster_slots.txt")) as file:
+        lines = [line for line in file.read().splitlines() if not line.startswith("# ")]
+    for resp in (2, 3):
+        for line in lines:
+            words = [word.replace("\\n", "\n") for word in shlex.split(line)]
+            found, wanted = [side.ask(resp, words) for side in (ours, theirs)]
+            expect(found, wanted, "RESP%d %s" % (resp, line))
+    for side in (ours, theirs):
+        side.server.stop()
+
+
 def check_counts():
     """Of many keys; expired ones do not count."""
     with Server("holdfast", extra=["--cluster-enabled", "yes"]) as server:
@@ -158,7 +174,7 @@ def check_off():
 
 def main():
     checks = Checks("cluster")
-    checks.run((check_replies, check_counts, check_name, check_endpoints, check_off))
+    checks.run((check_replies, check_slots, check_counts, check_name, check_endpoints, check_off))
     return checks.end()
 
 
