@@ -52,19 +52,26 @@ static inline void fill(const struct txn *t, const struct entry *e, struct item 
     out->idle_seconds = clock_idle_s(e->clock, t->clock_ms);
 }
 
-status item_get(struct txn *t, const struct key *k, struct item *out)
+/* *e: its entry, NULL: none; out says what both cases have. */
+static inline status look(struct txn *t, const struct key *k, struct entry **e, struct item *out)
 {
     struct spot spot;
     uint32_t due_met = t->due_met;
     status s = find(t, k, &spot);
     if (s != HF_OK)
         return s;
-    const struct entry *e = spot.place.entry;
-    out->found = e != NULL;
+    *e = spot.place.entry;
+    out->found = *e != NULL;
     out->expired = t->due_met != due_met;
-    if (e)
-        fill(t, e, out);
+    if (HF_LIKELY(*e != NULL))
+        fill(t, *e, out);
     return HF_OK;
+}
+
+status item_get(struct txn *t, const struct key *k, struct item *out)
+{
+    struct entry *e;
+    return look(t, k, &e, out);
 }
 
 size_t item_memory(struct txn *t, const struct key *k)
@@ -115,17 +122,11 @@ void item_access(struct txn *t, const struct key *k)
 
 status item_use(struct txn *t, const struct key *k, struct item *out)
 {
-    struct spot spot;
-    status s = find(t, k, &spot);
-    if (s != HF_OK)
-        return s;
-    struct entry *e = spot.place.entry;
-    out->found = e != NULL;
-    if (HF_LIKELY(e != NULL)) {
-        fill(t, e, out);
+    struct entry *e;
+    status s = look(t, k, &e, out);
+    if (HF_LIKELY(s == HF_OK && e != NULL))
         used(t, e);
-    }
-    return HF_OK;
+    return s;
 }
 
 status item_put(struct txn *t, const struct key *k, bytes value, const struct item_fields *fields, uint64_t *version)

@@ -29,9 +29,8 @@ uint64_t memcached_ttl(uint64_t now_ms, uint64_t deadline_ms)
 
 static const struct key *key_of(const struct call *c) { return call_key(c, 0); }
 
-status memcached_find(struct call *c, const struct key *k, struct item *item)
+static inline status looked(struct call *c, const struct key *k, const struct item *item, status s)
 {
-    status s = item_get(c->txn, k, item);
     if (HF_UNLIKELY(s == HF_OK && item->expired))
         memcached_count(&memcached_counts(c)->get_expired);
     if (memcached_observes(WATCH_FETCHERS) && s == HF_OK)
@@ -39,13 +38,8 @@ status memcached_find(struct call *c, const struct key *k, struct item *item)
     return s;
 }
 
-status memcached_use(struct call *c, const struct key *k, struct item *item)
-{
-    status s = item_use(c->txn, k, item);
-    if (memcached_observes(WATCH_FETCHERS) && s == HF_OK)
-        watch_item_get(c, k->name, item);
-    return s;
-}
+status memcached_find(struct call *c, const struct key *k, struct item *item) { return looked(c, k, item, item_get(c->txn, k, item)); }
+status memcached_use(struct call *c, const struct key *k, struct item *item) { return looked(c, k, item, item_use(c->txn, k, item)); }
 
 static void tell_stored(struct call *c, const char *what, uint64_t deadline_ms)
 {
