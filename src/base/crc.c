@@ -71,6 +71,13 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, 
         size -= 8;
     }
     crc = (uint32_t)wide;
+    if (size & 4) {
+        uint32_t word;
+        memcpy(&word, p, 4);
+        crc = _mm_crc32_u32(crc, word);
+        p += 4;
+        size -= 4;
+    }
     while (size--)
         crc = _mm_crc32_u8(crc, *p++);
     return crc;

@@ -3,14 +3,29 @@
 
 #include "types/type.h"
 
+#define VARINT_MAX 10u
+#define HEAD_MAX (2 + 3 * VARINT_MAX)
+
+/* Into room that is there; returns where it goes on. */
+static inline uint8_t *varint_to(uint8_t *at, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (uint8_t)(value | 0x80);
+    *at = (uint8_t)value;
+    return at + 1;
+}
+
+static inline uint8_t *bytes_to(uint8_t *at, bytes value)
+{
+    if (value.size)
+        memcpy(at, value.data, value.size);
+    return at + value.size;
+}
+
 void put_varint(struct buf *out, uint64_t value)
 {
-    buf_reserve(out, 10);
-    while (value >= 0x80) {
-        out->data[out->size++] = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    out->data[out->size++] = (uint8_t)value;
+    buf_reserve(out, VARINT_MAX);
+    out->size = (size_t)(varint_to(out->data + out->size, value) - out->data);
 }
 
 bool take_varint(bytes *in, uint64_t *value)
@@ -64,20 +79,31 @@ static bytes string_bytes(const struct entry *e)
     return bytes_of(b->data, b->size);
 }
 
+/* What stands before the value. */
+static bytes head_of(const struct entry *e, uint8_t room[HEAD_MAX])
+{
+    enum encoding encoding = entry_encoding(e) == ENC_BLOB ? ENC_BYTES : entry_encoding(e);
+    uint8_t *at = room;
+    *at++ = (uint8_t)(entry_type(e) | encoding << 4);
+    *at++ = e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS);
+    if (HF_LIKELY(!room[1]))
+        return bytes_of(room, 2);
+    struct entry_image image = entry_read(e);
+    if (image.deadline_ms)
+        at = varint_to(at, image.deadline_ms);
+    if (image.has_version)
+        at = varint_to(at, image.version);
+    if (image.has_flags)
+        at = varint_to(at, image.flags);
+    return bytes_of(room, (size_t)(at - room));
+}
+
 void entry_encode(const struct entry *e, struct buf *out)
 {
-    struct entry_image image = entry_read(e);
-    enum encoding encoding = image.encoding == ENC_BLOB ? ENC_BYTES : image.encoding;
-    buf_append_u8(out, (uint8_t)(image.type | encoding << 4));
-    buf_append_u8(out, e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS));
-    if (image.deadline_ms)
-        put_varint(out, image.deadline_ms);
-    if (image.has_version)
-        put_varint(out, image.version);
-    if (image.has_flags)
-        put_varint(out, image.flags);
-    if (encoding == ENC_OBJECT)
-        type_ops_of((int)image.type)->encode(entry_pointer(e), out);
+    uint8_t room[HEAD_MAX];
+    buf_append_bytes(out, head_of(e, room));
+    if (entry_encoding(e) == ENC_OBJECT)
+        type_ops_of((int)entry_type(e))->encode(entry_pointer(e), out);
     else
         buf_append_bytes(out, string_bytes(e));
 }
@@ -121,34 +147,30 @@ status entry_decode(bytes in, struct entry_image *image, void **object)
     return HF_OK;
 }
 
+static void put_object(struct buf *out, uint32_t db_id, const struct entry *e)
+{
+    struct buf payload;
+    begin(out, EFFECT_PUT, db_id, entry_key(e));
+    buf_init(&payload, SIZE_MAX);
+    entry_encode(e, &payload);
+    put_bytes(out, buf_view(&payload));
+    buf_release(&payload);
+}
+
 void effect_put(struct buf *out, uint32_t db_id, const struct entry *e)
 {
-    begin(out, EFFECT_PUT, db_id, entry_key(e));
     if (entry_encoding(e) == ENC_OBJECT) {
-        struct buf payload;
-        buf_init(&payload, SIZE_MAX);
-        entry_encode(e, &payload);
-        put_bytes(out, buf_view(&payload));
-        buf_release(&payload);
+        put_object(out, db_id, e);
         return;
     }
-    /* The size is known beforehand for strings: fixed part at most 2 + 3 * 10 bytes. */
-    uint8_t room[64];
-    struct buf fixed = {.data = room, .capacity = sizeof(room), .size_max = sizeof(room)};
-    struct entry_image image = entry_read(e);
-    bytes value = string_bytes(e);
-    enum encoding encoding = image.encoding == ENC_BLOB ? ENC_BYTES : image.encoding;
-    buf_append_u8(&fixed, (uint8_t)(image.type | encoding << 4));
-    buf_append_u8(&fixed, e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS));
-    if (image.deadline_ms)
-        put_varint(&fixed, image.deadline_ms);
-    if (image.has_version)
-        put_varint(&fixed, image.version);
-    if (image.has_flags)
-        put_varint(&fixed, image.flags);
-    put_varint(out, fixed.size + value.size);
-    buf_append_bytes(out, buf_view(&fixed));
-    buf_append_bytes(out, value);
+    uint8_t room[HEAD_MAX]; /* the size of a string is known beforehand, so all is written in one go */
+    bytes key = entry_key(e), head = head_of(e, room), value = string_bytes(e);
+    buf_reserve(out, 1 + 3 * VARINT_MAX + key.size + head.size + value.size);
+    uint8_t *at = out->data + out->size;
+    *at++ = EFFECT_PUT;
+    at = bytes_to(varint_to(varint_to(at, db_id), key.size), key);
+    at = bytes_to(bytes_to(varint_to(at, head.size + value.size), head), value);
+    out->size = (size_t)(at - out->data);
 }
 
 void effect_remove(struct buf *out, uint32_t db_id, bytes key)
