@@ -18,7 +18,6 @@
 #include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "cmd/monitor.h"
-#include "cmd/replicas.h"
 #include "cmd/slowlog.h"
 #include "cmd/talk.h"
 #include "cmd/tracking.h"
@@ -373,7 +372,7 @@ static bool refused(struct exec *x, struct session *s, const struct command *row
 {
     if (!acl_admits(s, row, p->argv, p->argc))
         return true;
-    if (HF_UNLIKELY(s->monitors || session_follows(s)) && (row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE) || RUNS_A_SCRIPT(row))) {
+    if (HF_UNLIKELY(s->looks_on) && (row->flags & (CMD_WRITE | CMD_READ | CMD_MAY_REPLICATE) || RUNS_A_SCRIPT(row))) {
         reply_errorf(&s->reply, "ERR Replica can't interact with the keyspace");
         return true;
     }
@@ -444,16 +443,15 @@ bool exec_note_read(struct exec *x, const struct command *row, const struct call
     return true;
 }
 
-void exec_call_handler(struct exec *x, struct call *c)
+/* Two of it are made, so that the usual one asks once whether it is observed. */
+static inline __attribute__((always_inline)) void call_handler(struct exec *x, struct call *c, bool is_observed)
 {
     struct txn_point point;
-    uint64_t errors = c->reply->errors, changes = 0;
+    uint64_t errors = c->reply->errors, changes = is_observed ? feed_before(c) : 0;
     bool steps = has_steps(x, c);
     counter_add(&x->times->counts[c->command->id].calls, 1);
-    if (observed()) {
+    if (is_observed)
         show(c, true);
-        changes = feed_before(c);
-    }
     if (HF_UNLIKELY(steps))
         txn_point_set(c->txn, &point);
     c->command->handler(c);
@@ -462,7 +460,7 @@ void exec_call_handler(struct exec *x, struct call *c)
         txn_point_undo(c->txn, &point);
     else if (HF_UNLIKELY(steps))
         txn_point_keep(c->txn, &point);
-    if (observed()) {
+    if (is_observed) {
         if (!c->session->in_script)
             exec_note_read(x, c->command, c);
         if (!(steps && failed)) /* else it is undone */
@@ -471,6 +469,14 @@ void exec_call_handler(struct exec *x, struct call *c)
     }
     if (HF_UNLIKELY(failed))
         atomic_fetch_add_explicit(&c->command->stats->failed, 1, memory_order_relaxed);
+}
+
+void exec_call_handler(struct exec *x, struct call *c)
+{
+    if (observed())
+        call_handler(x, c, true);
+    else
+        call_handler(x, c, false);
 }
 
 void exec_took(struct exec *x, const struct session *s, const struct command *row, const bytes *argv, size_t argc)

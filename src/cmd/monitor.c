@@ -33,7 +33,7 @@ void cmd_monitor(struct call *c)
         l->at = mem_realloc(l->at, l->capacity * sizeof(struct session *));
     }
     l->at[l->count++] = s;
-    s->monitors = true;
+    s->monitors = s->looks_on = true;
     atomic_fetch_add(&by_worker[s->worker], 1);
     atomic_fetch_add(&monitor_count, 1);
     atomic_fetch_add(&observer_count, 1);
@@ -49,7 +49,7 @@ void monitor_leave(struct session *s)
     while (l->at[i] != s)
         i++;
     l->at[i] = l->at[--l->count];
-    s->monitors = false;
+    s->monitors = s->looks_on = false;
     atomic_fetch_sub(&by_worker[s->worker], 1);
     atomic_fetch_sub(&monitor_count, 1);
     atomic_fetch_sub(&observer_count, 1);

@@ -67,7 +67,7 @@ uint64_t replicas_follow(struct call *c)
         const char *colon = strrchr(s->address, ':');
         snprintf(r->ip, sizeof(r->ip), "%.*s", colon ? (int)(colon - s->address) : 0, s->address);
     }
-    r->follows = true;
+    r->follows = s->looks_on = true;
     atomic_store(&r->acked_us, 0);
     r->start = feed_follow(txn_engine(c->txn), s->worker);
     list_add(&f->at, &f->count, &f->capacity, r);
@@ -92,6 +92,7 @@ void replicas_leave(struct session *s)
         replicas_refresh();
     }
     s->replica = NULL;
+    s->looks_on = s->monitors;
     mem_free(r);
 }
 

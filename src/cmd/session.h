@@ -57,6 +57,7 @@ struct session {
     unsigned worker;          /* the number of its worker */
     size_t listens, topic_bytes; /* how many topics, and the length of their names in memory */
     bool monitors;            /* MONITOR: is shown every command */
+    bool looks_on;            /* MONITOR, or a replica: it may not touch keys */
     bool is_told;             /* a protocol tells it of others, so it is never idle */
     bool findable;            /* tracking: its worker finds it by its number */
     struct replica *replica;  /* NULL: it has never said that it is one */
