@@ -345,14 +345,14 @@ static status log_refusal(const struct engine *e)
 
 _Atomic bool exec_lacks_replicas;
 
-bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r)
+bool exec_refuses(struct exec *x, uint32_t flags, bool has_begun, struct reply *r)
 {
     if (!(flags & CMD_WRITE))
         return false;
     status state = log_refusal(x->engine);
     if (HF_LIKELY(state == HF_OK) && flags & CMD_GROWS && HF_UNLIKELY(x->out_of_memory))
         state = HF_ERR_OOM;
-    if (HF_UNLIKELY(atomic_load_explicit(&exec_lacks_replicas, memory_order_relaxed)) && state == HF_OK)
+    if (HF_UNLIKELY(atomic_load_explicit(&exec_lacks_replicas, memory_order_relaxed)) && state == HF_OK && !has_begun)
         state = HF_ERR_NO_REPLICAS;
     if (HF_LIKELY(state == HF_OK))
         return false;
@@ -396,7 +396,7 @@ static bool refused_now(struct exec *x, struct session *s, const struct command 
         reply_status(&s->reply, HF_ERR_OOM);
         return true;
     }
-    return exec_refuses(x, row->flags, &s->reply);
+    return exec_refuses(x, row->flags, false, &s->reply);
 }
 
 /* ---- running ---- */

@@ -225,7 +225,7 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
     x->txn->untouching = s->no_touch;
     x->txn->may_change = !x->paused || flags & CMD_WRITE;
     size_t reply_start = s->reply.out->size;
-    bool refused = exec_refuses(x, flags, &s->reply);
+    bool refused = exec_refuses(x, flags, false, &s->reply);
     if (!refused && x->engine->log && flags & CMD_WRITE && s->queue_bytes > RECORD_DIRECT_MAX && !log_disk_takes(x->engine->log, s->queue_bytes)) {
         reply_status(&s->reply, HF_ERR_DISK_FULL);
         refused = true;

@@ -89,7 +89,7 @@ void exec_spent(struct exec *x, const struct session *s, const struct command *r
 void exec_batch_evicts(struct exec *x); /* a slice, if it is above the limit */
 bool exec_makes_room(struct exec *x, const struct session *s, const struct command *row, uint64_t need);
 /* Replies why a command may not run now (log broken, memory); false: it may. */
-bool exec_refuses(struct exec *x, uint32_t flags, struct reply *r); /* flags of the row */
+bool exec_refuses(struct exec *x, uint32_t flags, bool has_begun, struct reply *r); /* flags of the row; a script that has written lacks no replicas */
 
 /* Does a change of these keys, whose stripes the txn has locked, run commands that wait for them?
  * NEEDS_MORE: those use keys of further stripes; *stripes is then all that has to be locked, in the txn's arena.

@@ -114,7 +114,7 @@ static bool refused(struct script *s, const struct command *row, const bytes *ar
     else if (s->read_only && row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         reply_errorf(r, "ERR Write commands are not allowed from read-only scripts.");
     else
-        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom || s->wrote ? (uint32_t)CMD_GROWS : 0), r) ||
+        return exec_refuses(s->call->exec, row->flags & ~(s->allow_oom || s->wrote ? (uint32_t)CMD_GROWS : 0), s->wrote, r) ||
                (HF_UNLIKELY(cluster_on) && cluster_refuses_script(&s->cluster, row, argv, argc, r));
     return true;
 }

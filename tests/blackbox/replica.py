@@ -371,6 +371,15 @@ def check_good():
         until(lambda: info(client, "slave0") is not None, "it has come back")
         until(lambda: client.wire("SET", "a", 2)[0] == "+", "and counts again")
         until(lambda: other.call("GET", "a") == b"2", "and follows")
+        waiting = server.client()
+        client.call("CONFIG", "SET", "busy-reply-threshold", 10)
+        waiting.send("EVAL", "redis.call('set', 'a', 3) while true do local i = redis.call('info', 'replication')"
+                     " if i:match('connected_slaves:0') then redis.call('set', 'a', 4) return i end end", 1, "a")
+        until(lambda: client.wire("PING")[0] == "-", "the script is beyond its time")
+        other.call("REPLICAOF", "NO", "ONE")    # it may end what it has begun
+        assert waiting.read()[0] == "$" and client.call("GET", "a") == b"4"
+        assert client.wire("SET", "a", 5)[1].startswith(b"NOREPLICAS")
+        client.call("CONFIG", "SET", "min-replicas-to-write", 0)
         refused = Stream(server.port).client
         refused.send("GET", "a")
         assert refused.read() == ("-", b"ERR Replica can't interact with the keyspace")
