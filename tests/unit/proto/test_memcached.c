@@ -57,11 +57,17 @@ static void test_words(void **state)
     EXPECT("flush_all 0 noreply\r\n", FLUSH_ALL, true, "flush_all");
     EXPECT("flush_all 5\r\n", FLUSH_LATER, false, "flush_all", "5");
     EXPECT("stats reset\r\n", STATS_RESET, false, "stats", "reset");
+    EXPECT("stats detail on\r\n", STATS_DETAIL_SET, false, "stats", "detail", "on");
+    EXPECT("stats detail dump\r\n", STATS_DETAIL, false, "stats", "detail", "dump");
+    EXPECT("stats cachedump 1 20\r\n", CACHEDUMP, false, "stats", "20");
+    EXPECT("stats cachedump 64 20\r\n", SAY, false, "error", "CLIENT_ERROR Illegal slab id");
+    EXPECT("watch fetchers noreply\r\n", WATCH, true, "watch", "fetchers", "noreply");
 }
 
 static const char text_session[] =
     "get a\r\nset k 0 0 5\r\na\r\nbc\r\nset k 0 0 1 noreply\r\nxyz\r\nms AQID 3 b T5 I\r\nabc\r\nms k 2 v v\r\nhi\r\nmg k s v t q Oabc\r\n"
-    "set toolarge 0 0 2000000\r\nget b\r\nma k N0 J5 D3 MD\r\nmd k C5 I\r\nme k\r\nmn\r\nbogus\r\n\r\nverbosity 1\r\ntouch k 5\r\n";
+    "set toolarge 0 0 2000000\r\nget b\r\nma k N0 J5 D3 MD\r\nmd k C5 I\r\nme k\r\nmn\r\nbogus\r\n\r\nverbosity 1\r\ntouch k 5\r\n"
+    "stats detail on\r\nstats detail\r\nstats cachedump 1 0\r\nappend toolarge 0 0 1500000 noreply\r\n";
 
 static void compare_cuts(bytes input, bool authenticated)
 {
