@@ -449,7 +449,7 @@ static inline __attribute__((always_inline)) void call_handler(struct exec *x, s
     struct txn_point point;
     uint64_t errors = c->reply->errors, changes = is_observed ? feed_before(c) : 0;
     bool steps = has_steps(x, c);
-    counter_add(&x->times->counts[c->command->id].calls, 1);
+    counter_add(&x->times->counts[c->command->id].calls, !c->session->wait_over); /* once, however often it waits */
     if (is_observed)
         show(c, true);
     if (HF_UNLIKELY(steps))

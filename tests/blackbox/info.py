@@ -115,12 +115,13 @@ def check_errors(server):
     c = server.client()
     c.call("CONFIG", "RESETSTAT")
     expect(fields(c, "stats")["total_error_replies"], "0", "after RESETSTAT")
-    for words in (("NOSUCH",), ("GET",), ("EVALSHA", "0" * 40, 0), ("LPUSH", "l", 1), ("GET", "l")):
+    for words in (("NOSUCH",), ("GET",), ("EVALSHA", "0" * 40, 0), ("LPUSH", "l", 1), ("GET", "l"), ("BLPOP", "none", "0.01")):
         c.wire(*words)
     found = fields(c, "stats", "errorstats", "commandstats")
     expect(found["total_error_replies"], "4", "errors")
     expect([found["errorstat_" + word] for word in ("ERR", "NOSCRIPT", "WRONGTYPE")], ["count=2", "count=1", "count=1"], "by word")
     expect(re.search(r"rejected_calls=(\d+),failed_calls=(\d+)", found["cmdstat_get"]).groups(), ("1", "1"), "of GET")
+    expect(re.search(r"calls=(\d+)", found["cmdstat_blpop"]).group(1), "1", "of BLPOP, which has waited")
     c.call("DEL", "l")
     c.close()
 
