@@ -324,6 +324,21 @@ def check_rights(mine, _peer):
     admin.call("ACL", "DELUSER", "mover")
 
 
+def check_followers(_mine, _peer):
+    """Those who follow lose what has gone, and keep what the target has refused."""
+    with Server("holdfast") as source, Server("redis") as follower:
+        client, look = source.client(), follower.client()
+        look.call("REPLICAOF", HOST, source.port)
+        client.call("MSET", "first", "v", "second", "v")
+        until("the follower has them", lambda: look.call("DBSIZE") == 2)
+        target = Target(script(b"+OK\r\n", b"-BUSYKEY x\r\n", b"+OK\r\n"))
+        expect(client.wire("MIGRATE", HOST, target.port, "", 0, 20000, "KEYS", "first", "second", "third")[0], "-", "one is refused")
+        client.call("SET", "last", "v")
+        until("the follower is there", lambda: look.call("EXISTS", "last") == 1)
+        expect(sorted(look.call("KEYS", "*")), [b"first", b"last"], "what the follower has")
+        target.close()
+
+
 def check_kill9(_mine, _peer):
     """kill -9 of the source or the target while keys move: afterwards each is there, on one side or both, as it was."""
     rng = random.Random(11)
@@ -359,7 +374,7 @@ def main():
     checks = Checks("migrate")
     with Server("holdfast") as mine, Server("redis") as peer:
         checks.run([check_errors, check_played, check_values, check_large, check_holds, check_changed, check_ends, check_secrets,
-                    check_names, check_clusters, check_rights, check_kill9], mine, peer)
+                    check_names, check_clusters, check_rights, check_followers, check_kill9], mine, peer)
     return checks.end()
 
 
