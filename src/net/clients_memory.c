@@ -113,7 +113,7 @@ static void evict_clients(struct worker *w, uint64_t limit)
     struct victims v = {0};
     for (unsigned i = 0; i < n->worker_count; i++)
         collect(&v, n->workers[i]);
-    if (v.total > limit)
+    if (v.count && v.total > limit)
         qsort(v.items, v.count, sizeof(*v.items), larger_first);
     for (size_t i = 0; i < v.count && v.total > limit; i++) {
         v.total -= v.items[i].memory;

@@ -1,11 +1,13 @@
 # order.tcl -- the suite's client sends a command that waits, and goes on when the server has taken it.
 #
+# Tests also unsubscribe from everything on one connection, do not read the answers, and publish on another.
 # Tests send `XREADGROUP ... BLOCK 0` on one connection and DEL on another without looking in between. A server of one thread
 # serves them in the order of their arrival; of two workers, the second may be first, and then the first has nothing to wait
 # for. The order that these tests mean is made here: the next command goes when the first one is blocked, or has its reply.
 
 namespace eval ::order {
-    variable waits {blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop xread xreadgroup}
+    variable waits {blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop xread xreadgroup
+        unsubscribe punsubscribe sunsubscribe}
     variable tries 500
 }
 
