@@ -27,6 +27,8 @@
 
 #include <stdio.h>
 
+#define RECORD_BOUND_STEP 4096u /* so that what one command held is mostly enough for the next */
+#define CREDIT_KEPT_MAX 16384u
 #define RECORD_BOUND_FIXED 8192u /* a float's text, headers, deadlines */
 #define HOUSEKEEPING_PERIOD_US 1000u
 #define QUEUE_BYTES_MAX (UINT64_C(1) << 30)
@@ -64,6 +66,37 @@ void exec_free(struct exec *x)
 
 unsigned exec_worker(const struct exec *x) { return x->worker; }
 
+/* ---- credit ---- */
+
+/* The next command of the batch goes on with what this one held: no line that the workers share is written for it. */
+static void credit_keep(struct exec *x, size_t bound)
+{
+    if (HF_LIKELY(bound <= CREDIT_KEPT_MAX && !x->credit))
+        x->credit = bound;
+    else
+        log_credit_return(x->engine->log, bound);
+}
+
+static void credit_leave(struct exec *x)
+{
+    if (x->credit)
+        log_credit_return(x->engine->log, x->credit);
+    x->credit = 0;
+}
+
+/* *bound: what is held then, at least what was asked for. False: nothing is. */
+static bool credit_take(struct exec *x, size_t *bound)
+{
+    size_t kept = x->credit;
+    if (HF_LIKELY(kept >= *bound) && log_credit_renew(x->engine->log, kept)) {
+        x->credit = 0;
+        *bound = kept;
+        return true;
+    }
+    credit_leave(x);
+    return log_credit_take(x->engine->log, *bound);
+}
+
 /* ---- batches and the gate ---- */
 
 static void refresh_clock(struct exec *x)
@@ -99,6 +132,8 @@ void exec_batch_end(struct exec *x)
         x->dropped = false;
     }
     memory_tell_if_much(x->txn->heap);
+    if (x->credit)
+        credit_leave(x);
     atomic_store_explicit(&x->engine->workers[x->worker].in_batch, 0, memory_order_release);
     if (x->engine->log)
         log_kick(x->engine->log);
@@ -133,6 +168,7 @@ void exec_aside_begin(struct exec *x, const struct exec *main)
 
 void exec_aside_end(struct exec *x)
 {
+    credit_leave(x);
     if (x->engine->log)
         log_kick(x->engine->log);
     if (x->sync_wanted)
@@ -326,6 +362,7 @@ static size_t record_bound(const struct command *row, const bytes *argv, size_t 
     if (row->flags & (CMD_COPIES | CMD_GATE | CMD_SCRIPT) || key > most || argc > most)
         return most;
     size_t bound = RECORD_BOUND_FIXED + exec_words_size(argv, argc) + argc * (key + 32);
+    bound = (bound / RECORD_BOUND_STEP + 1) * RECORD_BOUND_STEP;
     return bound < most ? bound : most;
 }
 
@@ -575,7 +612,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
     struct engine *e = x->engine;
     struct txn *t = x->txn;
     struct session *s = c->session;
-    if (e->log && HF_UNLIKELY(!log_credit_take(e->log, l->bound))) {
+    if (e->log && HF_UNLIKELY(!credit_take(x, &l->bound))) {
         if (l->writes)
             return wait_for_credit(x, node);
         t->may_change = false;
@@ -605,7 +642,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
             exec_gate_leave(x);
     }
     if (e->log && l->bound)
-        log_credit_return(e->log, l->bound);
+        credit_keep(x, l->bound);
     return !run ? EXEC_PARKED : c->waits ? EXEC_WAITING : EXEC_DONE;
 }
 

@@ -29,6 +29,7 @@ struct exec {
     struct evictor *evictor;
     struct park_node flush_node;    /* of exec_later.c */
     struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
+    size_t credit;                  /* of the log, that the last command of this batch has left; 0: none */
     struct times *times;
     uint64_t ticks;                 /* when the last command ended, or this chunk began */
     uint64_t housekeeping_us;

@@ -106,6 +106,15 @@ void log_credit_return(struct log *log, size_t bound)
     credit_give(log, credit_cost(log, bound));
 }
 
+/* Ours is part of `outstanding` all the time, so whoever takes credit counts it, beside what we have appended; and we count
+ * theirs, or they look after we have. */
+bool log_credit_renew(const struct log *log, size_t bound)
+{
+    uint64_t cost = credit_cost(log, bound);
+    return atomic_load_explicit(&log->state, memory_order_relaxed) == LOG_OK &&
+           credit_fits(log, atomic_load(&log->outstanding) - cost, cost);
+}
+
 static void ring_copy_in(struct log *log, uint64_t lsn, const uint8_t *from, size_t size)
 {
     uint64_t at = lsn & log->ring_mask, first = log->config.ring_size - at;

@@ -59,6 +59,9 @@ bool log_credit_take(struct log *log, size_t bound);   /* false: no room now; tr
 /* For a record that may be larger than RECORD_DIRECT_MAX, beside its credit: can the disk take it? Asks the system. */
 bool log_disk_takes(struct log *log, uint64_t size);
 void log_credit_return(struct log *log, size_t bound);
+/* The caller holds this credit still, and may have appended what it was for: does it stand for as much once more? Writes nothing
+ * that others read. False: return it and take anew. */
+bool log_credit_renew(const struct log *log, size_t bound);
 
 /* Reserves, copies and publishes one record under credit. `record` is header room and
  * body; the header is filled in here. The body's own CRC is computed before reserving.

@@ -240,6 +240,7 @@ static void test_refused_when_full_of_credit(void **state)
     assert_true(log_credit_take(log, 20000));
     assert_true(log_credit_take(log, 20000));
     assert_false(log_credit_take(log, 20000));
+    assert_true(log_credit_renew(log, 20000)); /* what is held is counted once */
     int before = atomic_load(&moved_count);
     log_credit_return(log, 20000);
     for (int i = 0; i < 1000 && atomic_load(&moved_count) == before; i++)
