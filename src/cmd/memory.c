@@ -52,37 +52,47 @@ static void stat_ratio(struct call *c, const char *name, double value)
     c->reply->ops->dbl(c->reply, value);
 }
 
-/* Of a database that has keys: one index serves keys with and without a deadline, so the second figure is what the wheels take. */
-static size_t stat_databases(struct call *c, bool count_only)
+/* Databases that have keys, read once: others change them meanwhile, and the reply begins with their number. */
+struct db_stats { size_t count; struct { uint32_t db; struct db_memory memory; } *items; };
+
+static void gather_databases(struct call *c, struct db_stats *out)
 {
     struct engine *e = txn_engine(c->txn);
-    size_t count = 0;
-    for (uint32_t db = 0; db < engine_databases(e); db++) {
-        struct db_memory m;
+    uint32_t databases = engine_databases(e);
+    *out = (struct db_stats){.items = arena_alloc(txn_arena(c->txn), databases * sizeof(*out->items))};
+    for (uint32_t db = 0; db < databases; db++) {
+        out->items[out->count].db = db;
+        engine_db_memory(e, c->txn, db, &out->items[out->count].memory);
+        out->count += out->items[out->count].memory.keys > 0;
+    }
+}
+
+/* One index serves keys with and without a deadline, so the second figure is what the wheels take. */
+static void stat_databases(struct call *c, const struct db_stats *databases)
+{
+    for (size_t i = 0; i < databases->count; i++) {
+        const struct db_memory *m = &databases->items[i].memory;
         char name[24];
-        engine_db_memory(e, c->txn, db, &m);
-        count += m.keys > 0;
-        if (count_only || !m.keys)
-            continue;
-        snprintf(name, sizeof(name), "db.%u", db);
+        snprintf(name, sizeof(name), "db.%u", databases->items[i].db);
         reply_text(c->reply, name);
         reply_map(c->reply, 3);
-        stat_int(c, "overhead.hashtable.main", m.index);
-        stat_int(c, "overhead.hashtable.expires", m.wheels);
+        stat_int(c, "overhead.hashtable.main", m->index);
+        stat_int(c, "overhead.hashtable.expires", m->wheels);
         stat_int(c, "overhead.hashtable.slot-to-keys", 0);
     }
-    return count;
 }
 
 void cmd_memory_stats(struct call *c)
 {
     struct engine_stats e;
     struct memory_facts f;
+    struct db_stats databases;
     gather(c, &e, &f);
+    gather_databases(c, &databases);
     uint64_t overhead = f.startup + e.index_memory + f.clients + f.scripts + f.functions;
     uint64_t data = e.used_memory > overhead ? e.used_memory - overhead : 0;
     uint64_t net = e.used_memory > f.startup ? e.used_memory - f.startup : 0;
-    reply_map(c->reply, 27 + stat_databases(c, true));
+    reply_map(c->reply, 27 + databases.count);
     stat_int(c, "peak.allocated", e.used_memory_peak);
     stat_int(c, "total.allocated", e.used_memory);
     stat_int(c, "startup.allocated", f.startup);
@@ -93,7 +103,7 @@ void cmd_memory_stats(struct call *c)
     stat_int(c, "aof.buffer", e.uncounted_memory);
     stat_int(c, "lua.caches", f.scripts);
     stat_int(c, "functions.caches", f.functions);
-    stat_databases(c, false);
+    stat_databases(c, &databases);
     stat_int(c, "overhead.total", overhead);
     stat_int(c, "keys.count", e.keys);
     stat_int(c, "keys.bytes-per-key", e.keys ? net / e.keys : 0);

@@ -54,7 +54,12 @@ uint64_t txn_swap_now(struct txn *t, uint64_t now_ms)
 
 struct arena *txn_arena(struct txn *t) { return &t->arena; }
 struct engine *txn_engine(struct txn *t) { return t->engine; }
-void txn_only_looks(struct txn *t) { t->may_change = false; }
+void txn_only_looks(struct txn *t)
+{
+    t->may_change = false;
+    t->untouching = true;
+}
+
 bool txn_logs(const struct txn *t) { return t->noting; }
 
 void txn_reset(struct txn *t, uint64_t now_ms)

@@ -34,7 +34,7 @@ struct engine *txn_engine(struct txn *t);
 /* Now as another time, from here on; returns the one before. 0: keys past their deadline are found as long as nobody has removed
  * them. For DEBUG, which restores it. */
 uint64_t txn_swap_now(struct txn *t, uint64_t now_ms);
-/* What is past its deadline counts as absent, and stays. */
+/* What is past its deadline counts as absent, and stays; no use of a key is noted. A snapshot may read beside it. */
 void txn_only_looks(struct txn *t);
 
 /* Something to hand over (an event, a message, the reply of a served waiter) when the transaction commits: called

@@ -4,7 +4,7 @@ Goal:   threads of the server meet: commands of every kind on the same few keys,
         settings, clients that are killed or hang up in the middle of a pipeline. Nothing may crash, hang, tear
         a reply, or give a sanitizer a reason to report (run it with HOLDFAST=build/tsan/holdfast).
 Method: CLIENTS threads send random commands of the oracle's generator in pipelines, one in HANG_UP of them
-        cut off; an administrator does the rest. Then the server stops, starts again, and must hold what it held.
+        cut off; an administrator does the rest; LISTENERS follow, wait or listen for a moment and hang up. Then the server stops, starts again, and must hold what it held.
 Usage:  storm.py [--seconds 10] [--seed S] [--workers N] [--durability none|interval|commit]
 """
 import argparse
@@ -13,16 +13,22 @@ import sys
 import threading
 import time
 
-from harness import Server, encode
+from harness import ReplyError, Server, encode
 from oracle_generate import Generator
 
-CLIENTS, PIPELINE, HANG_UP, DATABASES = 6, 16, 40, 3
+CLIENTS, LISTENERS, PIPELINE, HANG_UP, DATABASES = 6, 2, 16, 40, 3
+LISTENING = [("SYNC",), ("PSYNC", "?", "-1"), ("MONITOR",), ("PSUBSCRIBE", "*"), ("SUBSCRIBE", "a", "b"), ("SSUBSCRIBE", "a"),
+             ("CLIENT", "TRACKING", "ON", "BCAST"), ("BLPOP", "a", "b", "c", "nobody", "0"), ("BZPOPMIN", "a", "b", "nobody", "0"),
+             ("XREAD", "BLOCK", "0", "STREAMS", "a", "nobody", "$", "$"), ("WAIT", "1", "0"), ("MULTI",), ("WATCH", "a", "b", "c")]
 ADMINISTRATION = [("BGSAVE",), ("INFO",), ("INFO", "everything"), ("CLIENT", "LIST"), ("CLIENT", "INFO"), ("DBSIZE",),
                   ("CONFIG", "GET", "*"), ("CONFIG", "SET", "maxmemory", "1gb"), ("CONFIG", "SET", "maxmemory", "0"),
                   ("CONFIG", "RESETSTAT",), ("COMMAND", "COUNT"), ("KEYS", "*"), ("RANDOMKEY",), ("SWAPDB", "0", "1"),
                   ("FLUSHDB",), ("FLUSHALL",), ("SLOWLOG", "GET"), ("LASTSAVE",), ("CLIENT", "PAUSE", "20", "WRITE"),
                   ("MEMORY", "USAGE", "a"), ("MEMORY", "STATS"), ("LATENCY", "LATEST"), ("DEBUG", "SLEEP", "0.001"),
-                  ("SCAN", "0", "COUNT", "1000"), ("CONFIG", "SET", "notify-keyspace-events", "KEA")]
+                  ("SCAN", "0", "COUNT", "1000"), ("PUBSUB", "CHANNELS"), ("PUBSUB", "NUMSUB", "a", "b"), ("LATENCY", "HISTOGRAM"),
+                  ("ACL", "LOG"), ("ACL", "LIST"), ("SLOWLOG", "GET", "-1"), ("FUNCTION", "LIST"), ("FUNCTION", "STATS"), ("ROLE",),
+                  ("COMMAND", "DOCS", "get"), ("CONFIG", "GET", "*max*"), ("INFO", "commandstats"), ("MEMORY", "DOCTOR"),
+                  ("CONFIG", "SET", "notify-keyspace-events", "KEA")]
 
 
 class Storm:
@@ -40,7 +46,7 @@ class Storm:
             except ConnectionError as error:
                 if "not RESP" in str(error) or not self.server.alive():
                     self.failures.append("client %s: %s" % (number, error))
-            except OSError as error:
+            except (OSError, AssertionError, ReplyError) as error:
                 self.failures.append("client %s: %s: %s" % (number, type(error).__name__, error))
 
     def client(self, number):
@@ -65,19 +71,43 @@ class Storm:
         chooser = random.Random("%s/%s/%s" % (self.seed, number, self.commands))
         client = self.server.client()
         try:
-            for _ in range(50):
+            for step in range(50):
                 if time.monotonic() > self.deadline:
                     return
                 if chooser.randrange(10) == 0:
-                    ids = [line.split()[0][3:] for line in client.wire("CLIENT", "LIST")[1].splitlines()]
+                    lines = client.call("CLIENT", "LIST").decode("latin-1").split("\n")[:-1]
+                    torn = [line for line in lines if not line.startswith("id=")]
+                    assert not torn, "CLIENT LIST shows %r" % torn[:3]
+                    ids = [line.split()[0][3:] for line in lines]
                     client.wire("CLIENT", "KILL", "ID", chooser.choice(ids), "SKIPME", "yes")
-                client.wire(*chooser.choice(ADMINISTRATION))
+                words = chooser.choice(ADMINISTRATION)
+                client.wire(*words)
+                echo = client.wire("ECHO", step)
+                assert echo == ("$", b"%d" % step), "after %r, ECHO %d is answered with %.100r" % (words, step, echo)
                 time.sleep(0.002)
+        finally:
+            client.close()
+
+    def listener(self, number):
+        """Takes whatever comes for a moment; replies are in no order that could be checked here."""
+        chooser = random.Random("%s/%s/%s" % (self.seed, number, self.commands))
+        client = self.server.client(resp=3)
+        try:
+            client.send(*chooser.choice(LISTENING))
+            until = min(self.deadline, time.monotonic() + chooser.random() / 2)
+            client.socket.settimeout(0.02)
+            while time.monotonic() < until:
+                try:
+                    if not client.socket.recv(65536):
+                        return      # killed, or cut off by a limit
+                except TimeoutError:
+                    pass
         finally:
             client.close()
 
     def run(self):
         threads = [threading.Thread(target=self.guarded, args=(self.client, number)) for number in range(CLIENTS)]
+        threads += [threading.Thread(target=self.guarded, args=(self.listener, "listener %d" % number)) for number in range(LISTENERS)]
         threads.append(threading.Thread(target=self.guarded, args=(self.administrator, "admin")))
         for thread in threads:
             thread.start()
