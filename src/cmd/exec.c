@@ -859,6 +859,8 @@ unsigned exec_housekeeping(struct exec *x)
     if (!x->paused && HF_LIKELY(!atomic_load_explicit(&e->expiry_rests, memory_order_relaxed)))
         next = expire(x);
     exec_flush_due(x);
+    if (x->worker == 0)
+        feed_tend();
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
     if (more || left || next <= x->wall_ms)

@@ -6,11 +6,13 @@
  */
 #include "cmd/feed.h"
 
+#include "base/memory.h"
 #include "base/number.h"
 #include "cmd/message.h"
 #include "cmd/observe.h"
 #include "cmd/replicas.h"
 #include "engine/feed.h"
+#include "os/os.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +23,8 @@
 #define EXEC_TEXT "*1\r\n$4\r\nEXEC\r\n"
 
 _Atomic uint32_t feed_followers;
+_Atomic bool feed_is_on;
+struct feed_settings feed_settings = {1 << 20, 3600};
 
 static struct {
     struct spin lock;
@@ -28,6 +32,10 @@ static struct {
     uint32_t db;               /* the last SELECT in the stream; NO_DB: none that all followers have seen */
     uint32_t by_worker[WORKERS_MAX];
     struct engine *engine;
+    uint8_t *kept;             /* a ring of the last bytes; NULL: off */
+    uint64_t kept_size, kept_from; /* kept_from: the first offset in it */
+    uint64_t lsn;              /* the highest position of what is in the stream */
+    uint64_t alone_since_us;   /* nobody follows */
 } stream = {.db = NO_DB};
 
 /* ---- what a call says ---- */
@@ -77,11 +85,27 @@ static struct piece *piece_new(size_t room, uint64_t lsn)
     return p;
 }
 
+static void keep(bytes text, uint64_t offset)
+{
+    size_t skip = text.size > stream.kept_size ? text.size - (size_t)stream.kept_size : 0;
+    for (size_t at = skip; at < text.size;) {
+        size_t place = (size_t)((offset + at) % stream.kept_size), most = (size_t)stream.kept_size - place;
+        size_t size = text.size - at < most ? text.size - at : most;
+        memcpy(stream.kept + place, text.data + at, size);
+        at += size;
+    }
+    if (offset + text.size - stream.kept_from > stream.kept_size)
+        stream.kept_from = offset + text.size - stream.kept_size;
+}
+
 /* stream.lock is held. */
 static void place(struct piece *p)
 {
     p->offset = atomic_load_explicit(&stream.offset, memory_order_relaxed);
     atomic_store_explicit(&stream.offset, p->offset + p->text.size, memory_order_relaxed);
+    keep(p->text, p->offset);
+    if (p->message.lsn > stream.lsn)
+        stream.lsn = p->message.lsn;
     for (unsigned w = 0; w < WORKERS_MAX; w++) {
         if (stream.by_worker[w])
             message_post(&p->message, w);
@@ -94,7 +118,7 @@ void feed_say(bytes text)
     memcpy(p + 1, text.data, text.size);
     p->text.size = text.size;
     spin_lock(&stream.lock);
-    if (atomic_load(&feed_followers))
+    if (stream.kept)
         place(p);
     spin_unlock(&stream.lock);
     message_release(&p->message);
@@ -156,7 +180,7 @@ static void tell(struct txn *t, struct feed_note *note, uint64_t lsn)
     while (note)
         at = put_unit(at, &note, &db);
     spin_lock(&stream.lock);
-    if (atomic_load(&feed_followers)) {
+    if (stream.kept) {
         uint8_t *from = stream.db == first_db ? begin : begin - select;
         p->text = bytes_of(from, (size_t)(at - from));
         stream.db = db;
@@ -168,28 +192,90 @@ static void tell(struct txn *t, struct feed_note *note, uint64_t lsn)
 
 /* ---- on and off ---- */
 
+static void switch_on(struct engine *e)
+{
+    stream.engine = e;
+    stream.kept_size = atomic_load(&feed_settings.kept_bytes);
+    stream.kept = mem_alloc((size_t)stream.kept_size);
+    stream.kept_from = atomic_load(&stream.offset);
+    engine_feed(e, tell);
+    atomic_store(&feed_is_on, true);
+    atomic_fetch_add(&observer_count, 1);
+}
+
+/* Changes are not said any more: the offset moves, so that nobody who has the stream up to here goes on behind the gap. */
+static void switch_off(void)
+{
+    engine_feed(stream.engine, NULL);
+    atomic_store(&feed_is_on, false);
+    atomic_fetch_sub(&observer_count, 1);
+    mem_free(stream.kept);
+    stream.kept = NULL;
+    atomic_fetch_add(&stream.offset, 1);
+}
+
+static void add_follower(unsigned worker)
+{
+    stream.by_worker[worker]++;
+    atomic_fetch_add(&feed_followers, 1);
+}
+
 uint64_t feed_follow(struct engine *e, unsigned worker)
 {
     spin_lock(&stream.lock);
-    stream.by_worker[worker]++;
+    if (!stream.kept)
+        switch_on(e);
+    add_follower(worker);
     stream.db = NO_DB;
-    stream.engine = e;
-    if (atomic_fetch_add(&feed_followers, 1) == 0) {
-        engine_feed(e, tell);
-        atomic_fetch_add(&observer_count, 1);
-    }
     uint64_t offset = atomic_load(&stream.offset);
     spin_unlock(&stream.lock);
     return offset;
+}
+
+bool feed_continue(unsigned worker, uint64_t *offset, struct buf *out, uint64_t *lsn)
+{
+    spin_lock(&stream.lock);
+    uint64_t at = *offset, end = atomic_load(&stream.offset);
+    bool kept = stream.kept && at >= stream.kept_from && at <= end;
+    while (kept && at < end) {
+        size_t place = (size_t)(at % stream.kept_size), most = (size_t)stream.kept_size - place;
+        size_t size = end - at < most ? (size_t)(end - at) : most;
+        buf_append(out, stream.kept + place, size);
+        at += size;
+    }
+    if (kept) {
+        add_follower(worker);
+        *offset = end;
+        *lsn = stream.lsn;
+    }
+    spin_unlock(&stream.lock);
+    return kept;
 }
 
 void feed_unfollow(unsigned worker)
 {
     spin_lock(&stream.lock);
     stream.by_worker[worker]--;
-    if (atomic_fetch_sub(&feed_followers, 1) == 1) {
-        engine_feed(stream.engine, NULL);
-        atomic_fetch_sub(&observer_count, 1);
-    }
+    if (atomic_fetch_sub(&feed_followers, 1) == 1)
+        stream.alone_since_us = OS.monotonic_us();
+    spin_unlock(&stream.lock);
+}
+
+void feed_tend(void)
+{
+    uint64_t kept_us = (uint64_t)atomic_load(&feed_settings.kept_s) * 1000000;
+    if (HF_LIKELY(!atomic_load_explicit(&feed_is_on, memory_order_relaxed)) || !kept_us)
+        return;
+    spin_lock(&stream.lock);
+    if (stream.kept && atomic_load(&feed_followers) == 0 && OS.monotonic_us() - stream.alone_since_us > kept_us)
+        switch_off();
+    spin_unlock(&stream.lock);
+}
+
+void feed_kept(struct feed_kept *out)
+{
+    spin_lock(&stream.lock);
+    *out = (struct feed_kept){.size = stream.kept ? stream.kept_size : 0, .first = stream.kept ? stream.kept_from + 1 : 0,
+                              .count = stream.kept ? atomic_load(&stream.offset) - stream.kept_from : 0};
     spin_unlock(&stream.lock);
 }

@@ -20,11 +20,12 @@ struct engine;
 struct message;
 
 extern _Atomic uint32_t feed_followers; /* how many replicas follow */
+extern _Atomic bool feed_is_on;         /* some do, or the last part of the stream is kept for one that comes back */
 
 /* Is what this call changes to be said? Then handlers that know better than their words say it. */
 static inline bool call_is_fed(const struct call *c)
 {
-    return HF_UNLIKELY(atomic_load_explicit(&feed_followers, memory_order_relaxed) != 0) && c->txn;
+    return HF_UNLIKELY(atomic_load_explicit(&feed_is_on, memory_order_relaxed)) && c->txn;
 }
 void call_feed(struct call *c, const bytes *words, size_t count); /* instead of the call's own words; call_is_fed */
 #define CALL_FEED(c, ...) call_feed((c), (const bytes[]){__VA_ARGS__}, sizeof((const bytes[]){__VA_ARGS__}) / sizeof(bytes))
@@ -59,5 +60,14 @@ uint64_t feed_offset(void);
 /* The gate is held: a session of this worker follows from here on. Returns the offset of its first byte, before which a SELECT will stand. */
 uint64_t feed_follow(struct engine *e, unsigned worker);
 void feed_unfollow(unsigned worker);
+/* The same for one that has the stream up to *offset: what it lacks is appended to out, and may leave when the log has
+ * reached *lsn. False, and nothing has happened: that is not kept any more. */
+HF_CHECK bool feed_continue(unsigned worker, uint64_t *offset, struct buf *out, uint64_t *lsn);
+/* The last part of the stream is kept from the first follower on, until for so long nobody has followed (0: for ever). Size: of
+ * the next one to be kept. */
+extern struct feed_settings { _Atomic uint64_t kept_bytes; _Atomic uint32_t kept_s; } feed_settings;
+void feed_tend(void); /* now and then, by one worker */
+struct feed_kept { uint64_t size, first, count; }; /* size 0: nothing is kept */
+void feed_kept(struct feed_kept *out);
 
 #endif

@@ -9,11 +9,13 @@
 #include "cmd/feed.h"
 #include "cmd/handlers.h"
 #include "engine/engine.h"
+#include "engine/feed.h"
 #include "os/os.h"
 #include "os/thread.h"
 
 #include <stdio.h>
 
+_Atomic uint64_t replicas_begun, replicas_continued;
 struct replica_settings replica_settings = {10, 60, 0, 10};
 
 static struct {
@@ -58,23 +60,49 @@ static void list_take_out(struct replica **at, size_t *count, const struct repli
     memmove(&at[i], &at[i + 1], (--*count - i) * sizeof(*at));
 }
 
-uint64_t replicas_follow(struct call *c)
+/* It follows from r->start on. */
+static void enlist(struct session *s, struct replica *r)
 {
-    struct session *s = c->session;
-    struct replica *r = replica_of(s);
     struct followers *f = &followers[s->worker];
     if (!r->ip[0] && s->address) {
         const char *colon = strrchr(s->address, ':');
         snprintf(r->ip, sizeof(r->ip), "%.*s", colon ? (int)(colon - s->address) : 0, s->address);
     }
     r->follows = s->looks_on = true;
-    atomic_store(&r->acked_us, 0);
-    r->start = feed_follow(txn_engine(c->txn), s->worker);
     list_add(&f->at, &f->count, &f->capacity, r);
     spin_lock(&replicas.lock);
     list_add(&replicas.at, &replicas.count, &replicas.capacity, r);
     spin_unlock(&replicas.lock);
+}
+
+uint64_t replicas_follow(struct call *c)
+{
+    struct replica *r = replica_of(c->session);
+    r->start = feed_follow(txn_engine(c->txn), c->session->worker);
+    enlist(c->session, r);
+    atomic_fetch_add(&replicas_begun, 1);
     return r->start;
+}
+
+bool replicas_continue(struct call *c, uint64_t offset)
+{
+    struct replica *r = replica_of(c->session);
+    struct buf lacks;
+    uint64_t lsn;
+    buf_init(&lacks, SIZE_MAX);
+    bool kept = feed_continue(c->session->worker, &offset, &lacks, &lsn);
+    if (kept) {
+        char line[64];
+        r->start = offset;
+        enlist(c->session, r);
+        txn_observe(c->txn, lsn);
+        atomic_fetch_add(&replicas_continued, 1);
+        snprintf(line, sizeof(line), "CONTINUE%s%s", r->names_stream ? " " : "", r->names_stream ? replicas.id : "");
+        reply_simple(c->reply, line);
+        buf_append_bytes(c->reply->out, buf_view(&lacks));
+    }
+    buf_release(&lacks);
+    return kept;
 }
 
 void replicas_leave(struct session *s)
@@ -276,7 +304,9 @@ static bool take_option(struct call *c, bytes name, size_t value_at)
         replica_of(c->session)->file_only = number == 1;
     } else if (bytes_is_word(name, "rdb-filter-only")) {
         return filter(c, value);
-    } else if (!bytes_is_word(name, "capa")) {
+    } else if (bytes_is_word(name, "capa")) {
+        replica_of(c->session)->names_stream |= bytes_is_word(value, "psync2");
+    } else {
         reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: " WORD_FORMAT, WORD(name));
         return false;
     }

@@ -14,6 +14,7 @@ struct call;
 struct replica {
     struct session *session;
     bool follows;
+    bool names_stream;          /* REPLCONF capa psync2: it wants to be told the stream's name when it goes on */
     bool file_only;             /* REPLCONF rdb-only: the data set once, no stream */
     bool no_functions, no_keys; /* REPLCONF rdb-filter-only: parts that the data set leaves out */
     uint16_t port;              /* where it listens, as it said */
@@ -29,10 +30,14 @@ extern struct replica_settings { _Atomic uint32_t ping_period_s, timeout_s, good
 
 static inline bool session_follows(const struct session *s) { return HF_UNLIKELY(s->replica != NULL) && s->replica->follows; }
 
+extern _Atomic uint64_t replicas_begun, replicas_continued; /* sync_full, sync_partial_ok */
+
 void replicas_set_id(const char *id); /* 40 digits; at start */
 const char *replicas_id(void);
 /* The gate is held. Returns the offset of the stream at which it begins. */
 uint64_t replicas_follow(struct call *c);
+/* PSYNC of one that has the stream up to `offset`: replies what it lacks. False: that is not kept, nothing was replied. */
+HF_CHECK bool replicas_continue(struct call *c, uint64_t offset);
 void replicas_leave(struct session *s); /* closed, or RESET */
 /* A piece of the stream has arrived at a worker. */
 void replicas_take(unsigned worker, uint64_t offset, bytes text, uint64_t lsn, message_pushed *pushed);

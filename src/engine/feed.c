@@ -68,6 +68,12 @@ void txn_feed_gone(struct txn *t, const struct key *k)
     txn_feed(t, k->db, words, 2);
 }
 
+void txn_observe(struct txn *t, uint64_t lsn)
+{
+    if (lsn > t->observed_lsn)
+        t->observed_lsn = lsn;
+}
+
 struct fields { struct txn *txn; bytes *words; size_t count; };
 
 static void add_field(void *context, bytes field)

@@ -33,6 +33,8 @@ struct feed_note *feed_note_next(const struct feed_note *note); /* of the same t
 void txn_feed_gone(struct txn *t, const struct key *k);
 void txn_feed_fields_due(struct txn *t, const struct key *k, const void *hash); /* before they go */
 
+void txn_observe(struct txn *t, uint64_t lsn); /* the reply shows what has this position */
+
 /* Of the commands themselves: compare before and after one. */
 static inline uint64_t txn_own_changes(const struct txn *t) { return t->changes - t->changes_by_time; }
 

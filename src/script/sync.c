@@ -5,6 +5,7 @@
  * (cmd/feed.h) begins exactly behind it. `redis-cli --rdb` and --functions-rdb ask for the file alone, or for a part of it. Another way would be to read a snapshot's
  * file; the values would have to be taken apart all the same.
  */
+#include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "cmd/replicas.h"
@@ -121,5 +122,16 @@ static void send_file(struct call *c, bool announce)
 
 void cmd_sync(struct call *c) { send_file(c, false); }
 
-/* There is no part of the stream that is kept: whoever comes back begins anew. */
-void cmd_psync(struct call *c) { send_file(c, true); }
+/* Offsets count from 1 in its words, of the byte that comes next. */
+static bool goes_on(struct call *c)
+{
+    int64_t next;
+    return bytes_equal(c->argv[1], bytes_str(replicas_id())) && number_parse_int(c->argv[2], &next) && next > 0 &&
+           !session_follows(c->session) && replicas_continue(c, (uint64_t)next - 1);
+}
+
+void cmd_psync(struct call *c)
+{
+    if (!goes_on(c))
+        send_file(c, true);
+}

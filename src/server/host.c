@@ -9,6 +9,7 @@
 #include "cmd/command.h"
 #include "cmd/exec.h"
 #include "cmd/host.h"
+#include "cmd/feed.h"
 #include "cmd/pubsub.h"
 #include "cmd/replicas.h"
 #include "cmd/slowlog.h"
@@ -88,6 +89,8 @@ static void apply_replicas(void)
     atomic_store(&r->good_wanted, (uint32_t)config_number(SETTING_MIN_REPLICAS));
     atomic_store(&r->good_lag_s, (uint32_t)config_number(SETTING_MIN_REPLICAS_LAG));
     atomic_store(&r->timeout_s, (uint32_t)config_number(SETTING_REPL_TIMEOUT));
+    atomic_store(&feed_settings.kept_bytes, (uint64_t)config_number(SETTING_REPL_BACKLOG));
+    atomic_store(&feed_settings.kept_s, (uint32_t)config_number(SETTING_REPL_BACKLOG_TTL));
     atomic_store(&r->ping_period_s, (uint32_t)config_number(SETTING_REPL_PING_REPLICA_PERIOD));
     replicas_refresh();
 }
@@ -113,6 +116,8 @@ static void apply(enum setting id)
     case SETTING_MIN_REPLICAS:
     case SETTING_MIN_REPLICAS_LAG:
     case SETTING_REPL_TIMEOUT:
+    case SETTING_REPL_BACKLOG:
+    case SETTING_REPL_BACKLOG_TTL:
     case SETTING_REPL_PING_REPLICA_PERIOD: apply_replicas(); break;
     case SETTING_APPENDFSYNC:
         if (server.net)

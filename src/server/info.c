@@ -309,8 +309,9 @@ static void write_stats(struct buf *out, const struct facts *f)
          (double)n->bytes_out_per_second / 1024);
     LINE("instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n");
     UINT("rejected_connections", n->connections_rejected);
-    UINT("sync_full", calls_of("SYNC"));
-    LINE("sync_partial_ok:0\r\nsync_partial_err:0\r\n");
+    UINT("sync_full", replicas_begun);
+    UINT("sync_partial_ok", replicas_continued);
+    LINE("sync_partial_err:0\r\n");
     UINT("expired_keys", f->engine.counts.expired);
     LINE("expired_stale_perc:%.2f\r\n", f->keyspace.stale_percent);
     UINT("expired_time_cap_reached_count", f->engine.counts.expire_capped);
@@ -376,9 +377,12 @@ static void write_replication(struct buf *out, const struct facts *f)
     LINE("master_failover_state:no-failover\r\n");
     LINE("master_replid:%s\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n", server.replication_id);
     UINT("master_repl_offset", feed_offset());
-    LINE("second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:%lld\r\n",
+    struct feed_kept kept;
+    feed_kept(&kept);
+    LINE("second_repl_offset:-1\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n", kept.size != 0,
          (long long)config_number(SETTING_REPL_BACKLOG));
-    LINE("repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
+    UINT("repl_backlog_first_byte_offset", kept.first);
+    UINT("repl_backlog_histlen", kept.count);
 }
 
 static void write_cpu(struct buf *out, const struct facts *f)

@@ -368,9 +368,14 @@ def check_good():
         assert len(lines) == 1 and b"flags=S" in lines[0], lines
         assert client.call("CLIENT", "LIST", "TYPE", "normal").count(b"\n") == 1
         assert client.call("CLIENT", "KILL", "TYPE", "replica") == 1
+        for i in range(200):    # while it is away
+            client.wire("MSET", "away", i, "long", "x" * 2000)
         until(lambda: info(client, "slave0") is not None, "it has come back")
+        stats = client.call("INFO", "stats")
+        assert b"sync_full:1\r\n" in stats and b"sync_partial_ok:1\r\n" in stats, stats
         until(lambda: client.wire("SET", "a", 2)[0] == "+", "and counts again")
         until(lambda: other.call("GET", "a") == b"2", "and follows")
+        compare(client, replica, other)
         waiting = server.client()
         client.call("CONFIG", "SET", "busy-reply-threshold", 10)
         waiting.send("EVAL", "redis.call('set', 'a', 3) while true do local i = redis.call('info', 'replication')"
