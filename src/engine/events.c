@@ -9,6 +9,8 @@ static void deliver(struct txn *t, struct delivery *d, uint64_t lsn)
 
 void txn_event_collect(struct txn *t, const struct key *k, enum event_class class, const char *name)
 {
+    if (os_bug(BUG_EVENT_LOST) && (k->hash & 7) == 0)
+        return;
     struct event *event = arena_alloc(&t->arena, sizeof(*event));
     (void)atomic_load_explicit(&t->engine->event_classes, memory_order_acquire); /* who is told was stored before */
     *event = (struct event){.delivery = {.deliver = deliver}, .class = class, .db = k->db, .name = name,

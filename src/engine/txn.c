@@ -284,6 +284,8 @@ void txn_ready(struct txn *t, const struct key *k)
 {
     if (t->recovering || !wait_next(t->engine, k, NULL))
         return;
+    if (os_bug(BUG_WAITER_LOST) && t->now_ms % 2 == 0)
+        return;
     struct ready_key *r = arena_alloc(&t->arena, sizeof(*r));
     *r = (struct ready_key){.key = *k};
     r->key.name = arena_dup(&t->arena, k->name);
@@ -581,6 +583,8 @@ static void undo_until(struct txn *t, const struct undo *end)
 {
     struct engine *e = t->engine;
     for (struct undo *u = t->undo; u != end; u = u->next) {
+        if ((os_bug(BUG_UNDO_WRITE) && u->kind == UNDO_ENTRY && !u->old) || (os_bug(BUG_UNDO_TTL) && u->kind == UNDO_DEADLINE))
+            continue;
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
         } else if (u->kind == UNDO_MAP) {

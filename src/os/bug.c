@@ -15,7 +15,9 @@ static const char *const names[BUG_LAST] = {
     [BUG_WAKE_LOST] = "wake-lost",           [BUG_ACK_UNWRITTEN] = "ack-unwritten",   [BUG_READ_UNGATED] = "read-ungated",
     [BUG_ABSENT_UNGATED] = "absent-ungated", [BUG_NO_FSYNC] = "no-fsync",             [BUG_FSYNC_ERROR] = "fsync-error",
     [BUG_HALF_REPLAY] = "half-replay",       [BUG_RECORD_CRC] = "record-crc",         [BUG_GROUP_CRC] = "group-crc",
-    [BUG_BLOCK_CRC] = "block-crc",           [BUG_IDENTITY_CRC] = "identity-crc",
+    [BUG_BLOCK_CRC] = "block-crc",           [BUG_IDENTITY_CRC] = "identity-crc",     [BUG_WAITER_LOST] = "waiter-lost",
+    [BUG_WAITER_ORDER] = "waiter-order",     [BUG_UNDO_WRITE] = "undo-write",         [BUG_UNDO_TTL] = "undo-ttl",
+    [BUG_WATCH_MISSED] = "watch-missed",     [BUG_EVENT_LOST] = "event-lost",
 };
 
 static enum os_bug chosen;

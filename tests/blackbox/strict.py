@@ -111,6 +111,22 @@ def check_undone(server, rng, rounds):
         c.close()
 
 
+def check_deadlines(server):
+    """A deadline that takes another one's place is undone in place."""
+    client = server.client()
+    for words in (("SET", "d1", "v"), ("RPUSH", "d2", "v"), ("HSET", "d3", "f", "v"), ("ZADD", "d4", 1, "v")):
+        client.call(*words)
+        client.call("PEXPIREAT", words[1], 4000000000000)
+        for change in (("PEXPIREAT", words[1], 4000000001000), ("PERSIST", words[1]), ("PEXPIRE", words[1], 1000000)):
+            client.call("MULTI", "STRICT")
+            client.wire(*change)
+            client.wire("INCR", "word")
+            fails(plain(client.wire("EXEC")), "Transaction undone", "EXEC")
+            expect(client.call("PEXPIRETIME", words[1]), 4000000000000, "the deadline after %r" % (change,))
+        client.call("DEL", words[1])
+    client.close()
+
+
 def check_waiters(server):
     """A push that is undone serves nobody."""
     client, waiter = server.client(), server.client()
@@ -162,6 +178,7 @@ def main():
     server = Server("holdfast", durability="commit")
     server.start()
     check_undone(server, rng, arguments.rounds)
+    check_deadlines(server)
     check_waiters(server)
     check_plain(server)
     client = server.client()

@@ -189,7 +189,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--patience", type=float, default=WAIT_SECONDS, help="seconds until what does not happen counts as lost")
     arguments = parser.parse_args()
+    globals()["WAIT_SECONDS"] = arguments.patience
     failed = 0
     for durability in ("none", "commit"):
         with Server("holdfast", durability=durability, workers=2) as server:
