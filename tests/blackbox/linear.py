@@ -159,8 +159,12 @@ def run_client(connection, operations, barrier):
         operation.ended = time.monotonic_ns()
 
 
+def as_sent(command):
+    return command
+
+
 def encode_operation(operation):
-    data = b"".join(encode(*command) for command in operation.commands)
+    data = b"".join(encode(*as_sent(command)) for command in operation.commands)
     return encode("MULTI") + data + encode("EXEC") if len(operation.commands) > 1 else data
 
 
