@@ -53,10 +53,18 @@ static inline void cpu_relax(void)
 
 struct spin { _Atomic uint32_t word; };
 
+#ifdef HF_SIM
+void os_spin_note(struct spin *s, bool taken); /* a task that a power cut ends leaves none taken */
+#else
+static inline void os_spin_note(struct spin *s, bool taken) { (void)s, (void)taken; }
+#endif
+
 static inline bool spin_try_lock(struct spin *s)
 {
-    return atomic_load_explicit(&s->word, memory_order_relaxed) == 0 &&
-           atomic_exchange_explicit(&s->word, 1, memory_order_acquire) == 0;
+    if (atomic_load_explicit(&s->word, memory_order_relaxed) != 0 || atomic_exchange_explicit(&s->word, 1, memory_order_acquire) != 0)
+        return false;
+    os_spin_note(s, true);
+    return true;
 }
 
 static inline void spin_lock(struct spin *s)
@@ -71,6 +79,7 @@ static inline void spin_lock(struct spin *s)
 static inline void spin_unlock(struct spin *s)
 {
     atomic_store_explicit(&s->word, 0, memory_order_release);
+    os_spin_note(s, false);
 }
 
 /* A wake-up by file descriptor (eventfd), for event loops. */

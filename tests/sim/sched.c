@@ -344,6 +344,35 @@ os_thread sim_spawn(const char *name, void *(*run)(void *), void *context)
     return t;
 }
 
+/* ---- spins, some of which are static and outlive their world ---- */
+
+#define SPINS_MAX 256
+
+static struct { struct spin *items[SPINS_MAX]; size_t count; } taken;
+
+void os_spin_note(struct spin *s, bool is_taken)
+{
+    if (is_taken) {
+        hf_assert(taken.count < SPINS_MAX);
+        taken.items[taken.count++] = s;
+        return;
+    }
+    size_t i = taken.count;
+    while (i-- > 0 && taken.items[i] != s) {
+    }
+    if (i < taken.count) /* else its holder was killed */
+        taken.items[i] = taken.items[--taken.count];
+}
+
+static void give_back_spins(void)
+{
+    for (size_t i = 0; i < taken.count; i++)
+        taken.items[i]->word = 0;
+    taken.count = 0;
+}
+
+/* ---- worlds ---- */
+
 static char world_place;
 
 void sim_world_begin(void) { sim.world++; }
@@ -361,6 +390,7 @@ void sim_world_kill(void)
             leave_ready(t);
         t->state = TASK_GONE;
     }
+    give_back_spins();
 }
 
 void sim_world_end(void)
