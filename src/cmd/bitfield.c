@@ -126,6 +126,12 @@ static int64_t value_of(const struct operation *o, uint64_t bits)
     return (int64_t)bits;
 }
 
+/* SET of a number so low that the highest one is not an int64 away from it: Redis saturates it to the highest. */
+static bool counts_as_high(const struct operation *o, __int128 exact, __int128 most)
+{
+    return exact > most || (o->verb == FIELD_SET && most - exact > INT64_MAX);
+}
+
 /* False: it does not fit and must fail. SET of a negative number in an unsigned field counts as one that is too large. */
 static bool fit(const struct operation *o, __int128 exact, uint64_t *bits)
 {
@@ -134,7 +140,7 @@ static bool fit(const struct operation *o, __int128 exact, uint64_t *bits)
     if (!fits && o->overflow == OVERFLOW_FAIL)
         return false;
     if (!fits && o->overflow == OVERFLOW_SAT)
-        exact = exact > most ? most : least;
+        exact = counts_as_high(o, exact, most) ? most : least;
     *bits = (uint64_t)exact;
     if (o->width < 64)
         *bits &= (UINT64_C(1) << o->width) - 1;

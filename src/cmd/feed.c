@@ -263,11 +263,11 @@ void feed_unfollow(unsigned worker)
 
 void feed_tend(void)
 {
-    uint64_t kept_us = (uint64_t)atomic_load(&feed_settings.kept_s) * 1000000;
-    if (HF_LIKELY(!atomic_load_explicit(&feed_is_on, memory_order_relaxed)) || !kept_us)
+    uint64_t kept_s = atomic_load(&feed_settings.kept_s);
+    if (HF_LIKELY(!atomic_load_explicit(&feed_is_on, memory_order_relaxed)) || !kept_s)
         return;
     spin_lock(&stream.lock);
-    if (stream.kept && atomic_load(&feed_followers) == 0 && OS.monotonic_us() - stream.alone_since_us > kept_us)
+    if (stream.kept && atomic_load(&feed_followers) == 0 && (OS.monotonic_us() - stream.alone_since_us) / 1000000 >= kept_s)
         switch_off();
     spin_unlock(&stream.lock);
 }

@@ -65,7 +65,7 @@ void feed_unfollow(unsigned worker);
 HF_CHECK bool feed_continue(unsigned worker, uint64_t *offset, struct buf *out, uint64_t *lsn);
 /* The last part of the stream is kept from the first follower on, until for so long nobody has followed (0: for ever). Size: of
  * the next one to be kept. */
-extern struct feed_settings { _Atomic uint64_t kept_bytes; _Atomic uint32_t kept_s; } feed_settings;
+extern struct feed_settings { _Atomic uint64_t kept_bytes; _Atomic uint64_t kept_s; } feed_settings;
 void feed_tend(void); /* now and then, by one worker */
 struct feed_kept { uint64_t size, first, count; }; /* size 0: nothing is kept */
 void feed_kept(struct feed_kept *out);

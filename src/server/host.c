@@ -90,7 +90,7 @@ static void apply_replicas(void)
     atomic_store(&r->good_lag_s, (uint32_t)config_number(SETTING_MIN_REPLICAS_LAG));
     atomic_store(&r->timeout_s, (uint32_t)config_number(SETTING_REPL_TIMEOUT));
     atomic_store(&feed_settings.kept_bytes, (uint64_t)config_number(SETTING_REPL_BACKLOG));
-    atomic_store(&feed_settings.kept_s, (uint32_t)config_number(SETTING_REPL_BACKLOG_TTL));
+    atomic_store(&feed_settings.kept_s, (uint64_t)config_number(SETTING_REPL_BACKLOG_TTL));
     atomic_store(&r->ping_period_s, (uint32_t)config_number(SETTING_REPL_PING_REPLICA_PERIOD));
     replicas_refresh();
 }

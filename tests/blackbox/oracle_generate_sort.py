@@ -60,7 +60,7 @@ class SortCommands:
         return [word for option in words for word in option]
 
     def sort_ask(self):
-        name = self.pick(SORT_KEYS) if self.chance(0.95) else self.pick([b"sort:text", b"o_1", b"w_1", b"nothing"])
+        name = self.pick(SORT_KEYS) if self.chance(0.95) else self.pick([b"sort:text", b"o_1", b"w_1", b"sort:nothing"])
         command = self.mixed_case(self.pick([b"SORT", b"SORT", b"SORT_RO"]))
         constant = name in (b"sort:l", b"sort:z")
         return [command, name] + self.sort_options(constant, self.chance(0.95) and command.upper() == b"SORT",

@@ -128,11 +128,34 @@ static bool reply_is(const struct op *op, const char *text)
     return op->reply_size == strlen(text) && memcmp(op->reply, text, op->reply_size) == 0;
 }
 
-/* EXEC: the queue's replies, or nil. Appends what the model would reply. */
+static int database_of(const struct model *m, uint32_t id)
+{
+    for (int i = 0; i < SIM_DBS_MAX; i++) {
+        if (m->ids[i] == id)
+            return i;
+    }
+    return -1;
+}
+
+/* Keys that the operation met expired, and removed; it may have met more than the model looks at. */
+static void remove_expired(struct model *m, const struct op *op)
+{
+    bytes in = bytes_of(op->body, op->body_size);
+    struct effect f;
+    while (in.size && effect_next(&in, &f) == HF_OK) {
+        int db = f.kind == EFFECT_REMOVE ? database_of(m, f.db_id) : -1, key = db < 0 ? -1 : model_key(f.key);
+        if (key >= 0 && model_is_expired(m, (unsigned)db, (unsigned)key))
+            model_remove(m, (unsigned)db, (unsigned)key);
+    }
+}
+
+/* EXEC: the queue's replies, or nil. Appends what the model would reply. What its commands removed, its watches have not seen go. */
 static void run_exec(struct model *m, struct op *op, struct buf *reply)
 {
-    bool nil = op->end != UINT64_MAX ? reply_is(op, "*-1\r\n") : watch_broken(m, op, true);
-    if (watch_broken(m, op, true) || (nil && watch_broken(m, op, false))) {
+    bool surely = watch_broken(m, op, true), nil = op->end != UINT64_MAX ? reply_is(op, "*-1\r\n") : surely;
+    bool broken = surely || (nil && watch_broken(m, op, false));
+    remove_expired(m, op);
+    if (broken) {
         buf_append(reply, "*-1\r\n", 5);
         return;
     }
@@ -169,15 +192,6 @@ static int by_lsn(const void *a, const void *b)
     return x->lsn < y->lsn ? -1 : x->lsn > y->lsn;
 }
 
-static int database_of(const struct model *m, uint32_t id)
-{
-    for (int i = 0; i < SIM_DBS_MAX; i++) {
-        if (m->ids[i] == id)
-            return i;
-    }
-    return -1;
-}
-
 /* What the record says by itself: the map of databases, and for housekeeping the keys that went. */
 static void apply_body(struct model *m, const struct op *op)
 {
@@ -204,18 +218,6 @@ static void apply_body(struct model *m, const struct op *op)
     }
 }
 
-/* Keys that the operation met expired, and removed; it may have met more than the model looks at. */
-static void remove_expired(struct model *m, const struct op *op)
-{
-    bytes in = bytes_of(op->body, op->body_size);
-    struct effect f;
-    while (in.size && effect_next(&in, &f) == HF_OK) {
-        int db = f.kind == EFFECT_REMOVE ? database_of(m, f.db_id) : -1, key = db < 0 ? -1 : model_key(f.key);
-        if (key >= 0 && model_is_expired(m, (unsigned)db, (unsigned)key))
-            model_remove(m, (unsigned)db, (unsigned)key);
-    }
-}
-
 static void model_apply(struct model *m, struct op *op, bool compare)
 {
     struct buf reply;
@@ -223,7 +225,7 @@ static void model_apply(struct model *m, struct op *op, bool compare)
     m->now_ms = op->time_ms;
     m->may_write = true;
     m->wrote = false;
-    if (op->peer)
+    if (op->peer && !is_exec(op))
         remove_expired(m, op);
     buf_init(&reply, SIZE_MAX);
     if (op->peer)

@@ -116,7 +116,7 @@ static void fields_that_are_due_are_named(void **state)
     bool is_new;
     begin(&k, 0, "h", 1000);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(hashes_set(txn, &k, bytes_of("fgh" + i, 1), BYTES("v"), &is_new), HF_OK);
+        assert_int_equal(hashes_set(txn, &k, bytes_of(&"fgh"[i], 1), BYTES("v"), &is_new), HF_OK);
     assert_int_equal(hashes_find(txn, &k, &o), HF_OK);
     hashes_set_deadline(txn, &o, BYTES("g"), 2000);
     hashes_set_deadline(txn, &o, BYTES("f"), 1500);
