@@ -282,21 +282,29 @@ bool acl_is_plain(const char *requirepass)
     return same;
 }
 
+static bool opens(bytes word) { return word.size && word.data[0] == '('; }
+static bool closes(bytes word) { return word.size && word.data[word.size - 1] == ')'; }
+
+/* A selector that opens within one takes its place, as in Redis: what came before is forgotten. */
 bool acl_join_selectors(struct arena *a, const bytes *words, size_t count, bytes *rules, size_t *rule_count, bytes *bad)
 {
     *rule_count = 0;
     for (size_t i = 0; i < count; i++) {
         size_t size = words[i].size, last = i;
-        if (!size || words[i].data[0] != '(') {
+        if (!opens(words[i])) {
             rules[(*rule_count)++] = words[i];
             continue;
         }
-        while (!words[last].size || words[last].data[words[last].size - 1] != ')') {
+        while (!closes(words[last])) {
             if (++last == count) {
                 *bad = words[i];
                 return false;
             }
             size += words[last].size + 1;
+            if (opens(words[last]) && !closes(words[last])) {
+                i = last;
+                size = words[i].size;
+            }
         }
         char *joined = arena_alloc(a, size + 1), *at = joined;
         for (size_t k = i; k <= last; k++) {

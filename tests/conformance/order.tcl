@@ -5,10 +5,13 @@
 # serves them in the order of their arrival; of two workers, the second may be first, and then the first has nothing to wait
 # for. The order that these tests mean is made here: the next command goes when the first one is blocked, or has its reply.
 #
+# Tests subscribe on one connection, its earlier replies unread, and take the right to it from the user on another.
+#
 # What goes to a replica waits for the disk, which on a busy machine may take longer than the second that tests give it: it
 # gets ten.
 
 namespace eval ::order {
+    variable shows {subscribe psubscribe ssubscribe}
     variable waits {blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop xread xreadgroup
         unsubscribe punsubscribe sunsubscribe}
     variable tries 500
@@ -25,8 +28,8 @@ proc ::order::replied {port} {
     return [expr {[regexp $row $sockets all unread] && $unread ne "00000000"}]
 }
 
-# Whether the server lists the connection as blocked; asked on a connection of its own, since tests count those that they know.
-proc ::order::blocked {port address} {
+# Whether the server lists the connection so; asked on a connection of its own, since tests count those that they know.
+proc ::order::listed {port address so} {
     if {[catch {socket {*}$address} asked]} {return 0}
     fconfigure $asked -translation binary
     puts -nonewline $asked "CLIENT LIST\r\n"
@@ -34,7 +37,7 @@ proc ::order::blocked {port address} {
     set length [string range [gets $asked] 1 end-1]
     set list [expr {[string is integer -strict $length] ? [read $asked $length] : ""}]
     close $asked
-    return [regexp "addr=\\S+:$port .* flags=\\w*b" [lsearch -inline [split $list "\n"] "*:$port laddr*"]]
+    return [regexp "addr=\\S+:$port .* $so" [lsearch -inline [split $list "\n"] "*:$port laddr*"]]
 }
 
 # Bounded: a command before it may still be running, or this user may not ask.
@@ -42,7 +45,7 @@ proc ::order::wait_until_taken {fd address} {
     variable tries
     set port [lindex [fconfigure $fd -sockname] 2]
     for {set i 0} {$i < $tries} {incr i} {
-        if {[::order::blocked $port $address] || [::order::replied $port]} {return}
+        if {[::order::listed $port $address {flags=\w*b}] || [::order::replied $port]} {return}
         after 1
     }
 }
@@ -63,12 +66,21 @@ proc ::order::be_patient {} {
     }
 }
 
+# Replies to what was sent before may be unread: the command itself must have run.
+proc ::order::wait_until_run {fd address method} {
+    variable tries
+    set port [lindex [fconfigure $fd -sockname] 2]
+    for {set i 0} {$i < $tries && ![::order::listed $port $address "cmd=$method "]} {incr i} {after 1}
+}
+
 rename ::redis::__dispatch__raw__ ::order::dispatch
 proc ::redis::__dispatch__raw__ {id method argv} {
     ::order::be_patient
     set result [uplevel 1 [list ::order::dispatch $id $method $argv]]
     if {[string tolower $method] in $::order::waits && $::redis::deferred($id) && $::redis::blocking($id)} {
         ::order::wait_until_taken $::redis::fd($id) $::redis::addr($id)
+    } elseif {[string tolower $method] in $::order::shows && $::redis::deferred($id) && $::redis::blocking($id)} {
+        ::order::wait_until_run $::redis::fd($id) $::redis::addr($id) [string tolower $method]
     }
     return $result
 }
