@@ -11,46 +11,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "../support/recorder.h"
+#include "../support/one_engine.h"
 
 #include "engine/internal.h"
 #include "engine/items.h"
 #include "engine/keys.h"
 
-#define DATA_DIR REC_ROOT "/data"
-
-static struct engine *engine;
-static struct txn *t;
-
-static void open_engine(void)
-{
-    char detail[512] = "";
-    struct engine_config config = {.dir = DATA_DIR, .databases = 4, .workers = 1, .durability = DURABILITY_COMMIT,
-                                   .ring_size = 512 << 10, .segment_size = 256 << 10};
-    if (engine_open(&config, &engine, detail, sizeof(detail)) != HF_OK)
-        fail_msg("%s", detail);
-    t = txn_new(engine);
-}
-
-static void close_engine(void)
-{
-    txn_free(t);
-    engine_close(engine);
-}
-
-static void reopen(bool snapshot)
-{
-    if (snapshot)
-        assert_int_equal(engine_snapshot_wait(engine), HF_OK);
-    close_engine();
-    open_engine();
-}
-
 static int setup(void **state)
 {
     (void)state;
     rec_start();
-    open_engine();
+    open_engine(DURABILITY_COMMIT);
     return 0;
 }
 
