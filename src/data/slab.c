@@ -171,6 +171,11 @@ uint8_t *slab_base(const struct slab *s)
     return s->base;
 }
 
+bool slab_holds(const struct slab *s, const void *address)
+{
+    return (size_t)((uintptr_t)address - (uintptr_t)s->base) < s->reserved;
+}
+
 static uint32_t page_of(const struct slab *s, const void *block)
 {
     return (uint32_t)((size_t)((const uint8_t *)block - s->base) >> PAGE_SHIFT);

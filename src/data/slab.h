@@ -45,5 +45,6 @@ bool slab_heap_tend(struct slab_heap *h, unsigned most);
 bool slab_is_nearly_full(struct slab *s);
 
 uint8_t *slab_base(const struct slab *s);
+bool slab_holds(const struct slab *s, const void *address); /* it is within the range */
 
 #endif

@@ -9,6 +9,7 @@
 #include "engine/items.h"
 
 #include "base/memory.h"
+#include "data/small.h"
 #include "durable/identity.h"
 #include "os/os.h"
 
@@ -335,6 +336,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
         if (e->heaps[i])
             slab_heap_tell(e->heaps[i]);
     }
+    small_tell();
     engine_set_eviction(e, 0, 5, 10, 1);
     start.time_ms = items_start(e, start.time_ms);
     atomic_store(&e->time_high, start.time_ms);
@@ -429,7 +431,7 @@ static void add_table(struct engine_stats *out, const struct table *t)
 
 void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
 {
-    uint64_t held;
+    uint64_t held, small, small_held;
     *out = (struct engine_stats){0};
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
@@ -455,8 +457,9 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);
     slab_stats(e->store->slab, &out->slab_memory, &held);
-    out->slab_memory += chunks_memory(e->store->chunks);
-    out->held_memory = held + chunks_held(e->store->chunks);
+    small_stats(&small, &small_held);
+    out->slab_memory += chunks_memory(e->store->chunks) + small;
+    out->held_memory = held + chunks_held(e->store->chunks) + small_held;
     out->used_memory = out->slab_memory + mem_in_use();
     if (out->used_memory > atomic_load(&e->used_peak))
         atomic_store(&e->used_peak, out->used_memory);

@@ -6,12 +6,13 @@
 #include "engine/memory.h"
 
 #include "base/memory.h"
+#include "data/small.h"
 #include "os/latency.h"
 #include "os/os.h"
 
 uint64_t memory_used(const struct engine *e, const struct slab_heap *heap)
 {
-    return slab_told(e->store->slab) + (uint64_t)slab_heap_untold(heap) + chunks_memory(e->store->chunks) + mem_in_use();
+    return slab_told(e->store->slab) + (uint64_t)slab_heap_untold(heap) + chunks_memory(e->store->chunks) + small_in_use() + mem_in_use();
 }
 
 bool memory_is_over(const struct engine *e, const struct slab_heap *heap)
@@ -23,6 +24,7 @@ bool memory_is_over(const struct engine *e, const struct slab_heap *heap)
 void memory_tell(struct slab_heap *heap)
 {
     slab_heap_tell(heap);
+    small_tell();
     mem_tell();
 }
 
@@ -30,17 +32,19 @@ static bool is_much(int64_t change) { return change > MEMORY_TELL_BYTES || chang
 
 void memory_tell_if_much(struct slab_heap *heap)
 {
-    if (HF_UNLIKELY(is_much(slab_heap_untold(heap)) || is_much(mem_untold())))
+    if (HF_UNLIKELY(is_much(slab_heap_untold(heap)) || is_much(small_untold()) || is_much(mem_untold())))
         memory_tell(heap);
 }
+
+static int64_t untold(const struct slab_heap *heap) { return slab_heap_untold(heap) + small_untold() + mem_untold(); }
 
 /* One slice of what was dropped, counted: by how many and how large they are it is seen that none is long. */
 static bool free_slice(struct engine *e, struct slab_heap *heap)
 {
-    int64_t before = slab_heap_untold(heap) + mem_untold();
+    int64_t before = untold(heap);
     if (!databases_free_slice(e, heap))
         return false;
-    int64_t freed = before - slab_heap_untold(heap) - mem_untold();
+    int64_t freed = before - untold(heap);
     atomic_fetch_add_explicit(&e->free_slices, 1, memory_order_relaxed);
     if (freed > 0 && (uint64_t)freed > atomic_load_explicit(&e->free_slice_max, memory_order_relaxed))
         atomic_store_explicit(&e->free_slice_max, (uint64_t)freed, memory_order_relaxed);
@@ -112,6 +116,7 @@ bool memory_free_dropped(struct engine *e, struct slab_heap *heap)
 bool memory_tend(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, bool evict)
 {
     bool more = slab_heap_tend(t->heap, TAKEN_BACK);
+    more |= small_tend(TAKEN_BACK);
     more |= memory_free_dropped(e, t->heap);
     memory_tell(t->heap);
     uint64_t used = memory_used(e, t->heap);

@@ -1,6 +1,6 @@
 /* memory.h -- what the database uses, against maxmemory: the account, and how room is made.
  *
- * Every thread counts for itself (base/memory, data/slab) and tells a shared sum when it is 64 KiB ahead, so a worker knows
+ * Every thread counts for itself (base/memory, data/slab, data/small) and tells a shared sum when it is 64 KiB ahead, so a worker knows
  * the whole to within 64 KiB of each other worker, and what it did itself exactly (docs/adr/0012).
  * Whoever needs room makes it: first what was dropped is freed, then a key is evicted, in slices, holding nothing between.
  * Threads: a struct evictor belongs to one worker.

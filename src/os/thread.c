@@ -96,6 +96,18 @@ void os_cond_wait_us(struct os_cond *c, struct os_mutex *m, uint32_t timeout_us)
     pthread_cond_timedwait(&c->cond, &m->mutex, &until);
 }
 
+void thread_own_init(struct thread_own *own, void (*leave)(void *thing))
+{
+    int result = pthread_key_create(&own->key, leave);
+    hf_assert(result == 0);
+}
+
+void thread_own_set(struct thread_own *own, void *thing)
+{
+    int result = pthread_setspecific(own->key, thing);
+    hf_assert(result == 0);
+}
+
 struct start { void *(*run)(void *); void *context; };
 
 static void *run_thread(void *argument)

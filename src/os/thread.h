@@ -127,6 +127,11 @@ static inline void os_cond_release(struct os_cond *c) { pthread_cond_destroy(&c-
 static inline void os_cond_wait(struct os_cond *c, struct os_mutex *m) { pthread_cond_wait(&c->cond, &m->mutex); }
 void os_cond_wait_us(struct os_cond *c, struct os_mutex *m, uint32_t timeout_us); /* at a broadcast, or after the time */
 static inline void os_cond_broadcast(struct os_cond *c) { pthread_cond_broadcast(&c->cond); }
+/* What a thread has for its life: handed to `leave` when it ends. */
+struct thread_own { pthread_key_t key; };
+void thread_own_init(struct thread_own *own, void (*leave)(void *thing));
+void thread_own_set(struct thread_own *own, void *thing); /* NULL: nothing any more */
+
 static inline void thread_join(os_thread thread) { pthread_join(thread, NULL); }
 static inline void thread_detach(os_thread thread) { pthread_detach(thread); }
 

@@ -64,7 +64,7 @@ static void convert_to_dict(struct hash *h)
     for (size_t offset = 0; pairs_at(all, offset, &p); offset = p.end)
         dict_set(dict, p.field, p.value);
     hf_assert(dict_count(dict) == pairs_count(all));
-    mem_free(pairs_of(h));
+    pairs_free(pairs_of(h));
     *fields_of(h) = (uintptr_t)dict + LARGE;
 }
 
@@ -79,9 +79,12 @@ void hash_free(struct hash *h)
 {
     if (!h)
         return;
-    if (is_large(h))
+    if (is_large(h)) {
         dict_clear(dict_of(h));
-    mem_free((void *)(fields(h) & ~(uintptr_t)LARGE));
+        mem_free(dict_of(h));
+    } else {
+        pairs_free(pairs_of(h));
+    }
     field_times_free(times_of(h));
     mem_free(timed_of(h));
     mem_free(h);

@@ -2,7 +2,7 @@
 #include "types/pairs.h"
 
 #include "base/assert.h"
-#include "base/memory.h"
+#include "data/small.h"
 #include "types/varint.h"
 
 struct pairs {
@@ -10,7 +10,7 @@ struct pairs {
     uint8_t data[];
 };
 
-static size_t memory_of(uint32_t size) { return size ? mem_class_size(sizeof(struct pairs) + size) : 0; }
+static size_t memory_of(uint32_t size) { return size ? small_class_size(sizeof(struct pairs) + size) : 0; }
 
 uint32_t pairs_size(const struct pairs *all) { return all ? all->size : 0; }
 uint32_t pairs_count(const struct pairs *all) { return all ? all->count : 0; }
@@ -49,18 +49,22 @@ static struct pairs *splice(struct pairs *all, size_t offset, size_t old_size, s
     uint32_t before = pairs_size(all), total = (uint32_t)(before - old_size + size), count = pairs_count(all) + (uint32_t)more;
     size_t behind = before - offset - old_size;
     if (!total) {
-        mem_free(all);
+        small_free(all);
         return NULL;
     }
-    if (total < before) /* while they are all there */
-        memmove(all->data + offset + size, all->data + offset + old_size, behind);
+    struct pairs *fresh = all;
     if (memory_of(total) != memory_of(before))
-        all = mem_realloc(all, memory_of(total));
-    if (total > before)
-        memmove(all->data + offset + size, all->data + offset + old_size, behind);
-    all->size = total;
-    all->count = count;
-    return all;
+        fresh = small_alloc(sizeof(*fresh) + total);
+    if (behind)
+        memmove(fresh->data + offset + size, all->data + offset + old_size, behind);
+    if (fresh != all) {
+        if (offset)
+            memcpy(fresh->data, all->data, offset);
+        small_free(all);
+    }
+    fresh->size = total;
+    fresh->count = count;
+    return fresh;
 }
 
 static uint8_t *put(uint8_t *at, bytes word)
@@ -89,11 +93,13 @@ struct pairs *pairs_set(struct pairs *all, const struct pair *p, bytes value)
 
 struct pairs *pairs_remove(struct pairs *all, const struct pair *p) { return splice(all, p->start, p->end - p->start, 0, -1); }
 
+void pairs_free(struct pairs *all) { small_free(all); }
+
 struct pairs *pairs_dup(const struct pairs *all)
 {
     if (!all)
         return NULL;
-    struct pairs *copy = mem_alloc(pairs_memory(all));
+    struct pairs *copy = small_alloc(sizeof(*all) + all->size);
     memcpy(copy, all, sizeof(*all) + all->size);
     return copy;
 }

@@ -2,7 +2,7 @@
  *
  *   u32 size | u32 count | [varint field size][field][varint value size][value] ...
  *
- * The block is as large as the allocation class that its pairs need, never larger, so it does not say its size: what changes pairs
+ * The block is as large as the class of data/small.h that its pairs need, never larger, so it does not say its size: what changes pairs
  * may move the block and returns it. NULL is no pair. Owner: the hash; views end with the next change.
  */
 #ifndef HF_TYPES_PAIRS_H
@@ -29,6 +29,7 @@ bool pairs_find(const struct pairs *all, bytes field, struct pair *p);
 struct pairs *pairs_add(struct pairs *all, bytes field, bytes value); /* a field that is not there */
 struct pairs *pairs_set(struct pairs *all, const struct pair *p, bytes value);
 struct pairs *pairs_remove(struct pairs *all, const struct pair *p);
+void pairs_free(struct pairs *all);
 struct pairs *pairs_dup(const struct pairs *all);
 void pairs_check(const struct pairs *all);
 

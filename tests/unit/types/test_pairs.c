@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "base/memory.h"
+#include "data/small.h"
 #include "types/pairs.h"
 
 #define FIELDS 40u
@@ -55,7 +55,7 @@ static void compare(const struct pairs *all, const struct twin *twins, size_t co
     }
     assert_false(pairs_at(all, offset, &p));
     assert_int_equal(bytes_in, pairs_size(all));
-    assert_int_equal(pairs_memory(all), bytes_in ? mem_class_size(bytes_in + 8) : 0);
+    assert_int_equal(pairs_memory(all), bytes_in ? small_class_size(bytes_in + 8) : 0);
 }
 
 static void pairs_are_those_of_the_twin(void **state)
@@ -85,7 +85,7 @@ static void pairs_are_those_of_the_twin(void **state)
         struct pairs *copy = pairs_dup(all);
         if (step % 50 == 0)
             compare(copy, twins, count);
-        mem_free(copy);
+        pairs_free(copy);
     }
     while (pairs_count(all) > 0) {
         struct pair p;
