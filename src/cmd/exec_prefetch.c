@@ -28,6 +28,12 @@ static inline void locate_key(struct exec *x, const struct session *s, bytes nam
     __builtin_prefetch(&x->engine->store->stripes[k->stripe], 1);
 }
 
+/* Whether this is the very word that exec_expect has located: the same bytes, not only equal ones. */
+static inline bool is_expected(const struct session *s, bytes name)
+{
+    return name.size && s->expected.name.data == name.data && s->expected.name.size == name.size;
+}
+
 static inline void locate(struct exec *x, const struct session *s, struct parsed_command *p, const struct command *row)
 {
     size_t first = row ? (size_t)command_first_key(row) : 0;
@@ -35,7 +41,10 @@ static inline void locate(struct exec *x, const struct session *s, struct parsed
     p->located = first > 0 && first < p->argc;
     if (!p->located)
         return;
-    locate_key(x, s, p->argv[first], &p->key0);
+    if (is_expected(s, p->argv[first]))
+        p->key0 = s->expected;
+    else
+        locate_key(x, s, p->argv[first], &p->key0);
 }
 
 static bool changes(const struct parsed_command *p) { return !(p->command->flags & CMD_READ); }
@@ -71,16 +80,15 @@ void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command
 
 void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count)
 {
-    struct key keys[EXPECT_MAX];
     const struct bucket *buckets[EXPECT_MAX];
     hf_assert(count <= EXPECT_MAX);
     for (size_t i = 0; i < count; i++)
-        locate_key(x, s[i], names[i], &keys[i]);
+        locate_key(x, s[i], names[i], &s[i]->expected);
     for (size_t i = 0; i < count; i++)
-        buckets[i] = prefetch_bucket(x, s[i], &keys[i], false);
+        buckets[i] = prefetch_bucket(x, s[i], &s[i]->expected, false);
     const uint8_t *base = slab_base(x->engine->store->slab);
     for (size_t i = 0; i < count; i++) {
         if (buckets[i])
-            bucket_prefetch_entry(buckets[i], base, keys[i].hash, false);
+            bucket_prefetch_entry(buckets[i], base, s[i]->expected.hash, false);
     }
 }

@@ -36,6 +36,7 @@ struct session {
     bool pushed;              /* the running command has answered with pushes, which no CLIENT REPLY silences */
     int durability;           /* enum durability: the wait of this connection */
     struct reply reply;
+    struct key expected;      /* what its next command probably asks for, located ahead (exec_expect); name.data NULL: nothing */
     /* MULTI */
     bool in_multi, multi_aborted;
     bool strict, multi_strict; /* CLIENT STRICT; MULTI STRICT: an error undoes the whole transaction (ADR 0007) */

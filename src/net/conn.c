@@ -311,6 +311,7 @@ void conn_serve(struct conn *c)
     if (!c->dead && !c->blocked && !c->closing && c->readable && !w->draining)
         read_socket(c);
     w->serving = NULL;
+    exec_unexpect(&c->session);
     if (c->dead)
         return;
     if (w->draining && !c->blocked && !c->more)
@@ -333,6 +334,7 @@ static void sent_all(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
+    const uint8_t *output = c->output.data;
     conn_open_gate(c);
     size_t open = (size_t)(c->open_end > c->output_base ? c->open_end - c->output_base : 0);
     if (open > c->sent && c->writable) {
@@ -366,7 +368,8 @@ void conn_flush(struct conn *c)
         c->output_base += c->sent;
         c->sent = 0;
     }
-    conn_note_memory(c);
+    if (HF_UNLIKELY(c->output.data != output))
+        conn_note_memory(c);
     if (c->blocked & BLOCKED_OUTPUT &&
         conn_unsent(c) <= atomic_load_explicit(&c->worker->net->limits->held_max, memory_order_relaxed) / 2)
         conn_unblock(c, BLOCKED_OUTPUT);

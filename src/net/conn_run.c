@@ -162,6 +162,14 @@ struct chunk {
     struct protocol_command foreign[RUN_CHUNK]; /* beside RESP */
 };
 
+/* The rest of it is filled in before it runs: not cleared here. */
+static inline void begin_command(struct worker *w, struct chunk *k, size_t first_word, const struct command *row)
+{
+    struct parsed_command *command = &w->batch[k->count++];
+    command->argc = w->words.count - first_word;
+    command->command = row;
+}
+
 /* What stops a chunk: input without a command in it, which may not come again; a command that says what is skipped behind it, or
  * that may have to run once more. */
 static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size_t at, struct chunk *k)
@@ -183,7 +191,7 @@ static void parse_foreign(struct conn *c, const uint8_t *data, size_t size, size
             break;
         first[k->count] = before;
         k->end[k->count] = at;
-        w->batch[k->count++] = (struct parsed_command){.argc = w->words.count - before, .command = p->row};
+        begin_command(w, k, before, p->row);
         k->repeats = p->stays != 0;
         if (p->skip || p->stays)
             break;
@@ -226,7 +234,7 @@ static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t
             continue;
         first[k->count] = before;
         k->end[k->count] = at;
-        w->batch[k->count++] = (struct parsed_command){.argc = w->words.count - before};
+        begin_command(w, k, before, NULL);
     }
     k->at = at;
     for (size_t i = 0; i < k->count; i++)

@@ -3,11 +3,8 @@
 
 #include "base/memory.h"
 
-void protocol_word(struct resp_words *words, bytes word)
+void protocol_more_words(struct resp_words *words)
 {
-    if (words->count == words->capacity) {
-        words->capacity = words->capacity ? words->capacity * 2 : 64;
-        words->items = mem_realloc(words->items, words->capacity * sizeof(*words->items));
-    }
-    words->items[words->count++] = word;
+    words->capacity = words->capacity ? words->capacity * 2 : 64;
+    words->items = mem_realloc(words->items, words->capacity * sizeof(*words->items));
 }

@@ -42,7 +42,14 @@ struct protocol {
     void (*begin)(void *state, const struct protocol_command *p); /* this one runs now; again if it was parked */
 };
 
+void protocol_more_words(struct resp_words *words); /* room for one more, at least */
+
 /* Appends a word as the parsers do. */
-void protocol_word(struct resp_words *words, bytes word);
+static inline void protocol_word(struct resp_words *words, bytes word)
+{
+    if (HF_UNLIKELY(words->count == words->capacity))
+        protocol_more_words(words);
+    words->items[words->count++] = word;
+}
 
 #endif

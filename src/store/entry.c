@@ -52,24 +52,6 @@ void entry_write(struct entry *block, const struct entry_image *image)
         memcpy(p + image->key.size, image->value.data, image->value.size);
 }
 
-struct entry_image entry_read(const struct entry *e)
-{
-    struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
-                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .has_parts = (e->fields & FIELD_PARTS) != 0,
-                                .fetched = (e->fields & FIELD_FETCHED) != 0, .key = entry_key(e), .value = entry_inline(e)};
-    const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? e->fields & FIELD_LONG_DEADLINE ? 8 : 6 : 0);
-    if (e->fields & FIELD_VERSION) {
-        image.has_version = true;
-        image.version = get_u64(p);
-        p += 8;
-    }
-    if (e->fields & FIELD_FLAGS) {
-        image.has_flags = true;
-        image.flags = get_u32(p);
-    }
-    return image;
-}
-
 uint64_t entry_wake(const struct entry *e)
 {
     uint64_t own = entry_deadline(e);

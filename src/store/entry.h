@@ -113,13 +113,31 @@ uint64_t entry_wake(const struct entry *e);
 
 size_t entry_image_size(const struct entry_image *image);
 void entry_write(struct entry *block, const struct entry_image *image); /* block: entry_image_size bytes */
-struct entry_image entry_read(const struct entry *e);                   /* views into the block */
 /* In place; only when entry_deadline_fits: the entry has a deadline field, wide enough. ms > 0. */
 void entry_set_deadline(struct entry *e, uint64_t ms);
 static inline bool entry_deadline_fits(const struct entry *e, uint64_t ms)
 {
     return e->fields & FIELD_DEADLINE && ((ms >> 48) != 0) == ((e->fields & FIELD_LONG_DEADLINE) != 0);
 }
+/* Views into the block. Inline: few callers look at every field. */
+HF_INLINE struct entry_image entry_read(const struct entry *e)
+{
+    struct entry_image image = {.type = entry_type(e), .encoding = entry_encoding(e), .deadline_ms = entry_deadline(e),
+                                .clock = e->clock, .raw = (e->fields & FIELD_RAW) != 0, .has_parts = (e->fields & FIELD_PARTS) != 0,
+                                .fetched = (e->fields & FIELD_FETCHED) != 0, .key = entry_key(e), .value = entry_inline(e)};
+    const uint8_t *p = (const uint8_t *)(e + 1) + (e->fields & FIELD_WIDE ? 8 : 0) + (e->fields & FIELD_DEADLINE ? e->fields & FIELD_LONG_DEADLINE ? 8 : 6 : 0);
+    if (e->fields & FIELD_VERSION) {
+        image.has_version = true;
+        image.version = get_u64(p);
+        p += 8;
+    }
+    if (e->fields & FIELD_FLAGS) {
+        image.has_flags = true;
+        image.flags = get_u32(p);
+    }
+    return image;
+}
+
 static inline size_t entry_size(const struct entry *e)
 {
     return sizeof(*e) + entry_fields_size(e->fields) + entry_key_size(e) + entry_value_size(e);

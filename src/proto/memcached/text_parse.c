@@ -10,6 +10,11 @@
 #include "proto/memcached/meta.h"
 #include "proto/memcached/numbers.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define SHORT_MAX 64  /* a line that is split by one word of bits */
 #define TOKENS_MAX 23 /* further words of a line are looked at by commands of many keys only */
 #define TOKENS_NAMED 6 /* that a parser may look at without asking whether they are there; empty then */
 #define META_TOKENS_MAX 19
@@ -62,19 +67,67 @@ static size_t next_token(bytes text, size_t at, bytes *token)
     return end;
 }
 
-static void split(struct line *l)
+/* Where spaces and NUL bytes stand in a short text: bit i for byte i. */
+static void find_breaks(bytes text, uint64_t *spaces, uint64_t *nuls)
 {
-    size_t at = 0;
-    bytes token;
-    for (l->count = 0; l->count < TOKENS_MAX; l->token[l->count++] = token) {
-        size_t end = next_token(l->text, at, &token);
+    *spaces = *nuls = 0;
+#if defined(__SSE2__)
+    uint8_t block[SHORT_MAX] = {0};
+    memcpy(block, text.data, text.size);
+    for (size_t at = 0; at < text.size; at += 16) {
+        __m128i sixteen = _mm_loadu_si128((const __m128i *)(const void *)(block + at));
+        *spaces |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(sixteen, _mm_set1_epi8(' '))) << at;
+        *nuls |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(sixteen, _mm_setzero_si128())) << at;
+    }
+#else
+    for (size_t i = 0; i < text.size; i++) {
+        *spaces |= (uint64_t)(text.data[i] == ' ') << i;
+        *nuls |= (uint64_t)(text.data[i] == 0) << i;
+    }
+#endif
+}
+
+static void split_short(struct line *l)
+{
+    uint64_t spaces, nuls;
+    find_breaks(l->text, &spaces, &nuls);
+    uint64_t behind = l->text.size < SHORT_MAX ? ~UINT64_C(0) << l->text.size : 0;
+    nuls |= behind;
+    l->text.size = nuls ? (size_t)__builtin_ctzll(nuls) : SHORT_MAX;
+    uint64_t breaks = spaces | nuls, words = nuls ? ~breaks & ((nuls & (0 - nuls)) - 1) : ~breaks;
+    while (words && l->count < TOKENS_MAX) {
+        size_t first = (size_t)__builtin_ctzll(words);
+        uint64_t end = breaks & (~UINT64_C(0) << first);
+        size_t last = end ? (size_t)__builtin_ctzll(end) : SHORT_MAX;
+        l->token[l->count++] = bytes_of(l->text.data + first, last - first);
+        l->rest = last;
+        words = last < SHORT_MAX ? words & (~UINT64_C(0) << last) : 0;
+    }
+}
+
+static void split_long(struct line *l)
+{
+    const uint8_t *nul = memchr(l->text.data, 0, l->text.size);
+    if (nul)
+        l->text.size = (size_t)(nul - l->text.data);
+    for (bytes token; l->count < TOKENS_MAX; l->token[l->count++] = token) {
+        size_t end = next_token(l->text, l->rest, &token);
         if (token.size == 0)
             break;
-        at = end;
+        l->rest = end;
     }
+}
+
+/* A line is text: it ends at a NUL. */
+static void split(struct line *l)
+{
+    l->count = l->rest = 0;
+    if (l->text.size <= SHORT_MAX)
+        split_short(l);
+    else
+        split_long(l);
     for (size_t i = l->count; i < TOKENS_NAMED; i++)
         l->token[i] = (bytes){0};
-    l->rest = at;
 }
 
 static void take_noreply(struct line *l)
@@ -556,8 +609,7 @@ enum parse_result memcached_parse_text(struct memcached *m, const struct protoco
     m->scanned = size;
     l.size = l.used = size + 1;
     size -= size > 1 && end[-1] == '\r';
-    const uint8_t *nul = memchr(input.data, 0, size); /* a line is text: it ends there */
-    l.text = bytes_of(input.data, nul ? (size_t)(nul - input.data) : size);
+    l.text = bytes_of(input.data, size);
     *out = (struct protocol_command){.head = input.data};
     enum parse_result result = parse_line(&l);
     if (result != PARSE_DONE) {
