@@ -2,6 +2,8 @@
  *
  * Recycling renames a trimmed segment to the spare and fsyncs the directory before the
  * spare may be used: otherwise a crash could show an overwritten file under its old name.
+ * The other way round, a power cut may keep the last name that a spare was given and lose that it was taken: then one file
+ * has two names, and writing to the "spare" would damage a segment. Its header tells (spare_load).
  */
 #include "durable/segment_file.h"
 
@@ -80,6 +82,16 @@ static void entry_add(struct segment_files *files, struct segment_entry entry)
     atomic_fetch_add(&files->disk_bytes, entry.size);
 }
 
+/* 0 and the header's number and first lsn; 1: no header of this log is there; or -errno. */
+static int header_look(int file, uint64_t log_id, struct segment_header *h)
+{
+    uint8_t block[SEGMENT_BLOCK];
+    int64_t got = OS.pread(file, block, sizeof(block), 0);
+    if (got < 0)
+        return (int)got;
+    return segment_header_decode(block, (size_t)got, h) || h->log_id != log_id;
+}
+
 /* Segments that recovery has left for a later trim; files of another log are not ours. */
 static int entries_load(struct segment_files *files, uint64_t log_id)
 {
@@ -88,7 +100,6 @@ static int entries_load(struct segment_files *files, uint64_t log_id)
     int result = segment_numbers(files->dir, &numbers, &count);
     for (size_t i = 0; result == 0 && i < count; i++) {
         char path[SEGMENT_PATH_MAX];
-        uint8_t block[SEGMENT_BLOCK];
         struct segment_header h;
         segment_path(path, files->dir, numbers[i]);
         int file = OS.open(path, O_RDONLY, 0);
@@ -96,17 +107,29 @@ static int entries_load(struct segment_files *files, uint64_t log_id)
             result = file;
             break;
         }
-        int64_t got = OS.pread(file, block, sizeof(block), 0), size = OS.file_size(file);
+        int64_t size = OS.file_size(file);
+        bool ours = header_look(file, log_id, &h) == 0;
         OS.close(file);
-        if (got >= 0 && size >= 0 && !segment_header_decode(block, (size_t)got, &h) &&
-            h.log_id == log_id && h.number == numbers[i])
+        if (ours && size >= 0 && h.number == numbers[i])
             entry_add(files, (struct segment_entry){h.number, h.first_lsn, (uint64_t)size, false});
     }
     mem_free(numbers);
     return result;
 }
 
-static void spare_load(struct segment_files *files)
+/* Whether the file is a segment, too: it has the number of one. In doubt it is. */
+static bool has_a_segments_number(const struct segment_files *files, int file, uint64_t log_id)
+{
+    struct segment_header h;
+    int result = header_look(file, log_id, &h);
+    for (size_t i = 0; result == 0 && i < files->count; i++) {
+        if (files->entries[i].number == h.number)
+            return true;
+    }
+    return result < 0;
+}
+
+static void spare_load(struct segment_files *files, uint64_t log_id)
 {
     char path[SEGMENT_PATH_MAX];
     path_of(path, files->dir, "log-spare.seg");
@@ -114,8 +137,9 @@ static void spare_load(struct segment_files *files)
     if (file < 0)
         return;
     int64_t size = OS.file_size(file);
+    bool named_twice = has_a_segments_number(files, file, log_id);
     OS.close(file);
-    if (size == (int64_t)files->segment_size) {
+    if (size == (int64_t)files->segment_size && !named_twice) {
         atomic_store(&files->spare_ready, true);
         atomic_fetch_add(&files->disk_bytes, files->segment_size);
     } else {
@@ -138,7 +162,7 @@ int segment_files_init(struct segment_files *files, const char *dir, uint64_t lo
     if (result < 0)
         segment_files_release(files);
     else if (segment_size)
-        spare_load(files);
+        spare_load(files, log_id);
     return result;
 }
 

@@ -636,6 +636,28 @@ static void test_recycled_segments(void **state)
     assert_int_equal(log_recover(&how, &start, detail, sizeof(detail)), HF_ERR_CORRUPT); /* trimmed away */
 }
 
+/* A power cut kept the name that the spare was given last, and lost that the spare was taken. */
+static void test_spare_that_is_a_segment_too(void **state)
+{
+    (void)state;
+    struct log_config config = config_of(DURABILITY_COMMIT);
+    config.segment_size = 64u << 10;
+    struct log_start start = birth;
+    char segment[SEGMENT_PATH_MAX], spare[SEGMENT_PATH_MAX];
+    snprintf(spare, sizeof(spare), "%s/log-spare.seg", dir);
+    for (uint32_t next = 0; next < 4; next++) {
+        struct log *log = open_at(&config, &start);
+        append(log, 0, next, size_of(0, next));
+        assert_int_equal(log_wait_durable(log, log_tail(log)), HF_OK);
+        log_close(log);
+        segment_path(segment, dir, start.segment);
+        assert_int_equal(truncate(segment, (off_t)config.segment_size), 0); /* as if it had been prepared */
+        unlink(spare);
+        assert_int_equal(link(segment, spare), 0);
+        start = recover_well(next + 1, size_of);
+    }
+}
+
 static void test_empty_directory_and_other_logs(void **state)
 {
     (void)state;
@@ -695,6 +717,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_acknowledged_survives_a_crash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_interval_window, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recycled_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spare_that_is_a_segment_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty_directory_and_other_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage_in_older_segments, setup, teardown),
     };
