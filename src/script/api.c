@@ -68,13 +68,19 @@ static int run_command(lua_State *lua, bool raise)
         argv[i] = bytes_of(text, size);
     }
     struct lua_reply *reply = lua_newuserdata(lua, sizeof(*reply));
-    lua_reply_init(reply, lua, run->resp);
     int before = lua_gettop(lua);
-    if (script_call(&run->script, argv, (size_t)argc, &reply->reply) == SCRIPT_RESTART) {
+    bool limited; /* a command holds locks and memory while it replies: no error passes through it */
+    struct state *s = state_unlimit(lua, &limited);
+    lua_reply_init(reply, s, lua, run->resp);
+    enum script_step step = script_call(&run->script, argv, (size_t)argc, &reply->reply);
+    bool fits = state_limit_again(s, limited);
+    if (step == SCRIPT_RESTART) {
         run->unwinding = true;
         lua_pushliteral(lua, "the script runs again");
         return lua_error(lua);
     }
+    if (!fits || reply->too_large)
+        return state_exhaust(lua);
     hf_assert(lua_gettop(lua) == before + 1 || reply->too_deep);
     if (reply->too_deep)
         return raise_error(lua, "the reply is nested too deeply");

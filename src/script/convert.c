@@ -23,14 +23,21 @@ void push_error(lua_State *lua, const char *text)
     lua_setfield(lua, -2, "err");
 }
 
+/* Room for a value of the reply, `size` bytes of text in it; false: the reply is refused, nothing of it is pushed any more. The
+ * limit is kept here: no allocation may fail while a command runs (state_unlimit). */
+static bool has_room(struct lua_reply *r, size_t size)
+{
+    if (r->too_deep || r->too_large)
+        return false;
+    r->too_large = !state_has_room(r->state, size);
+    lua_checkstack(r->lua, 8); /* false behind thousands of arguments, where Lua's own reserve does for what is no table */
+    return !r->too_large;
+}
+
 /* The value on top is complete: into the innermost table, closing those that are full. */
 static void finished(struct lua_reply *r)
 {
     lua_State *lua = r->lua;
-    if (r->too_deep) { /* the rest of a reply that is refused */
-        lua_pop(lua, 1);
-        return;
-    }
     while (r->depth > 0) {
         struct lua_frame *f = &r->frames[r->depth - 1];
         if (f->kind == FRAME_ARRAY || f->kind == FRAME_ATTRIBUTE) {
@@ -63,8 +70,8 @@ static void finished(struct lua_reply *r)
 static void open_table(struct lua_reply *r, size_t count, int kind)
 {
     lua_State *lua = r->lua;
-    if (r->too_deep || !lua_checkstack(lua, 8) || r->depth == SCRIPT_DEPTH_MAX) {
-        r->too_deep = true;
+    if (!has_room(r, 0) || !lua_checkstack(lua, 8) || r->depth == SCRIPT_DEPTH_MAX) {
+        r->too_deep = !r->too_large;
         return;
     }
     if (kind == FRAME_MAP || kind == FRAME_SET)
@@ -82,7 +89,8 @@ static void open_table(struct lua_reply *r, size_t count, int kind)
 static void put_field(struct reply *reply, const char *field, bytes text)
 {
     struct lua_reply *r = of(reply);
-    lua_checkstack(r->lua, 4);
+    if (!has_room(r, text.size))
+        return;
     lua_newtable(r->lua);
     lua_pushlstring(r->lua, (const char *)text.data, text.size);
     lua_setfield(r->lua, -2, field);
@@ -94,7 +102,8 @@ static void on_simple(struct reply *reply, bytes text) { put_field(reply, "ok", 
 static void on_error(struct reply *reply, bytes line)
 {
     struct lua_reply *r = of(reply);
-    lua_checkstack(r->lua, 4);
+    if (!has_room(r, line.size))
+        return;
     lua_newtable(r->lua);
     lua_pushlstring(r->lua, (const char *)line.data, line.size);
     lua_setfield(r->lua, -2, "err");
@@ -105,14 +114,16 @@ static void on_error(struct reply *reply, bytes line)
 
 static void on_integer(struct reply *reply, int64_t value)
 {
-    lua_checkstack(of(reply)->lua, 4);
+    if (!has_room(of(reply), 0))
+        return;
     lua_pushnumber(of(reply)->lua, (lua_Number)value);
     finished(of(reply));
 }
 
 static void on_bulk(struct reply *reply, bytes value)
 {
-    lua_checkstack(of(reply)->lua, 4);
+    if (!has_room(of(reply), value.size))
+        return;
     lua_pushlstring(of(reply)->lua, value.size ? (const char *)value.data : "", value.size);
     finished(of(reply));
 }
@@ -124,7 +135,8 @@ static void on_verbatim(struct reply *reply, const char *format3, bytes text)
         on_bulk(reply, text);
         return;
     }
-    lua_checkstack(lua, 6);
+    if (!has_room(of(reply), text.size))
+        return;
     lua_newtable(lua);
     lua_newtable(lua);
     lua_pushlstring(lua, (const char *)text.data, text.size);
@@ -138,7 +150,8 @@ static void on_verbatim(struct reply *reply, const char *format3, bytes text)
 static void on_double(struct reply *reply, double value)
 {
     lua_State *lua = of(reply)->lua;
-    lua_checkstack(lua, 4);
+    if (!has_room(of(reply), 0))
+        return;
     if (reply->version < 3) {
         char text[40];
         lua_pushlstring(lua, text, number_format_double(text, value));
@@ -169,7 +182,8 @@ static void on_big_number(struct reply *reply, bytes digits)
 
 static void on_boolean(struct reply *reply, bool value)
 {
-    lua_checkstack(of(reply)->lua, 4);
+    if (!has_room(of(reply), 0))
+        return;
     if (reply->version < 3)
         lua_pushnumber(of(reply)->lua, value);
     else
@@ -179,7 +193,8 @@ static void on_boolean(struct reply *reply, bool value)
 
 static void on_null(struct reply *reply)
 {
-    lua_checkstack(of(reply)->lua, 4);
+    if (!has_room(of(reply), 0))
+        return;
     if (reply->version < 3)
         lua_pushboolean(of(reply)->lua, 0);
     else
@@ -213,9 +228,9 @@ static const struct reply_ops to_lua = {
     .map = on_map, .set = on_set, .push = on_array, .attribute = on_attribute, .big_number = on_big_number,
 };
 
-void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp)
+void lua_reply_init(struct lua_reply *r, const struct state *s, lua_State *lua, int resp)
 {
-    *r = (struct lua_reply){.reply = {.ops = &to_lua, .version = resp}, .lua = lua};
+    *r = (struct lua_reply){.reply = {.ops = &to_lua, .version = resp}, .lua = lua, .state = s};
 }
 
 /* ---- the other way ---- */
@@ -349,13 +364,11 @@ static void array_to_reply(lua_State *lua, struct reply *r, int depth)
  * more room than scripts have of memory it does not get. Both may end the run and not return. */
 static void charge_value(lua_State *lua, const struct reply *r)
 {
-    struct run *run = state_run(lua);
+    const struct run *run = state_run(lua);
     size_t size = lua_type(lua, -1) == LUA_TSTRING ? lua_objlen(lua, -1) : 0;
     run_charge(lua, size + VALUE_COST);
-    if (r->out->size - run->reply_start + size > script_memory_limit()) {
-        run->exhausted = run->unwinding = true;
-        run_rethrow(lua);
-    }
+    if (r->out->size - run->reply_start + size > script_memory_limit())
+        state_exhaust(lua);
 }
 
 static void value_to_reply(lua_State *lua, struct reply *r, int depth)

@@ -7,21 +7,19 @@
  * string.rep: the result is refused before it is made, not when memory is used up.
  * table.insert: a place far below the first moves every place between. table.sort: without a function of the script's own nothing
  * would look at the clock.
- * cjson.encode: builds its text outside of the memory that is counted, and ends the process where that text's size overflows.
- * It is measured first.
+ * cjson: guards_json.c.
  */
 #include "script/guards.h"
 
 #include "script/pattern.h"
 #include "script/script.h"
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#define ENCODED_MAX ((size_t)256 << 20) /* bytes of a JSON text, each byte of a string taken for the longest escape */
-#define MEASURED_DEPTH 1000 /* as deep as encode goes by default */
 #define INSERT_MIN (-4096)
+#define REP_PIECE 1024
+#define REP_CHARGE ((size_t)64 << 10)
 #define SORT_PLAIN 512   /* elements that are sorted without a look at the clock */
 #define COMPARE_COST 64
 #define RESULTS_MAX 7999 /* as Lua's own LUAI_MAXCSTACK allows */
@@ -59,11 +57,23 @@ static int safe_rep(lua_State *lua)
     const char *text = luaL_checklstring(lua, 1, &size);
     int64_t count = luaL_checkint(lua, 2);
     luaL_Buffer out;
+    if (size == 0 || count < 0)
+        count = 0;
     if (count > 0 && size > script_memory_limit() / (size_t)count)
         return luaL_error(lua, "resulting string too large");
-    run_charge(lua, count > 0 ? size * (size_t)count : 0);
+    char piece[REP_PIECE]; /* short texts are joined to pieces first */
+    int64_t in_piece = size && size < sizeof(piece) / 2 ? (int64_t)(sizeof(piece) / size) : 1;
+    for (int64_t i = 0; i < in_piece && in_piece > 1; i++)
+        memcpy(piece + (size_t)i * size, text, size);
     luaL_buffinit(lua, &out);
-    while (count-- > 0)
+    for (size_t charged = 0; count >= in_piece; count -= in_piece) {
+        luaL_addlstring(&out, in_piece > 1 ? piece : text, size * (size_t)in_piece);
+        if ((charged += size * (size_t)in_piece) < REP_CHARGE)
+            continue;
+        run_charge(lua, charged);
+        charged = 0;
+    }
+    for (; count > 0; count--)
         luaL_addlstring(&out, text, size);
     luaL_pushresult(&out);
     return 1;
@@ -100,102 +110,6 @@ static int safe_sort(lua_State *lua)
     return 0;
 }
 
-/* ---- cjson.encode ---- */
-
-static void measure(lua_State *lua, int index, int depth, size_t *size);
-
-static void refuse_large(lua_State *lua, size_t size)
-{
-    if (size > ENCODED_MAX || size > script_memory_limit())
-        luaL_error(lua, "Cannot serialise, the text would be too large");
-}
-
-/* An array with holes is written with a null for each, unless that is refused as excessive. Upvalue 2: encode_sparse_array. */
-static void measure_holes(lua_State *lua, size_t items, lua_Number highest, size_t *size)
-{
-    lua_pushvalue(lua, lua_upvalueindex(2));
-    lua_call(lua, 0, 3);
-    int ratio = (int)lua_tointeger(lua, -2), safe = (int)lua_tointeger(lua, -1);
-    lua_pop(lua, 3);
-    if (ratio == 0 || highest <= (lua_Number)items * ratio || highest <= safe)
-        *size += (size_t)(highest < INT_MAX ? highest : 0) * sizeof("null");
-    refuse_large(lua, *size);
-}
-
-static void measure_table(lua_State *lua, int index, int depth, size_t *size)
-{
-    size_t items = 0;
-    lua_Number highest = 0;
-    lua_pushnil(lua);
-    while (lua_next(lua, index)) {
-        int key = lua_gettop(lua) - 1;
-        lua_Number number = lua_type(lua, key) == LUA_TNUMBER ? lua_tonumber(lua, key) : 0;
-        highest = number > highest ? number : highest;
-        items++;
-        if (lua_type(lua, key) == LUA_TSTRING)
-            measure(lua, key, depth + 1, size);
-        else
-            *size += 32;
-        measure(lua, key + 1, depth + 1, size);
-        lua_pop(lua, 1);
-    }
-    if (highest > (lua_Number)items)
-        measure_holes(lua, items, highest, size);
-}
-
-/* Adds what the value takes at most. */
-static void measure(lua_State *lua, int index, int depth, size_t *size)
-{
-    run_charge(lua, 32);
-    if (lua_type(lua, index) == LUA_TSTRING)
-        *size += lua_objlen(lua, index) * sizeof("u0000") + 4;
-    else
-        *size += 40;
-    refuse_large(lua, *size);
-    if (lua_type(lua, index) == LUA_TTABLE && lua_checkstack(lua, 8) && depth < MEASURED_DEPTH)
-        measure_table(lua, index, depth, size);
-}
-
-/* Upvalue 1: the original. */
-static int safe_encode(lua_State *lua)
-{
-    size_t size = 0;
-    if (lua_gettop(lua) == 1)
-        measure(lua, 1, 0, &size);
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, 1);
-    return 1;
-}
-
-/* encode_max_depth with a limit of its own: what is deeper is not measured. Upvalue 1: the original. */
-static int safe_max_depth(lua_State *lua)
-{
-    if (lua_isnumber(lua, 1) && lua_tonumber(lua, 1) > MEASURED_DEPTH)
-        return luaL_argerror(lua, 1, "expected integer between 1 and 1000");
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, 1);
-    return 1;
-}
-
-/* The library cjson is on top. A second one (cjson.new) would be a way around: there is one. */
-static void guard_cjson(lua_State *lua)
-{
-    lua_getfield(lua, -1, "encode");
-    lua_getfield(lua, -2, "encode_sparse_array");
-    lua_pushcclosure(lua, safe_encode, 2);
-    lua_setfield(lua, -2, "encode");
-    lua_getfield(lua, -1, "encode_max_depth");
-    lua_pushcclosure(lua, safe_max_depth, 1);
-    lua_setfield(lua, -2, "encode_max_depth");
-    lua_getfield(lua, -1, "encode_keep_buffer"); /* of the largest text ever */
-    lua_pushboolean(lua, 0);
-    lua_call(lua, 1, 0);
-    lua_pushnil(lua);
-    lua_setfield(lua, -2, "new");
-}
-
 /* The table is on top. */
 static void replace(lua_State *lua, const char *name, lua_CFunction safe, _Atomic(lua_CFunction) *original)
 {
@@ -229,7 +143,7 @@ void guards_install(lua_State *lua)
     wrap_original(lua, "sort", safe_sort);
     lua_pop(lua, 1);
     lua_getfield(lua, -1, "cjson");
-    guard_cjson(lua);
+    guards_install_json(lua);
     lua_pop(lua, 1);
     lua_getfield(lua, -1, "string");
     replace(lua, "rep", safe_rep, NULL);

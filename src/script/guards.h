@@ -6,5 +6,6 @@
 
 /* Replaces them in the state's globals, before those are protected. */
 void guards_install(lua_State *lua);
+void guards_install_json(lua_State *lua); /* by guards_install; the library cjson is on top */
 
 #endif

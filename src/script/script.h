@@ -53,6 +53,12 @@ size_t script_memory(void);
 size_t script_memory_limit(void); /* of one state, all its libraries included */
 /* lua_pcall within the memory limit. */
 int state_pcall(struct state *s, int arguments, int results, int handler);
+/* For code in C that an error would leave with its locks held or its memory not freed: until state_limit_again, with what *before
+ * says, no allocation is refused. False: the limit was passed; state_exhaust then raises the error that nobody may catch. */
+struct state *state_unlimit(lua_State *lua, bool *before);
+bool state_limit_again(struct state *s, bool before);
+bool state_has_room(const struct state *s, size_t more);
+int state_exhaust(lua_State *lua);
 void state_recover(struct state *s); /* when the limit was met: after the protected call */
 lua_State *state_enter_thread(lua_State *lua, lua_State *thread); /* the one before */
 void state_hook_again(lua_State *lua);
@@ -90,11 +96,12 @@ void script_nested(struct call *c);
 struct lua_reply {
     struct reply reply;
     lua_State *lua;
+    const struct state *state;
     struct lua_frame { size_t left; int index; int kind; bool has_key; } frames[SCRIPT_DEPTH_MAX];
     int depth;
-    bool too_deep;
+    bool too_deep, too_large; /* refused: what follows is dropped, and what stands on the stack is of no use */
 };
-void lua_reply_init(struct lua_reply *r, lua_State *lua, int resp);
+void lua_reply_init(struct lua_reply *r, const struct state *s, lua_State *lua, int resp);
 /* The value on the top of the state's own stack becomes the reply of its run; popped. False: the run was ended meanwhile, the error is
  * on the stack and nothing was replied. */
 bool lua_try_to_reply(struct state *s, struct reply *r);

@@ -2,7 +2,8 @@
  *
  * Memory: while a script runs or is compiled the allocator refuses what goes beyond script-memory-limit, which Lua makes an
  * error of. The run is then over, whatever would catch that error, and is undone like one that was killed. Outside of
- * protected calls (words for the script, its reply) nothing is refused: an error there would end the process. A collection follows,
+ * protected calls (words for the script, its reply) nothing is refused: an error there would end the process. The same holds where an
+ * error may not pass, which are commands and cjson (state_unlimit): the limit is looked at before and after. A collection follows,
  * in slices between commands (script_tend), as it does after each run that left much behind.
  * Time: a hook every HOOK_INSTRUCTIONS, or at the next instruction once much was allocated; functions in C that may take
  * long charge what they do (busy.c).
@@ -110,6 +111,35 @@ lua_State *state_enter_thread(lua_State *lua, lua_State *thread)
 void state_hook_again(lua_State *lua)
 {
     lua_sethook(lua, run_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+}
+
+struct state *state_unlimit(lua_State *lua, bool *before)
+{
+    struct state *s = state_of_lua(lua);
+    *before = s->limited;
+    s->limited = false;
+    return s;
+}
+
+bool state_has_room(const struct state *s, size_t more)
+{
+    size_t limit = script_memory_limit();
+    return s->memory <= limit && more <= limit - s->memory;
+}
+
+int state_exhaust(lua_State *lua)
+{
+    struct state *s = state_of_lua(lua);
+    s->exhausted = true;
+    if (s->run)
+        s->run->unwinding = s->run->exhausted = true;
+    return run_rethrow(lua);
+}
+
+bool state_limit_again(struct state *s, bool before)
+{
+    s->limited = before;
+    return !before || state_has_room(s, 0);
 }
 
 int state_pcall(struct state *s, int arguments, int results, int handler)

@@ -167,6 +167,56 @@ def check_memory(server):
         time.sleep(0.02)
 
 
+# The limit strikes while the library or the command holds memory of its own, or a lock.
+INSIDE = [
+    "return #cjson.decode('[' .. ('[],'):rep(300000) .. '1]')", "return #cjson.decode('[' .. ('{\"a\":[]},'):rep(80000) .. '1]')",
+    "local t = {} for i = 1, 20 do t[i] = ('y'):rep(60000) end t = {t, t, t} fill(6e6) return #cjson.encode(t)",
+    "local t = {} for i = 1, 2e5 do t[i] = {} end return #cmsgpack.pack({t, t, t, t, t, t, t, t, t, t, t, t, t, t})",
+    "return cmsgpack.unpack(('\\145'):rep(50) .. '\\221\\0\\15\\66\\64' .. ('\\128'):rep(1000000))",
+    "return struct.pack(('c0'):rep(200), unpack((function() local t = {} for i = 1, 200 do t[i] = ('x'):rep(100000) end return t end)()))",
+    "local s = ('x'):rep(2e6) return #s:gsub('x', '%0%0%0%0%0%0%0%0')", "local s = ('x'):rep(3e6) return #string.format('%s%s%s', s, s, s)",
+    "local s = ('x'):rep(2e6) return table.concat({s, s, s, s}, s)", "fill(7e6) return #redis.call('SORT', 'list', 'ALPHA', 'GET', '#', 'BY', '*none')",
+    "fill(7e6) return #redis.call('SUNION', 'set', 'set')", "fill(7e6) return #redis.call('ZUNION', 2, 'set', 'set', 'WITHSCORES')",
+    "fill(7e6) redis.setresp(3) return redis.call('HGETALL', 'hash')", "fill(7e6) return #redis.call('XRANGE', 'stream', '-', '+')",
+]
+# What stands in tables of the whole server is read under their locks.
+TABLES = ["'SLOWLOG', 'GET', 1000", "'COMMAND', 'LIST'", "'PUBSUB', 'CHANNELS'", "'CONFIG', 'GET', '*'", "'CLIENT', 'LIST'", "'LATENCY', 'HISTOGRAM'", "'ACL', 'LIST'", "'INFO'"]
+FILL = "local kept = {} local function fill(n) kept[#kept + 1] = ('f'):rep(n) end "
+
+
+def resident(server):
+    with open("/proc/%d/status" % server.pid) as status:
+        return int([line for line in status if line.startswith("VmRSS:")][0].split()[1]) << 10
+
+
+def check_inside():
+    """A limit that strikes inside of a library or a command leaves no memory behind, and no lock held."""
+    limit = 8 << 20
+    with Server("holdfast", workers=1, extra=["--script-memory-limit", str(limit), "--slowlog-log-slower-than", "0"]) as server:
+        client, other = server.client(), server.client()
+        client.call("EVAL", "for i = 1, 20000 do redis.call('RPUSH', 'list', 'some element ' .. i) redis.call('SADD', 'set', 'member' .. i) "
+                    "redis.call('HSET', 'hash', 'field' .. i, i) redis.call('XADD', 'stream', i, 'f', i) end", 0)
+        for i in range(300):
+            client.call("SET", "key%d" % i, "x" * 200)
+
+        def attack(script):
+            kind, said = client.wire("EVAL", FILL + script, 0)
+            assert kind == "-" and (b"not enough memory" in said or b"too large" in said), (script, said)
+
+        for script in INSIDE:
+            attack(script)
+        before = resident(server)
+        for script in INSIDE:
+            for _ in range(50 if 'cjson.decode' in script else 5):
+                attack(script)
+        assert resident(server) < before + (24 << 20), (before, resident(server))
+        for words in TABLES:
+            command = [word.strip(" '") for word in words.split(",")]
+            for left in (50, 300, 1000, 4000, 30000):
+                client.wire("EVAL", FILL + "collectgarbage() fill(%d - collectgarbage('count') * 1024 - %d) redis.call(%s)" % (limit, left, words), 0)
+                assert not isinstance(other.call(*command), ReplyError), words
+
+
 def check_flush(server):
     """SCRIPT FLUSH gives back what compiled scripts hold, on both workers; libraries go on."""
     clients = [server.client() for _ in range(2)]
@@ -240,7 +290,7 @@ def main():
     checks = Checks("sandbox")
     with Server("holdfast", workers=2) as server:
         checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_flush, check_strange, check_killed], server)
-    checks.run([check_stops])
+    checks.run([check_inside, check_stops])
     return checks.end()
 
 

@@ -59,8 +59,12 @@ static int reply_to_value(lua_State *lua)
     struct source *in = lua_touserdata(lua, 1);
     static struct lua_reply reply;
     lua_settop(lua, 0);
-    lua_reply_init(&reply, lua, run.resp);
+    bool limited;
+    struct state *s = state_unlimit(lua, &limited);
+    lua_reply_init(&reply, s, lua, run.resp);
     say(&reply.reply, in, 0);
+    if (!state_limit_again(s, limited) || reply.too_large)
+        return state_exhaust(lua);
     if (reply.too_deep)
         return raise_error(lua, "the reply is nested too deeply");
     hf_assert(lua_gettop(lua) == 1 && reply.depth == 0);
