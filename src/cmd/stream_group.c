@@ -8,7 +8,8 @@
 bool stream_has_gaps_from(const struct stream *s, struct stream_id id)
 {
     struct stream_id deleted = stream_state(s)->max_deleted;
-    return stream_count(s) && (deleted.ms || deleted.seq) && stream_id_compare(id, deleted) <= 0;
+    return stream_count(s) && (deleted.ms || deleted.seq) && stream_id_compare(deleted, stream_first_id(s)) >= 0 &&
+           stream_id_compare(id, deleted) <= 0;
 }
 
 int64_t stream_distance(const struct stream *s, struct stream_id id)
@@ -22,8 +23,6 @@ int64_t stream_distance(const struct stream *s, struct stream_id id)
         return 0;
     if (!count && to_last <= 0)
         return (int64_t)state->added;
-    if ((id.ms || id.seq) && stream_id_compare(id, deleted) < 0)
-        return STREAM_READ_UNKNOWN;
     if (to_last >= 0)
         return to_last == 0 ? (int64_t)state->added : STREAM_READ_UNKNOWN;
     if (any_deleted && stream_id_compare(deleted, first) >= 0)
