@@ -81,13 +81,8 @@ void script_begin(struct script *s, struct call *call)
 static const struct command *resolve(const bytes *argv, size_t argc, struct reply *r)
 {
     const struct command *row = command_find(argv[0]);
-    if (row && row->subcommands) {
-        row = argc > 1 ? command_find_sub(row, argv[1]) : NULL;
-        if (!row) {
-            reply_errorf(r, "ERR Unknown Redis command called from script");
-            return NULL;
-        }
-    }
+    if (row && row->subcommands && argc > 1)
+        row = command_find_sub(row, argv[1]);
     if (!row)
         reply_errorf(r, "ERR Unknown Redis command called from script");
     else if (!command_arity_fits(row, argc))

@@ -194,7 +194,7 @@ static int api_set_repl(lua_State *lua)
         return raise_error(lua, "redis.set_repl() requires two arguments.");
     int flags = (int)lua_tonumber(lua, 1);
     if (flags < 0 || flags > 3)
-        return raise_error(lua, "Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+        return raise_error(lua, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
     return 0;
 }
 
@@ -217,7 +217,7 @@ static int api_acl_check_cmd(lua_State *lua)
     struct run *run = state_run(lua);
     int argc = lua_gettop(lua);
     if (argc == 0)
-        return raise_error(lua, "Please specify at least one argument for this redis.acl_check_cmd() call");
+        return raise_error(lua, "Please specify at least one argument for this redis lib call");
     bytes *argv = lua_newuserdata(lua, (size_t)argc * sizeof(*argv));
     for (int i = 0; i < argc; i++) {
         size_t size = 0;
@@ -237,22 +237,22 @@ static int api_acl_check_cmd(lua_State *lua)
     return 1;
 }
 
-/* Uniform on all machines and reproducible for a seed: scripts rely on both (xorshift64*). */
-static uint64_t chance = 0x9e3779b97f4a7c15u;
+/* The sequence of drand48, as scripts with a seed have it in Redis. */
+#define CHANCE_MAX INT32_MAX
 
-static uint64_t chance_next(void)
+static uint64_t chance = 0x1234abcd330e;
+
+static lua_Number chance_next(void)
 {
     uint64_t x = __atomic_load_n(&chance, __ATOMIC_RELAXED);
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
+    x = (x * 0x5deece66d + 11) & ((UINT64_C(1) << 48) - 1);
     __atomic_store_n(&chance, x, __ATOMIC_RELAXED);
-    return x * 0x2545f4914f6cdd1du;
+    return (lua_Number)((int64_t)(x >> 17) % CHANCE_MAX) / CHANCE_MAX;
 }
 
 static int math_random(lua_State *lua)
 {
-    lua_Number unit = (lua_Number)(chance_next() >> 11) / 9007199254740992.0;
+    lua_Number unit = chance_next();
     switch (lua_gettop(lua)) {
     case 0:
         lua_pushnumber(lua, unit);
@@ -270,14 +270,14 @@ static int math_random(lua_State *lua)
         return 1;
     }
     default:
-        return raise_error(lua, "wrong number of arguments");
+        return luaL_error(lua, "wrong number of arguments");
     }
 }
 
 static int math_randomseed(lua_State *lua)
 {
-    uint64_t seed = (uint64_t)(int64_t)luaL_checknumber(lua, 1) * 0x9e3779b97f4a7c15u;
-    __atomic_store_n(&chance, seed ? seed : 1, __ATOMIC_RELAXED);
+    uint32_t seed = (uint32_t)luaL_checkint(lua, 1);
+    __atomic_store_n(&chance, (uint64_t)seed << 16 | 0x330e, __ATOMIC_RELAXED);
     return 0;
 }
 

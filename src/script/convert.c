@@ -292,22 +292,20 @@ static void pairs_to_reply(lua_State *lua, struct reply *r, bool is_map, int dep
     lua_pop(lua, 1);
 }
 
-static void verbatim_to_reply(lua_State *lua, struct reply *r)
+/* The table on top. False: it lacks the format or the string, and is still there. */
+static bool verbatim_to_reply(lua_State *lua, struct reply *r)
 {
-    bool has_format = push_field(lua, "format", LUA_TSTRING);
-    char format[4] = "txt";
-    if (has_format) {
-        bytes text = text_at(lua, -1);
-        memcpy(format, text.data, text.size < 3 ? text.size : 3);
-        lua_pop(lua, 1);
-    }
-    if (push_field(lua, "string", LUA_TSTRING)) {
-        r->ops->verbatim(r, format, text_at(lua, -1));
-        lua_pop(lua, 1);
-    } else {
-        r->ops->null(r);
-    }
+    char format[4] = "   "; /* three characters always */
+    if (!push_field(lua, "format", LUA_TSTRING))
+        return false;
+    bytes text = text_at(lua, -1);
+    memcpy(format, text.data, text.size < 3 ? text.size : 3);
     lua_pop(lua, 1);
+    if (!push_field(lua, "string", LUA_TSTRING))
+        return false;
+    r->ops->verbatim(r, format, text_at(lua, -1));
+    lua_pop(lua, 2);
+    return true;
 }
 
 /* A table: an error, a status, a RESP3 type by its one field, or an array up to its first nil. */
@@ -335,8 +333,12 @@ static void table_to_reply(lua_State *lua, struct reply *r, int depth)
         big_number_to_reply(lua, r);
         lua_pop(lua, 2);
     } else if (push_field(lua, "verbatim_string", LUA_TTABLE)) {
-        verbatim_to_reply(lua, r);
-        lua_pop(lua, 1);
+        if (!verbatim_to_reply(lua, r)) {
+            lua_pop(lua, 1);
+            array_to_reply(lua, r, depth);
+        } else {
+            lua_pop(lua, 1);
+        }
     } else {
         array_to_reply(lua, r, depth);
     }

@@ -12,6 +12,7 @@
 #include "script/guards.h"
 
 #include "script/pattern.h"
+#include "script/sandbox.h"
 #include "script/script.h"
 
 #include <stdatomic.h>
@@ -83,12 +84,10 @@ static int safe_rep(lua_State *lua)
 
 static int safe_insert(lua_State *lua)
 {
+    sandbox_refuse_shared(lua);
     if (lua_gettop(lua) == 3 && lua_tonumber(lua, 2) < INSERT_MIN)
         return luaL_error(lua, "position out of bounds");
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, 0);
-    return 0;
+    return sandbox_call_original(lua);
 }
 
 static int compare(lua_State *lua)
@@ -100,14 +99,12 @@ static int compare(lua_State *lua)
 
 static int safe_sort(lua_State *lua)
 {
+    sandbox_refuse_shared(lua);
     if (lua_istable(lua, 1) && lua_isnoneornil(lua, 2) && lua_objlen(lua, 1) > SORT_PLAIN) {
         lua_settop(lua, 1);
         lua_pushcfunction(lua, compare);
     }
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, 0);
-    return 0;
+    return sandbox_call_original(lua);
 }
 
 /* The table is on top. */
@@ -124,13 +121,6 @@ static void replace(lua_State *lua, const char *name, lua_CFunction safe, _Atomi
     lua_setfield(lua, -2, name);
 }
 
-static void wrap_original(lua_State *lua, const char *name, lua_CFunction around)
-{
-    lua_getfield(lua, -1, name);
-    lua_pushcclosure(lua, around, 1);
-    lua_setfield(lua, -2, name);
-}
-
 void guards_install(lua_State *lua)
 {
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
@@ -139,8 +129,8 @@ void guards_install(lua_State *lua)
     replace(lua, "tohex", safe_tohex, &bit_tohex);
     lua_pop(lua, 1);
     lua_getfield(lua, -1, "table");
-    wrap_original(lua, "insert", safe_insert);
-    wrap_original(lua, "sort", safe_sort);
+    sandbox_wrap(lua, "insert", safe_insert);
+    sandbox_wrap(lua, "sort", safe_sort);
     lua_pop(lua, 1);
     lua_getfield(lua, -1, "cjson");
     guards_install_json(lua);

@@ -34,6 +34,11 @@ static int call_whole(lua_State *lua, size_t size)
     fits &= state_limit_again(s, limited);
     if (!fits)
         return state_exhaust(lua);
+    if (failed == LUA_ERRRUN) { /* it was called from here: the place is the script's */
+        luaL_where(lua, 1);
+        lua_insert(lua, -2);
+        lua_concat(lua, 2);
+    }
     return failed ? lua_error(lua) : 1;
 }
 
@@ -97,8 +102,8 @@ static void measure(lua_State *lua, int index, int depth, size_t *size)
 static int safe_encode(lua_State *lua)
 {
     size_t size = 0;
-    if (lua_gettop(lua) == 1)
-        measure(lua, 1, 0, &size);
+    luaL_argcheck(lua, lua_gettop(lua) == 1, 1, "expected 1 argument");
+    measure(lua, 1, 0, &size);
     return call_whole(lua, 0);
 }
 
@@ -152,8 +157,9 @@ static size_t decoded_size(bytes text)
 /* Upvalue 1: the original. */
 static int safe_decode(lua_State *lua)
 {
-    size_t size = 0;
-    const char *text = lua_gettop(lua) == 1 ? lua_tolstring(lua, 1, &size) : NULL;
+    size_t size;
+    luaL_argcheck(lua, lua_gettop(lua) == 1, 1, "expected 1 argument");
+    const char *text = luaL_checklstring(lua, 1, &size);
     if (size > DECODED_MAX)
         return luaL_error(lua, "the text is too large");
     run_charge(lua, size);

@@ -146,7 +146,7 @@ static int struct_pack(lua_State *lua)
             break;
         }
         default:
-            luaL_error(lua, "invalid format option '%c'", option);
+            luaL_argerror(lua, 1, lua_pushfstring(lua, "invalid format option '%c'", option));
         }
         total += size;
     }
@@ -241,7 +241,7 @@ static int struct_unpack(lua_State *lua)
             break;
         }
         default:
-            luaL_error(lua, "invalid format option '%c'", option);
+            luaL_argerror(lua, 1, lua_pushfstring(lua, "invalid format option '%c'", option));
         }
         at += size;
     }

@@ -23,13 +23,25 @@ static char proxy_mark; /* its address marks the metatables of proxies */
 
 /* ---- protected tables ---- */
 
-/* Upvalue 1, with the arguments that are on the stack; all its results. */
-static int call_original(lua_State *lua)
+#define ORIGINAL 2 /* upvalue of what is wrapped; 1 is the original's own, which finds it there */
+
+void sandbox_wrap(lua_State *lua, const char *name, lua_CFunction around)
 {
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
-    return lua_gettop(lua);
+    lua_getfield(lua, -1, name);
+    hf_assert(lua_iscfunction(lua, -1) && !lua_getupvalue(lua, -1, ORIGINAL));
+    if (!lua_getupvalue(lua, -1, 1))
+        lua_pushnil(lua);
+    lua_insert(lua, -2);
+    lua_pushcclosure(lua, around, ORIGINAL);
+    lua_setfield(lua, -2, name);
+}
+
+int sandbox_call_original(lua_State *lua)
+{
+    int count = lua_tocfunction(lua, lua_upvalueindex(ORIGINAL))(lua);
+    while (lua_gettop(lua) > count)
+        lua_remove(lua, 1);
+    return count;
 }
 
 static int refuse_write(lua_State *lua)
@@ -146,10 +158,10 @@ static int unwrapping(lua_State *lua)
 {
     if (lua_gettop(lua) > 0)
         unwrap(lua, 1);
-    return call_original(lua);
+    return sandbox_call_original(lua);
 }
 
-/* pairs and ipairs return the table that they walk, so a proxy must stay one: upvalue 1 is the original. */
+/* pairs and ipairs return the table that they walk, so a proxy must stay one. */
 static int walk_shared(lua_State *lua)
 {
     unwrap(lua, 1);
@@ -159,21 +171,24 @@ static int walk_shared(lua_State *lua)
 
 static int safe_pairs(lua_State *lua)
 {
-    if (!sandbox_is_shared(lua, 1)) {
-        return call_original(lua);
-    }
+    if (!sandbox_is_shared(lua, 1))
+        return sandbox_call_original(lua);
     lua_pushcfunction(lua, walk_shared);
     lua_pushvalue(lua, 1);
     lua_pushnil(lua);
     return 3;
 }
 
-/* Upvalue 1: the original. */
-static int refusing_shared(lua_State *lua)
+void sandbox_refuse_shared(lua_State *lua)
 {
     if (sandbox_is_shared(lua, 1))
-        return raise_error(lua, "Attempt to modify a readonly table");
-    return call_original(lua);
+        raise_error(lua, "Attempt to modify a readonly table");
+}
+
+static int refusing_shared(lua_State *lua)
+{
+    sandbox_refuse_shared(lua);
+    return sandbox_call_original(lua);
 }
 
 /* ---- errors that nobody may catch ---- */
@@ -188,9 +203,21 @@ int run_rethrow(lua_State *lua)
 static int caught(lua_State *lua)
 {
     const struct run *run = state_run(lua);
-    if (run && run->unwinding)
-        return run_rethrow(lua);
-    /* scripts of old expect the text of an error, not the table that carries it */
+    return run && run->unwinding ? run_rethrow(lua) : lua_gettop(lua);
+}
+
+/* xpcall takes no arguments in 5.1; its handler sees the error, but cannot keep it. */
+static int safe_xpcall(lua_State *lua)
+{
+    sandbox_call_original(lua);
+    return caught(lua);
+}
+
+/* Scripts of old expect of pcall the text of an error, not the table that carries it. */
+static int safe_pcall(lua_State *lua)
+{
+    sandbox_call_original(lua);
+    caught(lua);
     if (!lua_toboolean(lua, 1) && lua_istable(lua, 2)) {
         lua_pushliteral(lua, "err");
         lua_rawget(lua, 2);
@@ -201,18 +228,11 @@ static int caught(lua_State *lua)
     return lua_gettop(lua);
 }
 
-/* xpcall takes no arguments in 5.1; its handler sees the error, but cannot keep it. */
-static int catching(lua_State *lua)
-{
-    call_original(lua);
-    return caught(lua);
-}
-
-/* Upvalue 1: the original coroutine.resume. The state knows which of its threads runs (state.c). */
+/* coroutine.resume. The state knows which of its threads runs (state.c). */
 static int safe_resume(lua_State *lua)
 {
     lua_State *caller = state_enter_thread(lua, lua_isthread(lua, 1) ? lua_tothread(lua, 1) : lua);
-    call_original(lua);
+    sandbox_call_original(lua);
     state_enter_thread(lua, caller);
     return caught(lua);
 }
@@ -222,7 +242,9 @@ static int wrapped(lua_State *lua)
 {
     lua_pushvalue(lua, lua_upvalueindex(2));
     lua_insert(lua, 1);
-    call_original(lua);
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
     if (lua_toboolean(lua, 1))
         return lua_gettop(lua) - 1;
     if (lua_isstring(lua, -1)) { /* a text gets the place of the call in front */
@@ -372,14 +394,7 @@ static void protect_libraries(lua_State *lua)
     lua_pop(lua, 2);
 }
 
-static void wrap(lua_State *lua, const char *name, lua_CFunction around)
-{
-    lua_getfield(lua, -1, name);
-    lua_pushcclosure(lua, around, 1);
-    lua_setfield(lua, -2, name);
-}
-
-/* "stop" and the like would hold for all later scripts of the worker: they are answered and change nothing. Upvalue 1: the original. */
+/* "stop" and the like would hold for all later scripts of the worker: they are answered and change nothing. */
 static int safe_collectgarbage(lua_State *lua)
 {
     const char *what = luaL_optstring(lua, 1, "collect");
@@ -388,14 +403,14 @@ static int safe_collectgarbage(lua_State *lua)
     else if (strcmp(what, "stop") == 0 || strcmp(what, "restart") == 0)
         lua_pushinteger(lua, 0);
     else
-        return call_original(lua);
+        return sandbox_call_original(lua);
     return 1;
 }
 
 static void wrap_coroutines(lua_State *lua)
 {
     lua_getglobal(lua, "coroutine");
-    wrap(lua, "resume", safe_resume);
+    sandbox_wrap(lua, "resume", safe_resume);
     lua_getfield(lua, -1, "resume");
     lua_getfield(lua, -2, "create");
     lua_pushcclosure(lua, safe_wrap, 2);
@@ -406,10 +421,10 @@ static void wrap_coroutines(lua_State *lua)
 /* Those that write without asking a metatable. And no function's bytecode is of use to anybody. */
 static void wrap_tables(lua_State *lua)
 {
-    static const char *const writers[] = {"insert", "remove", "sort", "setn"};
+    static const char *const writers[] = {"remove", "setn"}; /* insert and sort: guards.c */
     lua_getglobal(lua, "table");
     for (size_t i = 0; i < sizeof(writers) / sizeof(*writers); i++)
-        wrap(lua, writers[i], refusing_shared);
+        sandbox_wrap(lua, writers[i], refusing_shared);
     lua_pop(lua, 1);
     lua_getglobal(lua, "string");
     lua_pushnil(lua);
@@ -438,15 +453,15 @@ int sandbox_setup(lua_State *lua)
     cut_os(lua);
     remove_others(lua);
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
-    wrap(lua, "pcall", catching);
-    wrap(lua, "xpcall", catching);
-    wrap(lua, "setmetatable", refusing_shared);
+    sandbox_wrap(lua, "pcall", safe_pcall);
+    sandbox_wrap(lua, "xpcall", safe_xpcall);
+    sandbox_wrap(lua, "setmetatable", refusing_shared);
     lua_pushcfunction(lua, safe_getmetatable);
     lua_setfield(lua, -2, "getmetatable");
-    wrap(lua, "next", unwrapping);
-    wrap(lua, "pairs", safe_pairs);
-    wrap(lua, "rawget", unwrapping);
-    wrap(lua, "collectgarbage", safe_collectgarbage);
+    sandbox_wrap(lua, "next", unwrapping);
+    sandbox_wrap(lua, "pairs", safe_pairs);
+    sandbox_wrap(lua, "rawget", unwrapping);
+    sandbox_wrap(lua, "collectgarbage", safe_collectgarbage);
     lua_pushcfunction(lua, safe_rawset);
     lua_setfield(lua, -2, "rawset");
     lua_pushcfunction(lua, safe_loadstring);
