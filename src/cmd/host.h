@@ -44,6 +44,7 @@ struct host {
     void (*client_info)(const struct session *s, struct buf *out); /* one line of CLIENT LIST, own worker only */
     /* CLIENT LIST over all workers: lines are snapshots kept by each worker. */
     void (*client_list)(struct buf *out, const uint64_t *ids, size_t id_count, int type);
+    void (*listener_list)(struct buf *out); /* a line "fd=N addr=A" for each socket that accepts connections */
     size_t (*client_kill)(const struct kill_filter *filter);
     /* A message to a worker's listeners (pubsub.h); takes over one hold. Never waits. */
     void (*post)(unsigned worker, struct message *m);

@@ -199,6 +199,15 @@ void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int 
     }
 }
 
+void net_listener_list(struct buf *out)
+{
+    const struct net *n = net_running();
+    for (unsigned i = 0; n && i < n->worker_count; i++) {
+        if (worker_is_current(n->workers[i]))
+            listeners_list(n->workers[i]->listeners, out);
+    }
+}
+
 static bool matches(const struct client_record *r, const struct kill_filter *f, uint64_t now_us)
 {
     if ((f->id && r->id != f->id) || (f->address && strcmp(r->address, f->address) != 0) ||

@@ -59,6 +59,7 @@ void client_record_refresh(struct conn *c); /* owner */
 
 void net_client_info(const struct session *s, struct buf *out); /* a line with its '\n' */
 void net_client_list(struct buf *out, const uint64_t *ids, size_t id_count, int type);
+void net_listener_list(struct buf *out); /* of the calling worker; "fd=N addr=A" and '\n' for each */
 size_t net_client_kill(const struct kill_filter *filter);
 size_t net_client_count(void);
 void net_users_changed(void);

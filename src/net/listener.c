@@ -306,3 +306,18 @@ void socket_prepare(int fd, bool is_unix, unsigned keepalive_s, struct peer *pee
         set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
     }
 }
+
+void listeners_list(const struct listeners *l, struct buf *out)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const struct listener *one = &l->items[i];
+        char address[PEER_TEXT_MAX], line[PEER_TEXT_MAX + 32];
+        bool ignored;
+        if (one->is_unix)
+            snprintf(address, sizeof(address), "%s:0", l->unix_path);
+        else
+            address_text(&one->address, address, &ignored);
+        int size = snprintf(line, sizeof(line), "fd=%d addr=%s\n", one->fd, address);
+        buf_append(out, line, (size_t)size);
+    }
+}

@@ -13,6 +13,7 @@
 #ifndef HF_NET_LISTENER_H
 #define HF_NET_LISTENER_H
 
+#include "base/buf.h"
 #include "net/net.h"
 
 #include <sys/socket.h>
@@ -42,6 +43,7 @@ status listeners_open(struct listeners *l, const struct net_config *config, stru
 /* From here on connections to what only `old` listens on are refused. */
 void listeners_replace(struct listeners *old, struct listeners *fresh);
 void listeners_close(struct listeners *l);
+void listeners_list(const struct listeners *l, struct buf *out); /* a line "fd=N addr=A" for each; a unix socket's path as CLIENT LIST has it */
 struct listeners *listeners_leave(struct listeners *l); /* by one user; the next set, or NULL */
 
 #define PEER_TEXT_MAX 112

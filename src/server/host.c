@@ -249,6 +249,7 @@ void host_bind(void)
         .config_rewrite = config_rewrite,
         .client_info = net_client_info,
         .client_list = net_client_list,
+        .listener_list = net_listener_list,
         .client_kill = net_client_kill,
         .serve_aside = net_serve_aside,
         .aside_over = net_aside_over,

@@ -280,8 +280,29 @@ def check_administration(server):
     assert b"tcpport %d" % server.memcached_port in text.call(b"stats settings\r\n")
     for what in (b"items", b"slabs", b"sizes", b"conns"):
         assert text.call(b"stats %b\r\n" % what).endswith(b"END\r\n")
+    expect(text.call(b"ma past N-1 J7 t v\r\nmg past N-1 t\r\n"), b"VA 1 t0\r\n7\r\nHD t0 W\r\n")     # -1 would say that it stays for ever
+    check_conns(server, text)
     clients = redis.call("CLIENT", "LIST")
     assert b"cmd=mn" in clients, clients
+
+
+def check_conns(server, text):
+    """Sockets that listen stand first, with the fields that memcached gives them; each connection names one of their places."""
+    with Peer(workers=1) as peer:
+        shapes = []
+        for one, connection in ((peer, Text(peer)), (server, text)):
+            fields = {}
+            for name, value in stats_of(connection, b" conns").items():
+                descriptor, field = name.split(":")
+                fields.setdefault(descriptor, {})[field] = value
+            listening = [f for f in fields.values() if f["state"] == b"conn_listening"]
+            assert b"tcp:127.0.0.1:%d" % one.memcached_port in [f["addr"] for f in listening], listening
+            others = [f for f in fields.values() if f not in listening]
+            assert all(f["listen_addr"] in [g["addr"] for g in listening] for f in others), fields
+            expect([f["state"] for f in fields.values() if f["state"] == b"conn_parse_cmd"], [b"conn_parse_cmd"])
+            assert all(f["secs_since_last_cmd"].isdigit() for f in fields.values()), fields
+            shapes.append((sorted(listening[0]), sorted(others[0])))
+        expect(shapes[1], shapes[0])
 
 
 COUNTS = """cmd_get cmd_set cmd_flush cmd_touch cmd_meta get_hits get_misses delete_misses delete_hits incr_misses incr_hits decr_misses decr_hits
@@ -420,7 +441,7 @@ def check_dump(server):
     lines = text.call(b"lru_crawler mgdump hash\r\n").split(b"\r\n")
     expect(sorted(lines[:-2]), sorted([b"mg key:%d" % i for i in range(30000)] + [b"mg a%b=c"]))
     expect(lines[-2], b"EN")
-    expect(text.call(b"get none\r\nlru_crawler metadump 7\r\nlru_crawler metadump\r\n"), b"END\r\nBADCLASS invalid class id\r\nERROR\r\n")
+    expect(text.call(b"get none\r\nlru_crawler metadump 7\r\nlru_crawler metadump 64\r\nlru_crawler metadump\r\n"), b"END\r\nEND\r\nBADCLASS invalid class id\r\nERROR\r\n")
     redis.call("ACL", "SETUSER", "default", "-scan")        # refused once, and the line is gone
     assert text.call(b"lru_crawler metadump all\r\n").startswith(b"SERVER_ERROR NOPERM")
     redis.call("ACL", "SETUSER", "default", "+scan")

@@ -391,7 +391,7 @@ void memcached_ma(struct call *c)
         return;
     uint64_t deadline_ms = memcached_deadline(txn_now_ms(c->txn), f.ttl);
     if (!f.quiet || created)
-        deadline_ms = put_sum(c, &f, created, value, version, item.deadline_ms);
+        deadline_ms = put_sum(c, &f, created, value, version, created ? memcached_deadline(txn_now_ms(c->txn), f.vivify) : item.deadline_ms);
     if (f.has_ttl)
         memcached_set_deadline(c, call_key(c, 0), deadline_ms);
 }

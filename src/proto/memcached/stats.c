@@ -221,6 +221,13 @@ static bytes word_of(bytes line, const char *name)
     return (bytes){0};
 }
 
+/* A line's word idle=, or else the seconds since the server started. */
+static bytes idle_of(const struct writer *w, bytes line)
+{
+    bytes idle = word_of(line, "idle=");
+    return idle.size ? idle : info_of(w, "uptime_in_seconds");
+}
+
 /* A path is that of a unix socket. */
 static void put_connection(struct writer *w, bytes fd, const char *what, const char *transport, bytes value)
 {
@@ -231,25 +238,37 @@ static void put_connection(struct writer *w, bytes fd, const char *what, const c
     put_text(w, name, bytes_str(text));
 }
 
+static bytes state_of(const struct writer *w, bytes fd, bytes command)
+{
+    char own[NUMBER_TEXT_MAX];
+    if (bytes_equal(fd, bytes_of(own, number_format_uint(own, (uint64_t)memcached_of(w->call)->fd))))
+        return BYTES("conn_parse_cmd");
+    return bytes_equal(command, BYTES("watch")) ? BYTES("conn_watch") : BYTES("conn_read");
+}
+
+/* Sockets that listen, then connections. */
 static void conns(struct writer *w)
 {
     struct buf list;
     buf_init(&list, SIZE_MAX);
+    host->listener_list(&list);
+    size_t listening = list.size;
     host->client_list(&list, NULL, 0, 0);
     for (size_t at = 0; at < list.size;) {
         const uint8_t *end = memchr(list.data + at, '\n', list.size - at);
         bytes line = bytes_of(list.data + at, end ? (size_t)(end - list.data) - at : list.size - at);
-        bytes fd = word_of(line, "fd="), address = word_of(line, "addr="), idle = word_of(line, "idle="), local = word_of(line, "laddr="), command = word_of(line, "cmd=");
-        char own[NUMBER_TEXT_MAX];
-        put_connection(w, fd, "addr", "tcp:", address);
-        put_connection(w, fd, "listen_addr", "tcp:", local);
-        bool asks = bytes_equal(fd, bytes_of(own, number_format_uint(own, (uint64_t)memcached_of(w->call)->fd)));
-        put_connection(w, fd, "state", "", asks ? BYTES("conn_parse_cmd") : bytes_equal(command, BYTES("watch")) ? BYTES("conn_watch") : BYTES("conn_read"));
-        put_connection(w, fd, "secs_since_last_cmd", "", idle);
+        bytes fd = word_of(line, "fd=");
+        put_connection(w, fd, "addr", "tcp:", word_of(line, "addr="));
+        if (at >= listening)
+            put_connection(w, fd, "listen_addr", "tcp:", word_of(line, "laddr="));
+        put_connection(w, fd, "state", "", at < listening ? BYTES("conn_listening") : state_of(w, fd, word_of(line, "cmd=")));
+        put_connection(w, fd, "secs_since_last_cmd", "", idle_of(w, line));
         at += line.size + 1;
     }
     buf_release(&list);
 }
+
+static void nothing(struct writer *w) { (void)w; }
 
 /* For the binary protocol, in which stats has one word. */
 static void detailed(struct writer *w)
@@ -278,7 +297,7 @@ bool stats_write(struct call *c, bytes what, stat_put *put)
     static const struct { const char *name; void (*write)(struct writer *w); bool needs_info; } all[] = {
         {"", general, true}, {"settings", settings, false}, {"items", items, true}, {"slabs", slabs, true}, {"sizes", sizes, false},
         {"sizes_enable", sizes_enable, false}, {"sizes_disable", sizes, false},
-        {"conns", conns, false}, {"detail dump", detailed, false}, {"detail on", detail_on, false}, {"detail off", detail_off, false},
+        {"conns", conns, true}, {"extstore", nothing, false}, {"detail dump", detailed, false}, {"detail on", detail_on, false}, {"detail off", detail_off, false},
     };
     if (bytes_equal(what, BYTES("reset"))) {
         memcached_counts_reset();

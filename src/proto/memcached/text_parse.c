@@ -9,6 +9,7 @@
 
 #include "proto/memcached/meta.h"
 #include "proto/memcached/numbers.h"
+#include "proto/memcached/slab_words.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -18,7 +19,6 @@
 #define TOKENS_MAX 23 /* further words of a line are looked at by commands of many keys only */
 #define TOKENS_NAMED 6 /* that a parser may look at without asking whether they are there; empty then */
 #define META_TOKENS_MAX 19
-#define CLASSES_MAX 64 /* of slabs, in memcached */
 #define BAD_FORMAT "CLIENT_ERROR bad command line format"
 #define LONG_OPAQUE "CLIENT_ERROR opaque token too long"
 #define TOO_LARGE "SERVER_ERROR object too large for cache"
@@ -410,7 +410,7 @@ static enum parse_result parse_cachedump(struct line *l)
         return say(l, "CLIENT_ERROR bad command line");
     if (!memcached_u32(l->token[2], &class) || !memcached_u32(l->token[3], &most))
         return say(l, BAD_FORMAT);
-    if (class >= CLASSES_MAX)
+    if (class >= SLAB_CLASSES_MAX)
         return say(l, "CLIENT_ERROR Illegal slab id");
     if (class != 1)
         return say(l, "END");
@@ -427,21 +427,7 @@ static enum parse_result parse_stats(struct line *l, enum memcached_row row)
     return parse_words(l, l->count > 1 && bytes_equal(l->token[1], BYTES("reset")) ? ROW_STATS_RESET : row);
 }
 
-/* ---- words about slabs and their LRU lists. Here are none; what tools ask before they go on is answered ---- */
-
-static bool is_word(const struct line *l, size_t n, const char *word) { return l->count > n && bytes_equal(l->token[n], bytes_str(word)); }
-
-/* "all", "hash", or class numbers with commas between: class 1 holds all items. */
-static bool names_class(bytes list)
-{
-    if (bytes_equal(list, BYTES("all")) || bytes_equal(list, BYTES("hash")))
-        return true;
-    for (size_t at = 0; at < list.size; at++) {
-        if (list.data[at] == '1' && (at == 0 || list.data[at - 1] == ',') && (at + 1 == list.size || list.data[at + 1] == ','))
-            return true;
-    }
-    return false;
-}
+/* ---- dumps and streams; words about memory ---- */
 
 /* Nothing behind it is parsed before it has run. */
 static enum parse_result parse_alone(struct line *l, enum memcached_row row)
@@ -455,7 +441,12 @@ static enum parse_result parse_dump(struct line *l, enum memcached_row row)
 {
     if (l->count != 3)
         return say(l, "ERROR");
-    return names_class(l->token[2]) ? parse_alone(l, row) : say(l, "BADCLASS invalid class id");
+    switch (slab_words_classes(l->token[2])) {
+    case CLASSES_WITH_ITEMS: return parse_alone(l, row);
+    case CLASSES_EMPTY: return say(l, row == ROW_METADUMP ? "END" : "EN");
+    case CLASSES_NONE: return say(l, "NOTSTARTED no items to crawl");
+    default: return say(l, "BADCLASS invalid class id");
+    }
 }
 
 static enum parse_result parse_watch(struct line *l, enum memcached_row row)
@@ -464,42 +455,19 @@ static enum parse_result parse_watch(struct line *l, enum memcached_row row)
     return parse_alone(l, row);
 }
 
+static enum parse_result parse_slab_words(struct line *l, enum memcached_row row)
+{
+    (void)row;
+    return say(l, slab_words_answer(l->token, l->count, &l->out->quiet));
+}
+
 static enum parse_result parse_lru_crawler(struct line *l, enum memcached_row row)
 {
-    uint32_t number;
-    if (is_word(l, 1, "metadump"))
+    if (l->count > 1 && bytes_equal(l->token[1], BYTES("metadump")))
         return parse_dump(l, ROW_METADUMP);
-    if (is_word(l, 1, "mgdump"))
+    if (l->count > 1 && bytes_equal(l->token[1], BYTES("mgdump")))
         return parse_dump(l, ROW_MGDUMP);
-    take_noreply(l);
-    if (is_word(l, 1, "enable") || is_word(l, 1, "disable"))
-        return say(l, "OK");
-    if (l->count < 3)
-        return say(l, "ERROR");
-    if (is_word(l, 1, "crawl"))
-        return say(l, names_class(l->token[2]) ? "OK" : "BADCLASS invalid class id");
-    if (!is_word(l, 1, "sleep") && !is_word(l, 1, "tocrawl"))
-        return say(l, "ERROR");
-    (void)row;
-    return say(l, memcached_u32(l->token[2], &number) ? "OK" : BAD_FORMAT);
-}
-
-static enum parse_result parse_slabs(struct line *l, enum memcached_row row)
-{
-    uint32_t number;
-    (void)row;
-    take_noreply(l);
-    if (l->count == 4 && is_word(l, 1, "reassign"))
-        return say(l, "NOSPARE source class has no spare pages");
-    if (l->count < 3 || !is_word(l, 1, "automove"))
-        return say(l, "ERROR");
-    return say(l, memcached_u32(l->token[2], &number) ? "OK" : BAD_FORMAT);
-}
-
-static enum parse_result parse_shutdown(struct line *l, enum memcached_row row)
-{
-    (void)row;
-    return say(l, "ERROR: shutdown not enabled");
+    return parse_slab_words(l, row);
 }
 
 static const struct { bytes name; line_parser *parse; enum memcached_row row; } commands[] = {
@@ -531,9 +499,12 @@ static const struct { bytes name; line_parser *parse; enum memcached_row row; } 
     {BYTES("verbosity"), parse_number, ROW_VERBOSITY},
     {BYTES("cache_memlimit"), parse_number, ROW_MEMLIMIT},
     {BYTES("watch"), parse_watch, ROW_WATCH},
-    {BYTES("shutdown"), parse_shutdown, ROW_SAY},
     {BYTES("lru_crawler"), parse_lru_crawler, ROW_SAY},
-    {BYTES("slabs"), parse_slabs, ROW_SAY},
+    {BYTES("lru"), parse_slab_words, ROW_SAY},
+    {BYTES("slabs"), parse_slab_words, ROW_SAY},
+    {BYTES("extstore"), parse_slab_words, ROW_SAY},
+    {BYTES("shutdown"), parse_slab_words, ROW_SAY},
+    {BYTES("refresh_certs"), parse_slab_words, ROW_SAY},
 };
 
 /* Before the login only "set any 0 0 size", with "user password" as its data. */
