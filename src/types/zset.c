@@ -1,64 +1,43 @@
-/* zset.c -- a tree by (score, member) and, when large, a dict by member.
+/* zset.c -- two forms of one order.
  *
- * The tree's 64-bit order is the score's bits, turned so that they sort as the numbers do: negative numbers inverted,
- * the others with the top bit set. Equal scores are told apart by the member.
+ * Small: one block of members and scores (ranking.h). Large: a tree by (score, member), whose 64-bit order is that of the score (score.h),
+ * equal ones told apart by the member; and a dict by member.
+ *
+ * A sorted set is one word that says which: of a small one, every byte beside the members counts.
+ *
+ *   0 --> nothing yet    word --> struct ranking    word + LARGE --> struct large
  */
 #include "types/zset.h"
 
 #include "base/memory.h"
+#include "data/dict.h"
+#include "types/score.h"
 #include "types/varint.h"
 
 #include <math.h>
 
-/* Two pointers: of a small sorted set, every byte beside the members counts. */
-struct zset {
-    struct tree_node *root; /* of the tree by (score, member) */
-    struct dict *scores;    /* large only; value: the score's eight bytes */
+enum { LARGE = 1 };
+
+struct zset { uintptr_t word; };
+
+struct large {
+    struct tree order;
+    struct dict scores; /* value: the score's eight bytes */
+    bool above_limits;  /* else it is just more bytes than a block has: still "listpack" */
 };
+
+static bool is_large(const struct zset *z) { return (z->word & LARGE) != 0; }
+static struct large *large_of(const struct zset *z) { return (struct large *)(z->word - LARGE); }
+static struct ranking *ranking_of(const struct zset *z) { return (struct ranking *)z->word; } /* NULL: nobody */
 
 struct zset_limits zset_limits = {128, 64}; /* the defaults of Redis */
 
 /* On disk: never renumber. */
 enum { CHANGE_SET = 1, CHANGE_REMOVE = 2, CHANGE_REMOVE_RANKS = 3 };
 
-#define SIGN_BIT (UINT64_C(1) << 63)
-
-static uint64_t order_of(double score)
-{
-    uint64_t bits;
-    score += 0.0; /* -0 becomes 0 */
-    memcpy(&bits, &score, sizeof(bits));
-    return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
-}
-
-static double score_of(uint64_t order)
-{
-    uint64_t bits = order & SIGN_BIT ? order & ~SIGN_BIT : ~order;
-    double score;
-    memcpy(&score, &bits, sizeof(score));
-    return score;
-}
-
 static struct scored scored_of(struct tree_element e)
 {
-    return (struct scored){e.payload, score_of(e.order)};
-}
-
-/* To read; what changes it is followed by keeping its root. */
-static struct tree tree_of(const struct zset *z) { return (struct tree){z->root, bytes_compare}; }
-
-static void insert(struct zset *z, double score, bytes member)
-{
-    struct tree t = tree_of(z);
-    tree_put(&t, order_of(score), member, member);
-    z->root = t.root;
-}
-
-static void remove_range(struct zset *z, uint64_t first, uint64_t count)
-{
-    struct tree t = tree_of(z);
-    tree_remove(&t, first, count);
-    z->root = t.root;
+    return (struct scored){e.payload, score_of_order(e.order)};
 }
 
 /* ---- one ---- */
@@ -68,45 +47,34 @@ struct zset *zset_new(void)
     return mem_zalloc(sizeof(struct zset));
 }
 
+static void free_large(struct large *l)
+{
+    tree_clear(&l->order);
+    dict_clear(&l->scores);
+    mem_free(l);
+}
+
 void zset_free(struct zset *z)
 {
-    struct tree t = tree_of(z);
-    tree_clear(&t);
-    if (z->scores)
-        dict_clear(z->scores);
-    mem_free(z->scores);
+    if (is_large(z))
+        free_large(large_of(z));
+    else
+        ranking_free(ranking_of(z));
     mem_free(z);
 }
 
 uint64_t zset_count(const struct zset *z)
 {
-    struct tree t = tree_of(z);
-    return tree_count(&t);
-}
-
-static bool find_along(const struct zset *z, bytes member, uint64_t *rank, double *score)
-{
-    struct tree_cursor c;
-    struct tree_element e;
-    struct tree t = tree_of(z);
-    uint64_t at = 0;
-    for (bool more = tree_seek(&t, 0, &c, &e); more; more = tree_next(&c, &e), at++) {
-        if (!bytes_equal(e.payload, member))
-            continue;
-        *rank = at;
-        *score = score_of(e.order);
-        return true;
-    }
-    return false;
+    return is_large(z) ? tree_count(&large_of(z)->order) : ranking_count(ranking_of(z));
 }
 
 bool zset_score(const struct zset *z, bytes member, double *score)
 {
-    uint64_t rank;
+    struct ranking_place place;
     bytes value;
-    if (!z->scores)
-        return find_along(z, member, &rank, score);
-    if (!dict_get(z->scores, member, &value))
+    if (!is_large(z))
+        return ranking_find(ranking_of(z), member, &place, score);
+    if (!dict_get(&large_of(z)->scores, member, &value))
         return false;
     memcpy(score, value.data, sizeof(*score));
     return true;
@@ -114,103 +82,158 @@ bool zset_score(const struct zset *z, bytes member, double *score)
 
 bool zset_rank(const struct zset *z, bytes member, uint64_t *rank, double *score)
 {
-    if (!z->scores)
-        return find_along(z, member, rank, score);
-    if (!zset_score(z, member, score))
-        return false;
-    struct tree t = tree_of(z);
-    bool found = tree_find(&t, order_of(*score), member, rank, NULL);
-    hf_assert(found);
-    return true;
+    struct ranking_place place;
+    bool found = is_large(z) ? zset_score(z, member, score) : ranking_find(ranking_of(z), member, &place, score);
+    if (found && is_large(z)) {
+        bool is_there = tree_find(&large_of(z)->order, score_order(*score), member, rank, NULL);
+        hf_assert(is_there);
+    } else if (found) {
+        *rank = place.index;
+    }
+    return found;
+}
+
+static bool is_above_limits(uint64_t count, bytes member)
+{
+    return count > __atomic_load_n(&zset_limits.packed_entries_max, __ATOMIC_RELAXED) ||
+           member.size > __atomic_load_n(&zset_limits.packed_value_max, __ATOMIC_RELAXED);
+}
+
+static void insert(struct large *l, struct scored one)
+{
+    tree_put(&l->order, score_order(one.score), one.member, one.member);
+    dict_set(&l->scores, one.member, bytes_of(&one.score, sizeof(one.score)));
 }
 
 static void become_large(struct zset *z)
 {
-    struct tree_cursor c;
-    struct tree_element e;
-    struct tree t = tree_of(z);
-    z->scores = mem_alloc(sizeof(*z->scores));
-    *z->scores = dict_make();
-    for (bool more = tree_seek(&t, 0, &c, &e); more; more = tree_next(&c, &e)) {
-        double score = score_of(e.order);
-        dict_set(z->scores, e.payload, bytes_of(&score, sizeof(score)));
-    }
+    struct ranking_cursor c;
+    struct scored one;
+    struct large *l = mem_alloc(sizeof(*l));
+    *l = (struct large){tree_make(bytes_compare), dict_make(), false};
+    for (bool more = ranking_seek(ranking_of(z), 0, &c, &one); more; more = ranking_next(&c, &one))
+        insert(l, one);
+    ranking_free(ranking_of(z));
+    z->word = (uintptr_t)l + LARGE;
 }
 
-static void fit_form(struct zset *z, bytes member)
+/* False: it has to be large first. */
+static bool try_set_small(struct zset *z, struct scored one, bool *is_new)
 {
-    if (!z->scores && (zset_count(z) > __atomic_load_n(&zset_limits.packed_entries_max, __ATOMIC_RELAXED) ||
-                      member.size > __atomic_load_n(&zset_limits.packed_value_max, __ATOMIC_RELAXED)))
-        become_large(z);
+    struct ranking_place place;
+    double old;
+    struct ranking *r = ranking_of(z), *fresh;
+    *is_new = !ranking_find(r, one.member, &place, &old);
+    if (!*is_new && old == one.score)
+        return true;
+    if (*is_new && is_above_limits(ranking_count(r) + 1u, one.member))
+        return false;
+    fresh = *is_new ? ranking_try_add(r, one) : ranking_try_move(r, place, one);
+    if (fresh)
+        z->word = (uintptr_t)fresh;
+    return fresh != NULL;
+}
+
+static bool set_large(struct large *l, struct scored one)
+{
+    bytes value;
+    double old;
+    bool found = dict_get(&l->scores, one.member, &value);
+    if (found) {
+        uint64_t rank;
+        memcpy(&old, value.data, sizeof(old));
+        if (old == one.score)
+            return false;
+        bool is_there = tree_find(&l->order, score_order(old), one.member, &rank, NULL);
+        hf_assert(is_there);
+        tree_remove(&l->order, rank, 1);
+    }
+    insert(l, one);
+    if (!found && !l->above_limits)
+        l->above_limits = is_above_limits(tree_count(&l->order), one.member);
+    return !found;
 }
 
 bool zset_set(struct zset *z, bytes member, double score)
 {
-    uint64_t place;
-    double old;
+    struct scored one = {member, score + 0.0};
+    bool is_new;
     hf_assert(!isnan(score));
-    score += 0.0;
-    bool found = zset_rank(z, member, &place, &old);
-    if (found && order_of(old) == order_of(score))
-        return false;
-    if (found)
-        remove_range(z, place, 1);
-    insert(z, score, member);
-    if (z->scores)
-        dict_set(z->scores, member, bytes_of(&score, sizeof(score)));
-    else
-        fit_form(z, member);
-    return !found;
-}
-
-bool zset_remove(struct zset *z, bytes member)
-{
-    uint64_t rank;
-    double score;
-    if (!zset_rank(z, member, &rank, &score))
-        return false;
-    remove_range(z, rank, 1);
-    if (z->scores)
-        dict_remove(z->scores, member);
-    return true;
+    if (!is_large(z)) {
+        if (try_set_small(z, one, &is_new))
+            return is_new;
+        become_large(z);
+    }
+    return set_large(large_of(z), one);
 }
 
 static void remove_ranks(struct zset *z, uint64_t first, uint64_t count)
 {
     struct tree_cursor c;
     struct tree_element e;
-    struct tree t = tree_of(z);
-    bool more = z->scores && tree_seek(&t, first, &c, &e);
+    if (!is_large(z)) {
+        z->word = (uintptr_t)ranking_remove(ranking_of(z), (unsigned)first, (unsigned)count);
+        return;
+    }
+    struct large *l = large_of(z);
+    bool more = tree_seek(&l->order, first, &c, &e);
     for (uint64_t i = 0; i < count && more; i++, more = tree_next(&c, &e))
-        dict_remove(z->scores, e.payload);
-    remove_range(z, first, count);
+        dict_remove(&l->scores, e.payload);
+    tree_remove(&l->order, first, count);
+}
+
+bool zset_remove(struct zset *z, bytes member)
+{
+    uint64_t rank;
+    double score;
+    bool found = zset_rank(z, member, &rank, &score);
+    if (found)
+        remove_ranks(z, rank, 1);
+    return found;
 }
 
 /* ---- many ---- */
 
 struct scored zset_at(const struct zset *z, uint64_t rank)
 {
-    struct tree t = tree_of(z);
-    return scored_of(tree_at(&t, rank));
+    struct ranking_cursor c;
+    struct scored one;
+    if (is_large(z))
+        return scored_of(tree_at(&large_of(z)->order, rank));
+    bool found = ranking_seek(ranking_of(z), rank, &c, &one);
+    hf_assert(found);
+    return one;
 }
 
 uint64_t zset_below_score(const struct zset *z, double score, bool equal)
 {
-    uint64_t order = order_of(score);
+    if (!is_large(z))
+        return ranking_below_score(ranking_of(z), score, equal);
+    uint64_t order = score_order(score);
     if (equal && order == UINT64_MAX)
         return zset_count(z);
-    struct tree t = tree_of(z);
-    return tree_lower(&t, order + equal);
+    return tree_lower(&large_of(z)->order, order + equal);
+}
+
+static bool is_below(bytes member, bytes other, bool equal)
+{
+    int order = bytes_compare(member, other);
+    return order < 0 || (equal && order == 0);
 }
 
 uint64_t zset_below_member(const struct zset *z, bytes member, bool equal)
 {
-    struct tree t = tree_of(z);
-    uint64_t low = 0, high = tree_count(&t);
+    struct ranking_cursor c;
+    struct scored one;
+    uint64_t low = 0, high = zset_count(z);
+    if (!is_large(z)) {
+        for (bool more = ranking_seek(ranking_of(z), 0, &c, &one); more && is_below(one.member, member, equal); low++)
+            more = ranking_next(&c, &one);
+        return low;
+    }
     while (low < high) {
         uint64_t middle = (low + high) / 2;
-        int order = bytes_compare(tree_at(&t, middle).payload, member);
-        if (order < 0 || (equal && order == 0))
+        if (is_below(tree_at(&large_of(z)->order, middle).payload, member, equal))
             low = middle + 1;
         else
             high = middle;
@@ -221,26 +244,19 @@ uint64_t zset_below_member(const struct zset *z, bytes member, bool equal)
 bool zset_seek(const struct zset *z, uint64_t rank, struct zset_cursor *c, struct scored *out)
 {
     struct tree_element e;
-    struct tree t = tree_of(z);
-    bool found = tree_seek(&t, rank, &c->tree, &e);
+    c->is_small = !is_large(z);
+    if (c->is_small)
+        return ranking_seek(ranking_of(z), rank, &c->ranking, out);
+    bool found = tree_seek(&large_of(z)->order, rank, &c->tree, &e);
     if (found)
         *out = scored_of(e);
     return found;
 }
 
-bool zset_next(struct zset_cursor *c, struct scored *out)
+bool zset_step_large(struct tree_cursor *c, bool (*step)(struct tree_cursor *c, struct tree_element *e), struct scored *out)
 {
     struct tree_element e;
-    bool found = tree_next(&c->tree, &e);
-    if (found)
-        *out = scored_of(e);
-    return found;
-}
-
-bool zset_previous(struct zset_cursor *c, struct scored *out)
-{
-    struct tree_element e;
-    bool found = tree_previous(&c->tree, &e);
+    bool found = step(c, &e);
     if (found)
         *out = scored_of(e);
     return found;
@@ -262,8 +278,8 @@ uint64_t zset_scan(const struct zset *z, uint64_t cursor, size_t count,
     struct scan scan = {each, context};
     struct zset_cursor c;
     struct scored one;
-    if (z->scores)
-        return dict_scan(z->scores, cursor, count, scan_member, &scan);
+    if (is_large(z))
+        return dict_scan(&large_of(z)->scores, cursor, count, scan_member, &scan);
     for (bool more = zset_seek(z, 0, &c, &one); more; more = zset_next(&c, &one)) /* small: all at once */
         each(context, one);
     return 0;
@@ -363,13 +379,9 @@ static void ops_free(void *object) { zset_free(object); }
 static bool ops_free_some(void *object, size_t *budget)
 {
     struct zset *z = object;
-    struct tree t = tree_of(z);
-    bool gone = tree_clear_some(&t, budget);
-    z->root = t.root;
-    if (!gone || (z->scores && !dict_clear_some(z->scores, budget)))
+    if (is_large(z) && (!tree_clear_some(&large_of(z)->order, budget) || !dict_clear_some(&large_of(z)->scores, budget)))
         return false;
-    mem_free(z->scores);
-    mem_free(z);
+    zset_free(z);
     return true;
 }
 
@@ -377,11 +389,12 @@ static void *ops_share(const void *object)
 {
     const struct zset *z = object;
     struct zset *copy = zset_new();
-    struct tree t = tree_of(z);
-    copy->root = tree_share(&t).root;
-    if (z->scores) {
-        copy->scores = mem_alloc(sizeof(*copy->scores));
-        *copy->scores = dict_share(z->scores);
+    if (is_large(z)) {
+        struct large *l = mem_alloc(sizeof(*l));
+        *l = (struct large){tree_share(&large_of(z)->order), dict_share(&large_of(z)->scores), large_of(z)->above_limits};
+        copy->word = (uintptr_t)l + LARGE;
+    } else {
+        copy->word = (uintptr_t)ranking_dup(ranking_of(z));
     }
     return copy;
 }
@@ -391,8 +404,10 @@ static bool ops_is_empty(const void *object) { return zset_count(object) == 0; }
 static size_t ops_memory(const void *object)
 {
     const struct zset *z = object;
-    struct tree t = tree_of(z);
-    return sizeof(*z) + tree_memory(&t) + (z->scores ? sizeof(*z->scores) + dict_memory(z->scores) : 0);
+    if (!is_large(z))
+        return sizeof(*z) + ranking_memory(ranking_of(z));
+    const struct large *l = large_of(z);
+    return sizeof(*z) + sizeof(*l) + tree_memory(&l->order) + dict_memory(&l->scores);
 }
 
 static void ops_encode(const void *object, struct buf *out)
@@ -425,24 +440,27 @@ static status ops_decode(bytes in, void **object)
 
 static const char *ops_encoding(const void *object)
 {
-    return ((const struct zset *)object)->scores ? "skiplist" : "listpack";
+    const struct zset *z = object;
+    return is_large(z) && large_of(z)->above_limits ? "skiplist" : "listpack";
 }
 
 static void ops_check(const void *object)
 {
     const struct zset *z = object;
-    struct zset_cursor c;
-    struct scored one;
-    struct tree t = tree_of(z);
-    tree_check(&t);
-    if (!z->scores)
+    struct tree_cursor c;
+    struct tree_element e;
+    if (!is_large(z)) {
+        ranking_check(ranking_of(z));
         return;
-    dict_check(z->scores);
-    hf_assert(dict_count(z->scores) == zset_count(z));
-    for (bool more = zset_seek(z, 0, &c, &one); more; more = zset_next(&c, &one)) {
+    }
+    const struct large *l = large_of(z);
+    tree_check(&l->order);
+    dict_check(&l->scores);
+    hf_assert(dict_count(&l->scores) == tree_count(&l->order));
+    for (bool more = tree_seek(&l->order, 0, &c, &e); more; more = tree_next(&c, &e)) {
         double score;
-        bool found = zset_score(z, one.member, &score);
-        hf_assert(found && order_of(score) == order_of(one.score));
+        bool found = zset_score(z, e.payload, &score);
+        hf_assert(found && score_order(score) == e.order);
     }
 }
 
