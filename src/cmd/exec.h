@@ -41,7 +41,7 @@ void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, 
 /* The same for commands whose row the caller has filled in: a protocol's own. */
 void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
 /* Connections that are served next are likely to ask for these keys, one each: their cache lines are requested together. A hint:
- * any bytes will do. At most EXPECT_MAX. The names stay where they are until exec_unexpect, which follows each session's turn. */
+ * any bytes will do. At most EXPECT_MAX. The names stay where they are until exec_unexpect, after a session's first chunk. */
 #define EXPECT_MAX 16u
 void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count);
 static inline void exec_unexpect(struct session *s) { s->expected.name.data = NULL; }

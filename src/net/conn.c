@@ -311,7 +311,6 @@ void conn_serve(struct conn *c)
     if (!c->dead && !c->blocked && !c->closing && c->readable && !w->draining)
         read_socket(c);
     w->serving = NULL;
-    exec_unexpect(&c->session);
     if (c->dead)
         return;
     if (w->draining && !c->blocked && !c->more)

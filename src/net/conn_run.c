@@ -367,6 +367,7 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
             parse_chunk(c, data, size, at, &k);
         w->running = k.at - at;
         size_t done = k.count ? run_chunk(c, &k) : 0;
+        exec_unexpect(&c->session); /* what stands in the input may move from here on */
         w->running = 0;
         counter_add(&w->stats.commands, done);
         if (w->text.current)
