@@ -6,6 +6,7 @@
  */
 #include "script/guards.h"
 
+#include "script/sandbox.h"
 #include "script/script.h"
 
 #include <limits.h>
@@ -167,15 +168,12 @@ static int safe_decode(lua_State *lua)
     return call_whole(lua, is_small ? size * BYTE_COST : decoded_size(bytes_of(text, size)));
 }
 
-/* encode_max_depth with a limit of its own: what is deeper is not measured. Upvalue 1: the original. */
+/* encode_max_depth with a limit of its own: what is deeper is not measured. */
 static int safe_max_depth(lua_State *lua)
 {
     if (lua_isnumber(lua, 1) && lua_tonumber(lua, 1) > MEASURED_DEPTH)
         return luaL_argerror(lua, 1, "expected integer between 1 and 1000");
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, lua_gettop(lua) - 1, 1);
-    return 1;
+    return sandbox_call_original(lua);
 }
 
 /* A second library (cjson.new) would be a way around: there is one. */
@@ -188,9 +186,7 @@ void guards_install_json(lua_State *lua)
     lua_getfield(lua, -1, "decode");
     lua_pushcclosure(lua, safe_decode, 1);
     lua_setfield(lua, -2, "decode");
-    lua_getfield(lua, -1, "encode_max_depth");
-    lua_pushcclosure(lua, safe_max_depth, 1);
-    lua_setfield(lua, -2, "encode_max_depth");
+    sandbox_wrap(lua, "encode_max_depth", safe_max_depth);
     lua_getfield(lua, -1, "encode_keep_buffer"); /* of the largest text ever */
     lua_pushboolean(lua, 0);
     lua_call(lua, 1, 0);

@@ -71,7 +71,7 @@ static void put_size(struct packed *out, size_t size, uint8_t short_mark, size_t
 
 static void put_number(struct packed *out, lua_Number number)
 {
-    if (number != floor(number) || fabs(number) >= 9.2233720368547758e18) {
+    if (number != floor(number) || number >= 0x1p63 || number < -0x1p63) {
         float narrow = (float)number;
         uint64_t bits64;
         uint32_t bits32;
@@ -295,15 +295,15 @@ static void take_value(lua_State *lua, struct input *in, int depth)
         case 0xc0: lua_pushnil(lua); break;
         case 0xc2: lua_pushboolean(lua, 0); break;
         case 0xc3: lua_pushboolean(lua, 1); break;
-        case 0xc4: case 0xd9: take_text(lua, in, take_big(lua, in, 1)); break;
-        case 0xc5: case 0xda: take_text(lua, in, take_big(lua, in, 2)); break;
-        case 0xc6: case 0xdb: take_text(lua, in, take_big(lua, in, 4)); break;
+        case 0xd9: take_text(lua, in, take_big(lua, in, 1)); break;
+        case 0xda: take_text(lua, in, take_big(lua, in, 2)); break;
+        case 0xdb: take_text(lua, in, take_big(lua, in, 4)); break;
         case 0xca: take_float(lua, in, 4); break;
         case 0xcb: take_float(lua, in, 8); break;
         case 0xcc: lua_pushnumber(lua, (lua_Number)take_big(lua, in, 1)); break;
         case 0xcd: lua_pushnumber(lua, (lua_Number)take_big(lua, in, 2)); break;
         case 0xce: lua_pushnumber(lua, (lua_Number)take_big(lua, in, 4)); break;
-        case 0xcf: lua_pushnumber(lua, (lua_Number)take_big(lua, in, 8)); break;
+        case 0xcf: lua_pushnumber(lua, (lua_Number)(int64_t)take_big(lua, in, 8)); break; /* as in Redis: beyond 2^63 below 0 */
         case 0xd0: push_signed(lua, take_big(lua, in, 1), 1); break;
         case 0xd1: push_signed(lua, take_big(lua, in, 2), 2); break;
         case 0xd2: push_signed(lua, take_big(lua, in, 4), 4); break;
@@ -317,9 +317,10 @@ static void take_value(lua_State *lua, struct input *in, int depth)
     }
 }
 
-/* limit 0: all of them. Results: [next offset, if asked,] values. */
-static int unpack(lua_State *lua, lua_Number limit, lua_Number offset, bool tell_offset)
+/* Limit and offset 0: all values. Else the next offset comes first. */
+static int unpack(lua_State *lua, lua_Number limit, lua_Number offset)
 {
+    bool tell_offset = limit != 0 || offset != 0;
     size_t size;
     const uint8_t *data = (const uint8_t *)luaL_checklstring(lua, 1, &size);
     if (offset < 0 || limit < 0)
@@ -333,7 +334,7 @@ static int unpack(lua_State *lua, lua_Number limit, lua_Number offset, bool tell
         results++;
     }
     int place = lua_gettop(lua);
-    for (int taken = 0; in.at < in.end && (limit == 0 || taken < limit); taken++, results++) {
+    for (int taken = 0; in.at < in.end && (!tell_offset || taken < limit); taken++, results++) {
         luaL_checkstack(lua, 2, "too many values");
         take_value(lua, &in, 0);
     }
@@ -344,11 +345,11 @@ static int unpack(lua_State *lua, lua_Number limit, lua_Number offset, bool tell
     return results;
 }
 
-static int msgpack_unpack(lua_State *lua) { return unpack(lua, 0, 0, false); }
-static int msgpack_unpack_one(lua_State *lua) { return unpack(lua, 1, luaL_optnumber(lua, 2, 0), true); }
+static int msgpack_unpack(lua_State *lua) { return unpack(lua, 0, 0); }
+static int msgpack_unpack_one(lua_State *lua) { return unpack(lua, 1, luaL_optnumber(lua, 2, 0)); }
 static int msgpack_unpack_limit(lua_State *lua)
 {
-    return unpack(lua, luaL_checknumber(lua, 2), luaL_optnumber(lua, 3, 0), true);
+    return unpack(lua, luaL_checknumber(lua, 2), luaL_optnumber(lua, 3, 0));
 }
 
 int luaopen_cmsgpack(lua_State *lua)

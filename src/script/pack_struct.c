@@ -8,7 +8,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#define INTEGER_MAX  8
+#define INTEGER_MAX  32 /* bytes; of more than eight the others are 0 */
 #define COUNT_MAX    (INT32_MAX / 2)
 
 struct format {
@@ -45,7 +45,7 @@ static size_t item_size(lua_State *lua, struct format *f, char option)
     case 'c': return (size_t)take_count(lua, f, 1);
     case 'i': case 'I': {
         int size = take_count(lua, f, sizeof(int));
-        if (size < 1 || size > INTEGER_MAX)
+        if (size > INTEGER_MAX)
             luaL_error(lua, "integral size %d is larger than limit of %d", size, INTEGER_MAX);
         return (size_t)size;
     }
@@ -59,11 +59,10 @@ static bool is_setting(lua_State *lua, struct format *f, char option)
     case ' ': return true;
     case '<': f->little = true; return true;
     case '>': f->little = false; return true;
-    case '=': f->little = host_is_little(); return true;
     case '!': {
         int align = take_count(lua, f, 8);
         if (align < 1 || (align & (align - 1)))
-            luaL_error(lua, "alignment is not a power of 2");
+            luaL_error(lua, "alignment %d is not a power of 2", align);
         f->align = align;
         return true;
     }
@@ -81,8 +80,10 @@ static size_t padding(size_t position, size_t size, const struct format *f, char
 
 static void put_integer(luaL_Buffer *out, uint64_t value, size_t size, bool little)
 {
-    for (size_t i = 0; i < size; i++)
-        luaL_addchar(out, (char)(value >> 8 * (little ? i : size - 1 - i)));
+    for (size_t i = 0; i < size; i++) {
+        size_t place = little ? i : size - 1 - i;
+        luaL_addchar(out, place < sizeof(value) ? (char)(value >> 8 * place) : 0);
+    }
 }
 
 static void put_raw(luaL_Buffer *out, const void *data, size_t size, bool little)
@@ -100,13 +101,18 @@ static uint64_t integer_of(lua_State *lua, int index)
     return number > -9223372036854775808.0 ? (uint64_t)(int64_t)number : (uint64_t)INT64_MIN;
 }
 
+static int bad_option(lua_State *lua, char option)
+{
+    return luaL_argerror(lua, 1, lua_pushfstring(lua, "invalid format option '%c'", option));
+}
+
 static int struct_pack(lua_State *lua)
 {
     struct format f = {luaL_checkstring(lua, 1), host_is_little(), 1};
     luaL_Buffer out;
     size_t total = 0;
     int argument = 2;
-    lua_settop(lua, lua_gettop(lua));
+    lua_pushnil(lua); /* what a missing argument is */
     luaL_buffinit(lua, &out);
     while (*f.at) {
         char option = *f.at++;
@@ -137,7 +143,7 @@ static int struct_pack(lua_State *lua)
             const char *text = luaL_checklstring(lua, argument++, &length);
             if (option == 's' || size == 0)
                 size = length;
-            luaL_argcheck(lua, length >= size, argument - 1, "string too short");
+            luaL_argcheck(lua, length >= size, argument, "string too short");
             luaL_addlstring(&out, text, size);
             if (option == 's') {
                 luaL_addchar(&out, 0);
@@ -146,7 +152,7 @@ static int struct_pack(lua_State *lua)
             break;
         }
         default:
-            luaL_argerror(lua, 1, lua_pushfstring(lua, "invalid format option '%c'", option));
+            return bad_option(lua, option);
         }
         total += size;
     }
@@ -164,11 +170,11 @@ static uint64_t get_integer(const uint8_t *data, size_t size, bool little)
 
 static void push_integer(lua_State *lua, uint64_t value, size_t size, bool is_signed)
 {
-    if (!is_signed) {
+    if (!is_signed || size == 0) {
         lua_pushnumber(lua, (lua_Number)value);
         return;
     }
-    unsigned unused = (unsigned)(64 - 8 * size);
+    unsigned unused = size < sizeof(value) ? (unsigned)(64 - 8 * size) : 0;
     lua_pushnumber(lua, (lua_Number)((int64_t)(value << unused) >> unused));
 }
 
@@ -184,9 +190,9 @@ static int struct_unpack(lua_State *lua)
     struct format f = {luaL_checkstring(lua, 1), host_is_little(), 1};
     size_t data_size;
     const uint8_t *data = (const uint8_t *)luaL_checklstring(lua, 2, &data_size);
-    lua_Number start = luaL_optnumber(lua, 3, 1);
-    luaL_argcheck(lua, start >= 1, 3, "offset must be 1 or greater");
-    size_t at = start > (lua_Number)data_size + 1 ? data_size : (size_t)start - 1;
+    lua_Integer start = luaL_optinteger(lua, 3, 1);
+    luaL_argcheck(lua, start != 0, 3, "offset must be 1 or greater");
+    size_t at = (size_t)start - 1; /* a negative one: far behind the end */
     int results = 0;
     lua_settop(lua, 2);
     while (*f.at) {
@@ -194,8 +200,9 @@ static int struct_unpack(lua_State *lua)
         if (is_setting(lua, &f, option))
             continue;
         size_t size = item_size(lua, &f, option);
-        at += padding(at, size, &f, option);
-        luaL_argcheck(lua, at <= data_size && size <= data_size - at, 2, "data string too short");
+        size_t pad = padding(at, size, &f, option);
+        luaL_argcheck(lua, at <= data_size && pad + size <= data_size - at, 2, "data string too short");
+        at += pad;
         luaL_checkstack(lua, 2, "too many results");
         switch (option) {
         case 'b': case 'B': case 'h': case 'H': case 'l': case 'L': case 'T': case 'i': case 'I':
@@ -241,7 +248,7 @@ static int struct_unpack(lua_State *lua)
             break;
         }
         default:
-            luaL_argerror(lua, 1, lua_pushfstring(lua, "invalid format option '%c'", option));
+            return bad_option(lua, option);
         }
         at += size;
     }
@@ -258,12 +265,10 @@ static int struct_size(lua_State *lua)
         if (is_setting(lua, &f, option))
             continue;
         size_t size = item_size(lua, &f, option);
-        if (option == 's')
-            luaL_argerror(lua, 1, "variable-size format for strings");
-        if (option == 'c' && size == 0)
-            luaL_argerror(lua, 1, "variable-length format for chars");
-        if (size == 0)
-            luaL_argerror(lua, 1, "invalid format");
+        if (option == 's' || (option == 'c' && size == 0))
+            return luaL_argerror(lua, 1, option == 's' ? "option 's' has no fixed size" : "option 'c0' has no fixed size");
+        if (!isalnum((unsigned char)option))
+            return bad_option(lua, option); /* letters that mean nothing have no size */
         at += padding(at, size, &f, option) + size;
     }
     lua_pushinteger(lua, (lua_Integer)at);
