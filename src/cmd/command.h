@@ -110,10 +110,12 @@ struct command {
     const char *usage;              /* the arguments, in the grammar of usage.h */
     const char *history;            /* lines "version what changed" of Redis; NULL */
     const char *deprecated_since, *replaced_by; /* both or none */
-    bool asking;                    /* only for the flag that COMMAND reports */
+    const char *told;               /* flags that only COMMAND reports: "no_async_loading skip_monitor"; NULL: none */
     bool internal;                  /* for servers and tests, not for clients ("syscmd") */
     const char *key_use;            /* flags of the key specs: "RW access update", one per spec, ';' between; NULL: by flags */
     const char *(*key_use_of)(const bytes *argv, size_t argc); /* where that depends on the words (SET ... GET); NULL */
+    const char *key_note;           /* why the first key spec says what it does; NULL */
+    int shards_to;                  /* shard channels, from word 1 to this one (-1: the last): COMMAND tells them as keys that are none */
     struct channel_range channels;
     const char *categories; /* "+connection -read": where group and flags do not say it all; NULL */
     const char *tips;               /* command tips, space-separated; NULL: none */

@@ -47,15 +47,17 @@ static void reply_word_set(struct reply *r, const struct words *w, const char *p
 
 /* ---- one command ---- */
 
+/* In the order of Redis. Flag 0: a word of the row (told). */
 static const struct {
     uint32_t flag;
     const char *word;
 } flag_words[] = {
-    {CMD_WRITE, "write"},     {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
-    {CMD_ADMIN, "admin"},     {CMD_NO_SCRIPT, "noscript"}, {CMD_BLOCKING, "blocking"},
-    {CMD_LOADING, "loading"}, {CMD_STALE, "stale"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"},
-    {CMD_FAST, "fast"},       {CMD_NO_AUTH, "no_auth"},    {CMD_KEYS_OPTIONAL, "no_mandatory_keys"},
-    {CMD_NO_MULTI, "no_multi"}, {CMD_PUBSUB, "pubsub"},     {CMD_MAY_REPLICATE, "may_replicate"},
+    {CMD_WRITE, "write"},       {CMD_READ, "readonly"},      {CMD_GROWS, "denyoom"},
+    {CMD_ADMIN, "admin"},       {CMD_PUBSUB, "pubsub"},      {CMD_NO_SCRIPT, "noscript"},
+    {CMD_BLOCKING, "blocking"}, {CMD_LOADING, "loading"},    {CMD_STALE, "stale"},
+    {0, "skip_monitor"},        {CMD_SKIP_SLOWLOG, "skip_slowlog"}, {0, "asking"},
+    {CMD_FAST, "fast"},         {CMD_NO_AUTH, "no_auth"},    {CMD_KEYS_OPTIONAL, "no_mandatory_keys"},
+    {0, "no_async_loading"},    {CMD_NO_MULTI, "no_multi"},  {CMD_ALLOW_BUSY, "allow_busy"},
 };
 
 /* A container says nothing about its subcommands. */
@@ -68,13 +70,11 @@ static void reply_flags(struct reply *r, const struct command *row)
 {
     struct words w = {.count = 0};
     for (size_t i = 0; i < sizeof(flag_words) / sizeof(flag_words[0]); i++) {
-        if (flags_of(row) & flag_words[i].flag)
+        if (flag_words[i].flag ? flags_of(row) & flag_words[i].flag : row->told && strstr(row->told, flag_words[i].word))
             words_add(&w, bytes_str(flag_words[i].word));
     }
     if (row->keys.counted || row->keys.behind || row->flags & CMD_HIDDEN_KEYS)
         words_add(&w, BYTES("movablekeys"));
-    if (row->asking)
-        words_add(&w, BYTES("asking"));
     reply_word_set(r, &w, "");
 }
 
@@ -126,9 +126,13 @@ static void reply_search_word(struct reply *r, const struct key_range *keys, siz
     reply_named_int(r, "startfrom", keys->from);
 }
 
-static void reply_spec_head(struct reply *r, bytes use, int first, const struct key_range *behind, size_t n)
+static void reply_spec_head(struct reply *r, bytes use, const char *note, int first, const struct key_range *behind, size_t n)
 {
-    reply_map(r, 3);
+    reply_map(r, note ? 4 : 3);
+    if (note) {
+        reply_text(r, "notes");
+        reply_text(r, note);
+    }
     reply_text(r, "flags");
     reply_key_use(r, use);
     reply_text(r, "begin_search");
@@ -147,9 +151,9 @@ static void reply_spec_head(struct reply *r, bytes use, int first, const struct 
     reply_text(r, "type");
 }
 
-static void reply_spec_counted(struct reply *r, const struct command *row, bytes use)
+static void reply_spec_counted(struct reply *r, const struct command *row, bytes use, const char *note)
 {
-    reply_spec_head(r, use, row->keys.counted, NULL, 0);
+    reply_spec_head(r, use, note, row->keys.counted, NULL, 0);
     reply_text(r, "keynum");
     reply_text(r, "spec");
     reply_map(r, 3);
@@ -158,36 +162,44 @@ static void reply_spec_counted(struct reply *r, const struct command *row, bytes
     reply_named_int(r, "keystep", 1);
 }
 
-/* The last spec is of the counted keys, if there are any. Several before it mean one key each,
- * in a row; a single one covers the whole range. */
+static void reply_spec_range(struct reply *r, int last, int step, int limit)
+{
+    reply_text(r, "range");
+    reply_text(r, "spec");
+    reply_map(r, 3);
+    reply_named_int(r, "lastkey", last);
+    reply_named_int(r, "keystep", step);
+    reply_named_int(r, "limit", limit);
+}
+
+/* The last spec is of the counted keys, if there are any. Several before it mean one key each, in a row, and the last of
+ * them all that follow where the range is open; a single one covers the whole range. */
 static void reply_key_spec(struct reply *r, const struct command *row, const struct words *uses, size_t index)
 {
     const struct key_range *keys = &row->keys;
     size_t fixed = keys->behind && !keys->half ? 1 : 0; /* specs in front of those behind words */
     bool behind = keys->behind && index >= fixed, alone = uses->count == (keys->counted ? 2 : 1);
     int last = keys->last < 0 ? keys->last : keys->last - keys->first;
+    const char *note = index == 0 ? row->key_note : NULL;
     if (keys->counted && index == uses->count - 1) {
-        reply_spec_counted(r, row, uses->words[index]);
+        reply_spec_counted(r, row, uses->words[index], note);
         return;
     }
-    reply_spec_head(r, uses->words[index], keys->first + (int)index * keys->step, behind ? keys : NULL, index - fixed);
-    reply_text(r, "range");
-    reply_text(r, "spec");
-    reply_map(r, 3);
-    reply_named_int(r, "lastkey", behind && (keys->half || keys->rest) ? -1 : alone ? last : 0);
-    reply_named_int(r, "keystep", alone && !keys->half ? keys->step : 1);
-    reply_named_int(r, "limit", behind && keys->half ? 2 : 0);
+    reply_spec_head(r, uses->words[index], note, keys->first + (int)index * keys->step, behind ? keys : NULL, index - fixed);
+    bool is_open = alone || (keys->last == -1 && !keys->behind && index == uses->count - 1);
+    reply_spec_range(r, behind && (keys->half || keys->rest) ? -1 : is_open ? last : 0, alone && !keys->half ? keys->step : 1,
+                     behind && keys->half ? 2 : 0);
 }
 
-/* Where such keys stand no word says. */
-static void reply_hidden_spec(struct reply *r)
+/* Where such keys stand is not known. */
+static void reply_unknown_spec(struct reply *r, bytes use, const char *note)
 {
     static const char *const parts[] = {"begin_search", "find_keys"};
     reply_map(r, 4);
     reply_text(r, "notes");
-    reply_text(r, "Keys that BY and GET make of the elements: known once the command runs.");
+    reply_text(r, note);
     reply_text(r, "flags");
-    reply_key_use(r, BYTES("RO access"));
+    reply_key_use(r, use);
     for (size_t i = 0; i < 2; i++) {
         reply_text(r, parts[i]);
         reply_map(r, 2);
@@ -195,6 +207,32 @@ static void reply_hidden_spec(struct reply *r)
         reply_text(r, "unknown");
         reply_text(r, "spec");
         reply_map(r, 0);
+    }
+}
+
+/* Those of SORT and SORT_RO: BY and GET name keys by elements, and STORE may stand anywhere. */
+static void reply_hidden_specs(struct reply *r, const struct command *row, const struct words *uses)
+{
+    reply_key_spec(r, row, uses, 0);
+    reply_unknown_spec(r, BYTES("RO access"), "Keys that BY and GET make of the elements: known once the command runs.");
+    if (uses->count > 1)
+        reply_unknown_spec(r, uses->words[1], "The key behind STORE, which may stand anywhere behind the first one.");
+}
+
+static void reply_specs(struct reply *r, const struct command *row)
+{
+    struct words uses = {.count = 0};
+    bool hidden = row->flags & CMD_HIDDEN_KEYS;
+    key_uses_of(row, &uses);
+    r->ops->set(r, row->shards_to ? 1 : uses.count + hidden);
+    if (row->shards_to) {
+        reply_spec_head(r, BYTES("not_key"), NULL, 1, NULL, 0);
+        reply_spec_range(r, row->shards_to < 0 ? -1 : 0, 1, 0);
+    } else if (hidden) {
+        reply_hidden_specs(r, row, &uses);
+    } else {
+        for (size_t i = 0; i < uses.count; i++)
+            reply_key_spec(r, row, &uses, i);
     }
 }
 
@@ -208,28 +246,22 @@ static size_t sub_count(const struct command *row)
 
 static void reply_command(struct reply *r, const struct command *row)
 {
-    struct words categories = {.count = 0}, uses = {.count = 0}, tips = {.count = 0};
+    struct words categories = {.count = 0}, tips = {.count = 0};
+    bool shards = row->shards_to != 0;
     categories_of(row, &categories);
-    key_uses_of(row, &uses);
     words_split(&tips, row->tips ? row->tips : "", " ");
     reply_array(r, 10);
     reply_text(r, row->full_name);
     reply_int(r, row->arity);
     reply_flags(r, row);
-    reply_int(r, row->keys.first);
-    reply_int(r, row->keys.last);
-    reply_int(r, row->keys.step);
+    reply_int(r, shards ? 1 : row->keys.first);
+    reply_int(r, shards ? row->shards_to : row->keys.last);
+    reply_int(r, shards ? 1 : row->keys.step);
     reply_word_set(r, &categories, "@");
     r->ops->set(r, tips.count);
     for (size_t i = 0; i < tips.count; i++)
         reply_bulk(r, tips.words[i]);
-    bool hidden = row->flags & CMD_HIDDEN_KEYS;
-    r->ops->set(r, uses.count + hidden);
-    for (size_t i = 0; i < uses.count; i++) {
-        reply_key_spec(r, row, &uses, i);
-        if (hidden && i == 0)
-            reply_hidden_spec(r);
-    }
+    reply_specs(r, row);
     r->ops->set(r, sub_count(row));
     for (size_t i = 0; i < sub_count(row); i++)
         reply_command(r, &row->subcommands[i]);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""docs.py [check ...]: COMMAND DOCS tells what redis-server's does.
+"""docs.py [check ...]: COMMAND DOCS and COMMAND INFO tell what redis-server's do.
 
 Goal:   programs generate clients and hints from COMMAND DOCS, so its facts are Redis' own: names, types, tokens, flags, key
         specs and nesting of arguments, groups, versions, what is deprecated. Sentences are ours.
+        And clients of clusters find keys by COMMAND INFO: arity, flags, positions, categories, tips, key specs.
 Method: both servers are asked for all commands, in RESP2 and RESP3, and the wire replies compared field by field, in order.
         What came after Redis 7.0 says so (`since`), and is left out of the comparison; so is what Redis has not (since 0.x).
-Always: DIFFERENCES and ABSENT hold all that differs, with the reason; an entry that no longer differs is an error.
+Always: DIFFERENCES, INFO_DIFFERENCES and ABSENT hold all that differs, with the reason; an entry that no longer differs is an error.
 """
 import subprocess
 import sys
@@ -20,6 +21,14 @@ ABSENT = {
 DIFFERENCES = {
     "command|getkeys": "the words of the command, which Redis 7.0 leaves out",
     "command|getkeysandflags": "as COMMAND GETKEYS",
+}
+INFO_FIELDS = ("name", "arity", "flags", "first", "last", "step", "categories", "tips", "specs")
+INFO_DIFFERENCES = {
+    "acl|deluser": "tips: came with 7.2", "acl|load": "tips: came with 7.2", "acl|save": "tips: came with 7.2",
+    "acl|setuser": "tips: came with 7.2",
+    "multi": "arity: STRICT",
+    "wait": "flags: 7.2 says that it blocks",
+    "zrank": "arity: WITHSCORE came with 7.2", "zrevrank": "arity: WITHSCORE came with 7.2",
 }
 NO_COST = {"debug", "lolwut", "monitor", "sync", "psync", "pfdebug", "pfselftest", "replconf"}     # the peer gives none
 
@@ -149,6 +158,39 @@ def check_names_are_looked_up(ours, peer):
             expect([name for name, _ in mine], [name for name, _ in theirs], "names of %s" % words)
 
 
+def info_facts(row):
+    """All but the subcommands; notes are sentences."""
+    row = list(row[1][:len(INFO_FIELDS)])
+    specs = []
+    for spec in row[-1][1]:
+        named = fields(spec)
+        specs.append([(field, value) for field, value in named if field != "notes"] + [any(field == "notes" for field, _ in named)])
+    return dict(zip(INFO_FIELDS, row[:-1] + [specs]))
+
+
+def infos(rows):
+    """Name -> row, subcommands too."""
+    result = {}
+    for row in rows[1]:
+        result[text(row[1][0])] = row
+        result.update(infos(row[1][-1]))
+    return result
+
+
+def check_info_is_that_of_the_peer(ours, peer):
+    for resp in (2, 3):
+        mine, theirs = (infos(s.client(resp).wire("COMMAND")) for s in (ours, peer))
+        differing = set()
+        for name in sorted(set(mine) & set(theirs)):
+            a, b = info_facts(mine[name]), info_facts(theirs[name])
+            fields_that_differ = [field for field in INFO_FIELDS if a[field] != b[field]]
+            if fields_that_differ:
+                differing.add(name)
+                expect(fields_that_differ, [INFO_DIFFERENCES.get(name, "none").split(":")[0]], "fields of %s in RESP%d, ours %s, peer's %s" % (
+                    name, resp, [a[f] for f in fields_that_differ], [b[f] for f in fields_that_differ]))
+        expect(differing, set(INFO_DIFFERENCES), "commands whose INFO differs")
+
+
 def check_key_specs_exist(ours, peer):
     """Each key_spec_index is one of the specs that COMMAND INFO tells."""
     client = ours.client(3)
@@ -182,7 +224,7 @@ def check_redis_cli_shows_them(ours, peer):
 def main():
     checks = Checks("docs")
     with Server("holdfast") as ours, Server("redis") as peer:
-        checks.run((check_facts_are_those_of_the_peer, check_what_the_peer_has_not_says_so, check_names_are_looked_up,
+        checks.run((check_facts_are_those_of_the_peer, check_info_is_that_of_the_peer, check_what_the_peer_has_not_says_so, check_names_are_looked_up,
                     check_key_specs_exist, check_redis_cli_shows_them), ours, peer)
     return checks.end()
 
