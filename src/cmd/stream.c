@@ -188,6 +188,13 @@ bool change_stream(struct call *c, struct object_ref *o, struct buf *change)
     return fine;
 }
 
+bool change_stream_unwatched(struct call *c, struct object_ref *o, struct buf *change)
+{
+    bool fine = !arg_refused(c, object_change_unwatched(c->txn, o, bytes_of(change->data, change->size)));
+    change->size = 0;
+    return fine;
+}
+
 struct stream_id stream_first_id(const struct stream *s)
 {
     struct stream_cursor cursor;
@@ -410,7 +417,7 @@ void cmd_xsetid(struct call *c)
     buf_init(&change, SIZE_MAX);
     stream_change_set_id(&change, id, added >= 0 ? (uint64_t)added : state->added,
                          deleted.ms || deleted.seq ? deleted : state->max_deleted);
-    bool fine = change_stream(c, &o, &change);
+    bool fine = change_stream_unwatched(c, &o, &change);
     buf_release(&change);
     if (!fine)
         return;

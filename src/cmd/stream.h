@@ -32,6 +32,8 @@ bool find_stream(struct call *c, const struct key *k, struct object_ref *o);
 bool read_stream(struct call *c, const struct key *k, struct object_ref *o); /* the same, counted as a read */
 /* Makes the change and empties the buffer. False: the error was replied. */
 bool change_stream(struct call *c, struct object_ref *o, struct buf *change);
+/* The same for groups and the newest id: WATCH does not count these, as in Redis. */
+bool change_stream_unwatched(struct call *c, struct object_ref *o, struct buf *change);
 static inline const struct stream *stream_of(const struct object_ref *o) { return o->object; }
 
 /* What becomes of pending entries when their entry goes. */

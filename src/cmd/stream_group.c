@@ -124,7 +124,7 @@ static void set_group(struct call *c, struct group_words *g, struct stream_id id
     struct buf change;
     buf_init(&change, SIZE_MAX);
     stream_change_group(&change, c->argv[3], id, g->read);
-    bool fine = change_stream(c, &g->object, &change);
+    bool fine = change_stream_unwatched(c, &g->object, &change);
     buf_release(&change);
     if (!fine)
         return;
@@ -164,7 +164,7 @@ void cmd_xgroup_destroy(struct call *c)
     struct buf change;
     buf_init(&change, SIZE_MAX);
     stream_change_group_remove(&change, c->argv[3]);
-    bool fine = change_stream(c, &g.object, &change);
+    bool fine = change_stream_unwatched(c, &g.object, &change);
     buf_release(&change);
     if (!fine)
         return;
@@ -198,7 +198,7 @@ void cmd_xgroup_delconsumer(struct call *c)
     struct buf change;
     buf_init(&change, SIZE_MAX);
     stream_change_consumer_remove(&change, c->argv[3], c->argv[4]);
-    bool fine = change_stream(c, &g.object, &change);
+    bool fine = change_stream_unwatched(c, &g.object, &change);
     buf_release(&change);
     if (!fine)
         return;
@@ -482,7 +482,7 @@ void cmd_xclaim(struct call *c)
     buf_init(&change, SIZE_MAX);
     if (stream_id_compare(k.last, k.group.last) > 0) {
         stream_change_group(&change, c->argv[2], k.last, k.group.read);
-        if (!change_stream(c, &k.object, &change))
+        if (!change_stream_unwatched(c, &k.object, &change))
             goto end;
         if (call_is_fed(c))
             say_group(c, &k.object, c->argv[2]);
@@ -496,7 +496,7 @@ void cmd_xclaim(struct call *c)
         consider(c, &k, ids[i], &change);
         if (k.taken_count == before)
             change.size = 0;
-        else if (!claim_consumer(c, &k) || !change_stream(c, &k.object, &change))
+        else if (!claim_consumer(c, &k) || !change_stream_unwatched(c, &k.object, &change))
             goto end;
         if (k.gone_count && acknowledge(c, &k.object, &k.group, k.gone, 1) < 0)
             goto end;
@@ -552,7 +552,7 @@ void cmd_xautoclaim(struct call *c)
         consider(c, &k, stream_pending_at(s, k.group.number, at).id, &change);
     if (at < total)
         next = stream_pending_at(s, k.group.number, at).id;
-    bool fine = k.taken_count == 0 || (claim_consumer(c, &k) && change_stream(c, &k.object, &change));
+    bool fine = k.taken_count == 0 || (claim_consumer(c, &k) && change_stream_unwatched(c, &k.object, &change));
     buf_release(&change);
     if (!fine)
         return;

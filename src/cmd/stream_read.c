@@ -215,13 +215,13 @@ static bool deliver(struct call *c, const struct reading *r, struct source *s, u
         s->group.read = count_read(s->object.object, s->group.read, e.id);
     }
     stream_change_group(change, r->group, ids[count - 1], s->group.read);
-    if (!change_stream(c, &s->object, change))
+    if (!change_stream_unwatched(c, &s->object, change))
         return false;
     for (uint64_t at = 0; at < count && !r->no_ack; at += DELIVERIES_AT_ONCE) {
         stream_change_deliver(change, r->group, r->consumer, now);
         for (uint64_t i = at; i < count && i < at + DELIVERIES_AT_ONCE; i++)
             stream_change_delivery(change, ids[i], now, 1);
-        if (!change_stream(c, &s->object, change))
+        if (!change_stream_unwatched(c, &s->object, change))
             return false;
     }
     if (call_is_fed(c) && r->no_ack)
@@ -272,7 +272,7 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
     }
     if (!any)
         change->size = 0;
-    else if (!change_stream(c, &s->object, change))
+    else if (!change_stream_unwatched(c, &s->object, change))
         return false;
     if (call_is_fed(c))
         say_claims(c, &s->object, r->group, r->consumer, again, any);
@@ -296,7 +296,7 @@ bool meet_consumer(struct call *c, struct object_ref *o, const struct stream_gro
     struct buf change;
     buf_init(&change, SIZE_MAX);
     stream_change_consumer(&change, g->name, name, now);
-    bool fine = change_stream(c, o, &change);
+    bool fine = change_stream_unwatched(c, o, &change);
     buf_release(&change);
     if (!fine)
         return false;

@@ -193,6 +193,7 @@ void txn_unlock_all(struct txn *t);
 
 struct entry *txn_find(struct txn *t, const struct key *k, struct spot *spot); /* live entry or NULL */
 void txn_changed(struct txn *t, const struct key *k, struct spot *spot);       /* stamps and watches */
+void txn_changed_unwatched(struct txn *t, const struct key *k, struct spot *spot);
 /* Readers wait for this transaction's record, too; txn_changed implies it. */
 void txn_stamp_later(struct txn *t, const struct key *k, const struct spot *spot);
 void txn_ready(struct txn *t, const struct key *k); /* whoever waits for it is run before the commit */

@@ -170,7 +170,7 @@ static void keep_for_undo(struct txn *t, const struct object_ref *o)
     u->share = type_ops_of((int)o->type)->share(o->object);
 }
 
-status object_change(struct txn *t, struct object_ref *o, bytes change)
+static status change_object(struct txn *t, struct object_ref *o, bytes change, void (*changed)(struct txn *t, const struct key *k, struct spot *spot))
 {
     if (!o->object) {
         status s = create(t, o);
@@ -180,7 +180,7 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
         struct spot spot = spot_of(o);
         if (t->undoing)
             keep_for_undo(t, o);
-        txn_changed(t, o->key, &spot);
+        changed(t, o->key, &spot);
     }
     const struct type_ops *ops = type_ops_of((int)o->type);
     uint64_t before = ops->deadline ? ops->deadline(o->object) : 0;
@@ -193,6 +193,10 @@ status object_change(struct txn *t, struct object_ref *o, bytes change)
         effect_change(&t->record, o->db_id, o->key->name, (int)o->type, change);
     return s;
 }
+
+status object_change(struct txn *t, struct object_ref *o, bytes change) { return change_object(t, o, change, txn_changed); }
+
+status object_change_unwatched(struct txn *t, struct object_ref *o, bytes change) { return change_object(t, o, change, txn_changed_unwatched); }
 
 void object_touch(struct txn *t, const struct object_ref *o)
 {

@@ -31,6 +31,8 @@ status object_view(struct txn *t, const struct key *k, enum type type, const voi
 status object_view_any(struct txn *t, const struct key *k, const enum type *types, size_t count, enum type *type, const void **object) HF_CHECK;
 /* Applies a change that fits (asserted); an absent key is created first. */
 status object_change(struct txn *t, struct object_ref *o, bytes change) HF_CHECK;
+/* The same for what WATCH does not count as a change, as in Redis: a stream's groups. A key that is created counts. */
+status object_change_unwatched(struct txn *t, struct object_ref *o, bytes change) HF_CHECK;
 /* For a command that counts as a change although it changed nothing (LTRIM that keeps all): tells WATCH, logs nothing. */
 void object_touch(struct txn *t, const struct object_ref *o);
 /* After the last change: an empty object goes, and its key. True: it went. */

@@ -296,15 +296,20 @@ void txn_ready(struct txn *t, const struct key *k)
     t->ready_last = r;
 }
 
-void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
+void txn_changed_unwatched(struct txn *t, const struct key *k, struct spot *spot)
 {
     t->changes++;
     txn_change(t, k);
     if (HF_UNLIKELY(spot->stripe->waiters != NULL))
         txn_ready(t, k);
+    txn_stamp_later(t, k, spot);
+}
+
+void txn_changed(struct txn *t, const struct key *k, struct spot *spot)
+{
+    txn_changed_unwatched(t, k, spot);
     if (HF_UNLIKELY(spot->stripe->watches != NULL))
         watch_touch_locked(t, spot->stripe, spot->db_id, k->name);
-    txn_stamp_later(t, k, spot);
 }
 
 void txn_stamp_later(struct txn *t, const struct key *k, const struct spot *spot)

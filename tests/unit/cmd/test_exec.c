@@ -197,6 +197,33 @@ static void test_letting_go_of_a_busy_watch(void **state)
     close_it();
 }
 
+/* As in Redis: what groups do is no change to whoever watches the stream; an entry that comes or goes is one. */
+static void test_groups_mark_no_watch(void **state)
+{
+    static const struct { const char *words; bool marks; } rows[] = {
+        {"XGROUP CREATE s g2 0", false},         {"XREADGROUP GROUP g c COUNT 1 STREAMS s >", false},
+        {"XACK s g 1-1", false},                 {"XREADGROUP GROUP g c NOACK COUNT 1 STREAMS s >", false},
+        {"XCLAIM s g other 0 2-1", false},       {"XREADGROUP GROUP g new STREAMS s 0", false},
+        {"XAUTOCLAIM s g third 0 0", false},     {"XGROUP SETID s g 0", false},
+        {"XGROUP DELCONSUMER s g third", false}, {"XGROUP CREATECONSUMER s g fourth", false},
+        {"XSETID s 99-0", false},                {"XGROUP DESTROY s g2", false},
+        {"XDEL s 1-1", true},                    {"XTRIM s MAXLEN 1", true},
+        {"XADD s 100-1 f v", true},              {"XGROUP CREATE absent g 0 MKSTREAM", true},
+    };
+    (void)state;
+    open_it(DURABILITY_NONE);
+    for (int i = 1; i <= 4; i++)
+        client_do(&client, "XADD s %d-1 f v", i);
+    is("XGROUP CREATE s g 0", "+OK\r\n");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        is("WATCH s absent", "+OK\r\n");
+        assert_int_not_equal(client_do(&client, "%s", rows[i].words)[0], '-');
+        is("MULTI", "+OK\r\n");
+        is("EXEC", rows[i].marks ? "*-1\r\n" : "*0\r\n");
+    }
+    close_it();
+}
+
 static void *unlock_later(void *stripe)
 {
     usleep(20000);
@@ -288,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_half_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_inside_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_letting_go_of_a_busy_watch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_groups_mark_no_watch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_was_left_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_script_that_waits_for_the_gate_can_go, setup, teardown),
