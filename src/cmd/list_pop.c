@@ -147,12 +147,14 @@ static void move_or_null(struct call *c, enum list_end from, enum list_end to)
         reply_null(c->reply);
 }
 
-/* A move that may not wait ends with a null, one that waited in vain with a null array. */
+/* A move that may not wait ends with a null, one that waited in vain with a null array. Its target is locked with whoever waits, but a
+ * push to it wakes nobody: others may wait longer for the source. */
 static void move_or_wait(struct call *c, enum list_end from, enum list_end to, double timeout)
 {
+    bool is_turn = !c->woken_by || c->woken_by == call_key(c, 0);
     if (call_is_over(c))
         reply_null_array(c->reply);
-    else if (!move(c, from, to) && !call_block(c, timeout))
+    else if (!(is_turn && move(c, from, to)) && !call_block(c, timeout))
         reply_null(c->reply);
 }
 

@@ -3,7 +3,7 @@
  * Goal: a command of several steps whose later step is refused memory leaves nothing of the earlier
  * ones, alone and inside EXEC, whose other commands count; in memory and after a reopening. A refusal inside EXEC undoes
  * exactly its own command, also when commands before it had steps on the same keys. Nobody waits for a stripe that is held for
- * long: watches are left behind, walks park. Who goes while it waits for the gate leaves nothing behind.
+ * long: watches are left behind, walks park. Groups mark no watch; a target wakes nobody. Who goes while it waits for the gate leaves nothing behind.
  * Method: RLIMIT_AS a little above what is in use, and a value that does not fit below it. Not under sanitizers, whose
  * allocators end the process instead. The busy stripe is locked by the test itself.
  */
@@ -224,6 +224,48 @@ static void test_groups_mark_no_watch(void **state)
     close_it();
 }
 
+static void note_served(struct waiter *w) { (void)w; }
+
+/* words: ended by NULL. */
+static void starts_to_wait(struct client *c, const char *const *words)
+{
+    bytes argv[8];
+    struct parsed_command p = {.argv = argv};
+    for (; words[p.argc]; p.argc++)
+        argv[p.argc] = bytes_str(words[p.argc]);
+    client_init(c, executor, DURABILITY_NONE);
+    assert_true(exec_batch_begin(executor));
+    exec_prefetch(executor, &c->session, &p, 1);
+    assert_int_equal(exec_run(executor, &c->session, &p, &c->node, &c->lsn), EXEC_WAITING);
+    exec_batch_end(executor);
+}
+
+/* A push to the target of a BLMOVE that waits is no turn of it: somebody has waited longer for the source. */
+static void test_a_target_wakes_nobody(void **state)
+{
+    static const char *const pop[] = {"BLPOP", "source", "0", NULL}, *const move[] = {"BLMOVE", "source", "target", "LEFT", "RIGHT", "0", NULL};
+    struct client first, second;
+    (void)state;
+    open_it(DURABILITY_NONE);
+    exec_on_served = note_served;
+    starts_to_wait(&first, pop);
+    starts_to_wait(&second, move);
+    is("MULTI", "+OK\r\n");
+    is("RPUSH target x", "+QUEUED\r\n");
+    is("RPUSH source y", "+QUEUED\r\n");
+    is("EXEC", "*2\r\n:1\r\n:1\r\n");
+    assert_int_equal(atomic_load(&first.session.waiter->state), WAIT_SERVED);
+    assert_int_equal(atomic_load(&second.session.waiter->state), WAIT_WAITING);
+    is("RPUSH source z", ":1\r\n");
+    assert_int_equal(atomic_load(&second.session.waiter->state), WAIT_SERVED);
+    is("LRANGE target 0 -1", "*2\r\n$1\r\nx\r\n$1\r\nz\r\n");
+    exec_wait_end(executor, &first.session);
+    exec_wait_end(executor, &second.session);
+    client_release(&first);
+    client_release(&second);
+    close_it();
+}
+
 static void *unlock_later(void *stripe)
 {
     usleep(20000);
@@ -316,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_inside_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_letting_go_of_a_busy_watch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_groups_mark_no_watch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_target_wakes_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_was_left_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_script_that_waits_for_the_gate_can_go, setup, teardown),
