@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from harness import Server, encode, plain
+from harness import ReplyError, Server, encode, plain
 
 CLIENTS = 8
 OPERATIONS = 12         # of each client in one history
@@ -25,16 +25,23 @@ CONFIGURATIONS_MAX = 2000000
 
 
 class Operation:
-    def __init__(self, client, commands):
-        self.client, self.commands = client, commands       # more than one command: a MULTI
+    """form: plain (one command), multi, strict (MULTI STRICT) or discard (MULTI ... DISCARD). replies: a list; what EXEC replied, if that is none."""
+
+    def __init__(self, client, commands, form=None, joins=()):
+        self.client, self.commands = client, commands
+        self.form = form or ("multi" if len(commands) > 1 else "plain")
+        self.joins = set(joins)     # what it has in common with others besides keys
         self.began = self.ended = 0
+        self.waits_since = 0        # known to wait in the server since then; 0: not known
         self.replies = None
+        self.kept = None            # a WATCH whose EXEC went through: True; was refused: False; never came: None
 
     def keys(self):
-        return {key for command in self.commands for key in keys_of(command)}
+        return {key for command in self.commands for key in keys_of(command)} | self.joins
 
     def __repr__(self):
-        return "c%d %d..%d us %r -> %r" % (self.client, self.began // 1000, self.ended // 1000, self.commands, self.replies)
+        since = ", waiting at %d" % (self.waits_since // 1000) if self.waits_since else ""
+        return "c%d %d..%d us%s %s %r -> %r" % (self.client, self.began // 1000, self.ended // 1000, since, self.form, self.commands, self.replies)
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -67,15 +74,35 @@ def step(values, command):
     raise AssertionError(name)
 
 
-def follow(values, commands):
-    """The replies of an operation here; None: it has no place here."""
-    return [step(values, command) for command in commands]
+def follow(values, operation):
+    """The replies of an operation here."""
+    return [step(values, command) for command in operation.commands]
 
 
-def use_model(other_keys_of, other_follow):
+def expire(values, horizon):
+    """What may happen by itself before horizon: nothing, here."""
+    return ()
+
+
+def could_be_served(values, command):
+    return False
+
+
+def is_served_along(values, operation, other):
+    """One transaction serves several at once, in the order of what it pushed."""
+    return False
+
+
+def may_come_at_once(values, operation):
+    """What fits here, and by its replies changes nothing that another client sees, wherever it comes."""
+    return all(command[0] in ("GET", "MGET") for command in operation.commands)
+
+
+def use_model(model):
     """For histories of other commands (linear_mixed.py)."""
-    global keys_of, follow
-    keys_of, follow = other_keys_of, other_follow
+    global keys_of, follow, expire, could_be_served, is_served_along, may_come_at_once
+    keys_of, follow, expire, may_come_at_once = model.keys_of, model.follow, model.expire, model.may_come_at_once
+    could_be_served, is_served_along = model.could_be_served, model.is_served_along
 
 
 def components(history):
@@ -98,27 +125,44 @@ def linearizable(history):
     return False if False in results else None if None in results else True
 
 
-def search(operations):
-    """Depth first over configurations (placed per client, values)."""
+def lanes_of(operations):
     lanes = {}
     for operation in operations:
         lanes.setdefault(operation.client, []).append(operation)
-    lanes = list(lanes.values())
+    return list(lanes.values())
+
+
+def search(operations, deepest=None):
+    """Depth first over configurations (placed per client, values). Who is known to wait is served before anybody who began
+    later finds what it waits for. What only looks and fits is placed at once: no order needs it later."""
+    lanes = lanes_of(operations)
     start = (tuple([0] * len(lanes)), ())
     stack, visited = [start], {start}
     while stack:
         placed, items = stack.pop()
+        if deepest is not None and (not deepest or sum(placed) > sum(deepest[-1][0])):
+            deepest.append((placed, items))
         heads = [(i, lane[placed[i]]) for i, lane in enumerate(lanes) if placed[i] < len(lane)]
         if not heads:
             return True
-        horizon = min(operation.ended for _, operation in heads)
+        horizon, before = min(operation.ended for _, operation in heads), dict(items)
+        served_now = [operation for _, operation in heads if operation.waits_since and could_be_served(before, operation.commands[0])]
+        afters = [(placed, values) for values in expire(before, horizon)]
         for i, operation in heads:
             if operation.began > horizon:
                 continue        # another one had ended before this one began
-            values = dict(items)
-            if follow(values, operation.commands) != operation.replies:
+            if any(operation.began > other.waits_since and not is_served_along(before, operation, other) for other in served_now):
+                continue        # that one waits, and would have been served
+            values = dict(before)
+            if follow(values, operation) != operation.replies:
                 continue
-            after = (placed[:i] + (placed[i] + 1,) + placed[i + 1:], tuple(sorted(values.items())))
+            after = (placed[:i] + (placed[i] + 1,) + placed[i + 1:], values)
+            if may_come_at_once(before, operation):
+                afters = [after]
+                break
+            afters.append(after)
+        for next_placed, values in afters:
+            after = (next_placed, tuple(sorted(values.items())))
             if after not in visited:
                 visited.add(after)
                 stack.append(after)
@@ -147,16 +191,26 @@ def draw(chooser, client, number, keys, joint):
 def run_client(connection, operations, barrier):
     barrier.wait()
     for operation in operations:
-        data = encode_operation(operation)
-        operation.began = time.monotonic_ns()
-        connection.send_raw(data)
-        if len(operation.commands) > 1:
-            for _ in range(len(operation.commands) + 1):
-                connection.read()
-            operation.replies = plain(connection.read())
-        else:
-            operation.replies = [plain(connection.read())]
-        operation.ended = time.monotonic_ns()
+        run_operation(connection, operation)
+
+
+def run_operation(connection, operation):
+    data = encode_operation(operation)
+    operation.began = time.monotonic_ns()
+    connection.send_raw(data)
+    if operation.form != "plain":
+        for _ in range(len(operation.commands) + 1):
+            connection.read()
+    reply = plain(connection.read())
+    operation.replies = settled(reply if operation.form in ("multi", "strict") else [reply])
+    operation.ended = time.monotonic_ns()
+
+
+def settled(replies):
+    """Errors without the words about the script or the transaction they ended."""
+    if isinstance(replies, ReplyError):
+        return ReplyError(str(replies).partition(":")[0].partition(" script")[0])
+    return [settled(reply) for reply in replies] if isinstance(replies, list) else replies
 
 
 def as_sent(command):
@@ -165,7 +219,8 @@ def as_sent(command):
 
 def encode_operation(operation):
     data = b"".join(encode(*as_sent(command)) for command in operation.commands)
-    return encode("MULTI") + data + encode("EXEC") if len(operation.commands) > 1 else data
+    before = {"plain": b"", "strict": encode("MULTI", "STRICT")}.get(operation.form, encode("MULTI"))
+    return before + data + {"plain": b"", "discard": encode("DISCARD")}.get(operation.form, encode("EXEC"))
 
 
 def record(connections, chooser, name):
@@ -181,7 +236,7 @@ def record(connections, chooser, name):
     for thread in threads:
         thread.join(30)
     history = [operation for lane in lanes for operation in lane]
-    if any(operation.replies is None for operation in history):
+    if not all(operation.ended for operation in history):
         raise RuntimeError("a client got no reply")
     return history
 
@@ -228,7 +283,19 @@ def half_read(operation, history):
 
 
 def show_unexplained(history):
-    for operation in sorted((o for part in components(history) if search(part) is False for o in part), key=lambda o: o.began):
+    """All operations of the parts that no order explains, and where the longest attempt ended."""
+    for part in components(history):
+        deepest = []
+        if search(part, deepest) is False:
+            show_all(part)
+            placed, items = deepest[-1]
+            print("the longest attempt ended with %r, before:" % (items,))
+            for operation in [lane[n] for lane, n in zip(lanes_of(part), placed) if n < len(lane)]:
+                print("  ", operation, "would be", follow(dict(items), operation))
+
+
+def show_all(history):
+    for operation in sorted(history, key=lambda o: o.began):
         print("  ", operation)
 
 
