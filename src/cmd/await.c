@@ -18,12 +18,12 @@
 static bool take_timeout(struct call *c, size_t at, uint64_t *us)
 {
     int64_t ms;
-    if (!number_parse_int(c->argv[at], &ms) || ms > INT64_MAX / 1000)
+    if (!number_parse_int(c->argv[at], &ms))
         reply_errorf(c->reply, "ERR timeout is not an integer or out of range");
     else if (ms < 0)
         reply_errorf(c->reply, "ERR timeout is negative");
     else {
-        *us = (uint64_t)ms * 1000;
+        *us = (double)ms < WAIT_SECONDS_MAX * 1000 ? (uint64_t)ms * 1000 : 0; /* 0: for ever */
         return true;
     }
     return false;

@@ -63,6 +63,8 @@ struct call {
     const struct key *woken_by;     /* run again for a change of this one of `keys`: look at no other; NULL: the first run */
 };
 
+#define WAIT_SECONDS_MAX 1e10 /* who waits for longer waits for ever */
+
 /* Run once more because the waiting is over: reply as timed out, whatever the keys hold. */
 static inline bool call_is_over(const struct call *c) { return c->session->wait_over; }
 
@@ -72,7 +74,7 @@ static inline bool call_is_over(const struct call *c) { return c->session->wait_
 HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
 {
     c->waits = c->may_wait;
-    c->wait_seconds = timeout_seconds;
+    c->wait_seconds = timeout_seconds < WAIT_SECONDS_MAX ? timeout_seconds : 0;
     return c->may_wait;
 }
 

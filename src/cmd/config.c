@@ -6,7 +6,7 @@
 #define CONFIG_ERROR_MAX 512
 
 struct setting {
-    const char *name;
+    bytes name;
     bytes value;
     struct setting *next;
 };
@@ -18,16 +18,26 @@ struct settings {
     size_t count;
 };
 
-static void add_setting(void *context, const char *name, bytes value)
+static bool same_word(bytes a, bytes b)
+{
+    if (a.size != b.size)
+        return false;
+    for (size_t i = 0; i < a.size; i++) {
+        if ((a.data[i] | 32) != (b.data[i] | 32))
+            return false;
+    }
+    return true;
+}
+
+static void add_setting(void *context, bytes name, bytes value)
 {
     struct settings *found = context;
     for (const struct setting *s = found->first; s; s = s->next) {
-        if (strcmp(s->name, name) == 0)
+        if (same_word(s->name, name))
             return;
     }
     struct setting *s = arena_alloc(&found->arena, sizeof(*s));
-    bytes copy = arena_dup(&found->arena, bytes_of(name, strlen(name) + 1));
-    *s = (struct setting){(const char *)copy.data, arena_dup(&found->arena, value), NULL};
+    *s = (struct setting){arena_dup(&found->arena, name), arena_dup(&found->arena, value), NULL};
     *found->last = s;
     found->last = &s->next;
     found->count++;
@@ -42,21 +52,10 @@ void cmd_config_get(struct call *c)
         host->config_get(c->argv[i], add_setting, &found);
     reply_map(c->reply, found.count);
     for (const struct setting *s = found.first; s; s = s->next) {
-        reply_text(c->reply, s->name);
+        reply_bulk(c->reply, s->name);
         reply_bulk(c->reply, s->value);
     }
     arena_release(&found.arena);
-}
-
-static bool same_word(bytes a, bytes b)
-{
-    if (a.size != b.size)
-        return false;
-    for (size_t i = 0; i < a.size; i++) {
-        if ((a.data[i] | 32) != (b.data[i] | 32))
-            return false;
-    }
-    return true;
 }
 
 static bool refuse_duplicates(struct call *c)

@@ -338,11 +338,16 @@ static void protocol_map(struct reply *r)
     }
 }
 
-static void protocol_push(struct call *c)
+static void protocol_push(struct reply *r)
 {
-    c->reply->ops->push(c->reply, 2);
-    reply_text(c->reply, "server-cpu-usage");
-    reply_int(c->reply, 42);
+    if (r->version < 3) {
+        reply_errorf(r, "ERR RESP2 is not supported by this command");
+        return;
+    }
+    r->ops->push(r, 2);
+    reply_text(r, "server-cpu-usage");
+    reply_int(r, 42);
+    reply_text(r, "Some real reply following the push reply");
 }
 
 static void protocol_attribute(struct reply *r)
@@ -380,7 +385,7 @@ void cmd_debug_protocol(struct call *c)
     } else if (bytes_is_word(type, "attrib")) {
         protocol_attribute(r);
     } else if (bytes_is_word(type, "push")) {
-        protocol_push(c);
+        protocol_push(r);
     } else if (bytes_is_word(type, "true") || bytes_is_word(type, "false")) {
         r->ops->boolean(r, bytes_is_word(type, "true"));
     } else if (bytes_is_word(type, "verbatim")) {

@@ -132,8 +132,11 @@ static void restore_value(struct call *c, const struct restore *o, struct rdb_va
         restore_expired(c);
         return;
     }
+    bool replaces = key_exists(c->txn, call_key(c, 0));
     if (arg_refused(c, store_value(c, value, deadline)))
         return;
+    if (replaces) /* in Redis the old one goes first */
+        txn_event(c->txn, call_key(c, 0), EVENT_NEW, "new");
     if (o->idle >= 0)
         key_set_idle(c->txn, call_key(c, 0), (uint64_t)o->idle);
     if (o->frequency >= 0)

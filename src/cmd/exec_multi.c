@@ -118,6 +118,8 @@ static void refuse_all(struct session *s, size_t reply_start, size_t error_start
 void multi_refuse_exec(struct session *s, size_t reply_start)
 {
     bytes error = error_text(s->reply.out, reply_start);
+    if (bytes_starts_with(error, BYTES("ERR ")))
+        error = bytes_of(error.data + 4, error.size - 4);
     char text[512];
     snprintf(text, sizeof(text), "EXECABORT Transaction discarded because of: %.*s", (int)error.size, (const char *)error.data);
     multi_drop(s);

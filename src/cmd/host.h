@@ -36,7 +36,7 @@ enum end_how { END_SAVE = 1, END_NOSAVE = 2, END_NOW = 4, END_FORCE = 8, END_ABO
 
 struct host {
     /* settings (server/config): names are matched as Redis does, case-insensitive */
-    void (*config_get)(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
+    void (*config_get)(bytes pattern, void (*each)(void *context, bytes name, bytes value), void *context);
     /* all or nothing; on refusal error is the whole text after "ERR ", as Redis words it */
     bool (*config_set)(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
     status (*config_rewrite)(bool all, char *error, size_t error_size);

@@ -166,7 +166,7 @@ void cmd_object_encoding(struct call *c)
         reply_text(c->reply, info.encoding);
 }
 
-static void note_lfu(void *context, const char *name, bytes value)
+static void note_lfu(void *context, bytes name, bytes value)
 {
     (void)name;
     *(bool *)context = value.size > 3 && memcmp(value.data + value.size - 3, "lfu", 3) == 0;
@@ -180,9 +180,9 @@ static bool policy_is_lfu(void)
     return lfu;
 }
 
-static void note_unshared(void *context, const char *name, bytes value)
+static void note_unshared(void *context, bytes name, bytes value)
 {
-    bool policy = strcmp(name, "maxmemory-policy") == 0;
+    bool policy = bytes_equal(name, BYTES("maxmemory-policy"));
     bool matters = policy ? value.size > 3 && (memcmp(value.data + value.size - 3, "lru", 3) == 0 || memcmp(value.data + value.size - 3, "lfu", 3) == 0)
                           : !bytes_equal(value, BYTES("0"));
     *(int *)context += matters;

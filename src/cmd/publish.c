@@ -56,7 +56,15 @@ static void unsubscribe(struct call *c, enum topic_kind kind)
 
 void cmd_subscribe(struct call *c) { subscribe(c, TOPIC_CHANNEL); }
 void cmd_psubscribe(struct call *c) { subscribe(c, TOPIC_PATTERN); }
-void cmd_ssubscribe(struct call *c) { subscribe(c, TOPIC_SHARD); }
+
+void cmd_ssubscribe(struct call *c)
+{
+    if (c->session->in_multi)
+        reply_errorf(c->reply, "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+    else
+        subscribe(c, TOPIC_SHARD);
+}
+
 void cmd_unsubscribe(struct call *c) { unsubscribe(c, TOPIC_CHANNEL); }
 void cmd_punsubscribe(struct call *c) { unsubscribe(c, TOPIC_PATTERN); }
 void cmd_sunsubscribe(struct call *c) { unsubscribe(c, TOPIC_SHARD); }

@@ -368,6 +368,9 @@ void net_client_pause(uint64_t until_ms, bool writes_only)
         if (until_ms > old)
             atomic_store(&n->pause_until_ms, until_ms);
     }
-    for (unsigned i = 0; i < n->worker_count; i++)
+    for (unsigned i = 0; i < n->worker_count; i++) {
+        if (worker_is_current(n->workers[i])) /* what stands behind CLIENT PAUSE in its pipeline waits, too */
+            worker_update_pause(n->workers[i]);
         wakefd_signal(n->workers[i]->inbox.wakefd);
+    }
 }

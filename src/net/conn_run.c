@@ -246,6 +246,13 @@ static bool news_arrived(const struct conn *c)
     return HF_UNLIKELY(c->session.tracking != NULL) && atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
 }
 
+/* Before a command: also who listens to channels is told what was published before, lest UNSUBSCRIBE drops it. */
+static bool news_are_due(const struct conn *c)
+{
+    return HF_UNLIKELY(c->session.tracking != NULL || c->session.topics != NULL) &&
+           atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
+}
+
 /* False: no room; the output ends here for good, and stop_after closes the connection. */
 static bool append_if_room(struct buf *out, bytes more)
 {
@@ -303,6 +310,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
 {
     struct worker *w = c->worker;
     w->chunk++;
+    if (HF_UNLIKELY(atomic_load_explicit(&w->net->pause_until_ms, memory_order_relaxed) != 0))
+        worker_update_pause(w); /* it may have come after the step began, and before these commands */
     if (HF_UNLIKELY(c->protocol != NULL))
         exec_prefetch_rows(w->exec, &c->session, w->batch, k->count);
     else
@@ -319,7 +328,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             list_append(&w->sleeping, &c->sleeping);
             return i;
         }
-        if (news_arrived(c))
+        if (news_are_due(c))
             worker_take_inbox(w); /* changes that were acknowledged before the command was sent are told before its reply */
         if (HF_UNLIKELY(c->dead))
             return i;

@@ -297,7 +297,7 @@ void worker_take_kills(struct worker *w)
     }
 }
 
-static void update_pause(struct worker *w)
+void worker_update_pause(struct worker *w)
 {
     struct net *n = w->net;
     uint64_t until = atomic_load_explicit(&n->pause_until_ms, memory_order_relaxed);
@@ -569,7 +569,7 @@ void worker_step(struct worker *w, int timeout_ms)
     worker_take_inbox(w);
     take_unblocks(w);
     worker_take_kills(w);
-    update_pause(w);
+    worker_update_pause(w);
     if (!list_empty(&w->sleeping))
         wake_sleepers(w);
     end_waits(w);

@@ -112,7 +112,8 @@ void worker_aside_free(struct worker *w);
 /* The parts of a step that worker_aside.c takes, too. */
 int worker_take_events(struct worker *w, int wait_ms); /* how many there were */
 void aside_keep_message(struct worker *w, struct inbox_node *node); /* delivered when the script has ended */
-void worker_take_inbox(struct worker *w);
+void worker_take_inbox(struct worker *w);               /* what has arrived till now */
+void worker_update_pause(struct worker *w);             /* CLIENT PAUSE, as it is now */
 void worker_take_kills(struct worker *w);
 bool worker_look_at_log(struct worker *w);
 void worker_flush(struct worker *w, bool moved);
@@ -123,7 +124,6 @@ bool worker_gives_up(const struct worker *w);   /* the log has failed for too lo
 int worker_watch_talk(struct worker *w, int fd, struct conn *c); /* its events call conn_talk; -errno: they do not */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 
-void worker_take_inbox(struct worker *w);        /* what has arrived till now */
 struct net *net_running(void); /* NULL: none */
 void net_sum(const struct net *n, struct net_stats *out);
 void net_sample(struct net *n, uint64_t now_us);

@@ -189,18 +189,18 @@ static void eval_source(struct call *c, const char *digest, bytes source, bool r
         lua_pop(s->lua, 1);
         return;
     }
-    if (read_only && flags.present && !flags.no_writes) {
+    if (flags.present && !flags.no_writes && !flags.allow_oom && call_is_out_of_memory(c)) {
         lua_pop(s->lua, 1);
-        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
+        reply_status(c->reply, HF_ERR_OOM);
         return;
     }
     if (flags.present && !flags.no_writes && call_lacks_replicas(c)) {
         lua_pop(s->lua, 1);
         return;
     }
-    if (flags.present && !flags.no_writes && !flags.allow_oom && call_is_out_of_memory(c)) {
+    if (read_only && flags.present && !flags.no_writes) {
         lua_pop(s->lua, 1);
-        reply_status(c->reply, HF_ERR_OOM);
+        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
     struct run run = {.is_eval = true};

@@ -513,14 +513,14 @@ static void call_function(struct call *c, bool read_only)
         return;
     if (cluster_refuses_flag(f->flags & NO_CLUSTER, c->reply))
         return;
-    if (read_only && !(f->flags & NO_WRITES)) {
-        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
+    if (!(f->flags & (NO_WRITES | ALLOW_OOM)) && call_is_out_of_memory(c)) {
+        reply_status(c->reply, HF_ERR_OOM);
         return;
     }
     if (!(f->flags & NO_WRITES) && call_lacks_replicas(c))
         return;
-    if (!(f->flags & (NO_WRITES | ALLOW_OOM)) && call_is_out_of_memory(c)) {
-        reply_status(c->reply, HF_ERR_OOM);
+    if (read_only && !(f->flags & NO_WRITES)) {
+        reply_errorf(c->reply, "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
     struct state *s = state_of(c);

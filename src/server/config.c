@@ -406,15 +406,26 @@ void config_on_listen(bool (*listens)(uint16_t port, const char *binds))
     on_listen = listens;
 }
 
-void config_get_matching(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context)
+static bool is_pattern(bytes text)
 {
+    for (size_t i = 0; i < text.size; i++) {
+        if (strchr("*?[", text.data[i]))
+            return true;
+    }
+    return false;
+}
+
+/* As Redis: a name without a wild card comes back as it was written. */
+void config_get_matching(bytes pattern, void (*each)(void *context, bytes name, bytes value), void *context)
+{
+    bool wild = is_pattern(pattern);
     for (int id = 0; id < SETTING_COUNT; id++) {
         const char *name = setting_rows[id].name;
-        if (setting_rows[id].flags & HIDDEN ? !bytes_is_word(pattern, name) : !glob_match(pattern, bytes_str(name), true))
+        if (wild ? setting_rows[id].flags & HIDDEN || !glob_match(pattern, bytes_str(name), true) : !bytes_is_word(pattern, name))
             continue;
         char text[CONFIG_TEXT_MAX];
         size_t size = config_copy((enum setting)id, text);
-        each(context, setting_rows[id].name, bytes_of(text, size));
+        each(context, wild ? bytes_str(name) : pattern, bytes_of(text, size));
     }
 }
 

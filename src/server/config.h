@@ -49,7 +49,7 @@ void config_on_listen(bool (*listens)(uint16_t port, const char *binds));
 size_t config_inert_given(char *out, size_t size);
 
 /* For struct host. On refusal `error` is the whole line but for its "ERR ". */
-void config_get_matching(bytes pattern, void (*each)(void *context, const char *name, bytes value), void *context);
+void config_get_matching(bytes pattern, void (*each)(void *context, bytes name, bytes value), void *context);
 bool config_set_all(const bytes *names, const bytes *values, size_t count, char *error, size_t error_size);
 status config_rewrite(bool all, char *error, size_t error_size); /* all: also settings that have their default */
 

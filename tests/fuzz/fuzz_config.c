@@ -35,9 +35,9 @@ static const char *make_file(bytes content)
     return path;
 }
 
-static void see(void *context, const char *name, bytes value)
+static void see(void *context, bytes name, bytes value)
 {
-    hf_assert(name && value.size < CONFIG_TEXT_MAX);
+    hf_assert(name.size && value.size < CONFIG_TEXT_MAX);
     ++*(size_t *)context;
 }
 

@@ -49,7 +49,7 @@ static void put_info(struct writer *w, const char *name, const char *field)
 
 struct setting { char value[64]; size_t size; };
 
-static void keep_setting(void *context, const char *name, bytes value)
+static void keep_setting(void *context, bytes name, bytes value)
 {
     struct setting *s = context;
     (void)name;
