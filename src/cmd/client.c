@@ -111,7 +111,10 @@ void cmd_client_reply(struct call *c)
             s->reply_mode = REPLY_SKIP_NEXT;
     } else {
         reply_syntax(c);
+        return;
     }
+    if (s->in_multi && !bytes_is_word(c->argv[2], "ON")) /* EXEC has said how many replies there are */
+        reply_ok(c->reply);
 }
 
 /* How long replies wait (R2); the log is the server's business. Stays until the next choice, also over RESET. */
