@@ -7,6 +7,8 @@
 
 #include "../support/memcached_stream.h"
 
+#include <stdio.h>
+
 #include "proto/memcached/meta.h"
 #include "proto/memcached/numbers.h"
 
@@ -62,6 +64,42 @@ static void test_words(void **state)
     EXPECT("stats cachedump 1 20\r\n", CACHEDUMP, false, "stats", "20");
     EXPECT("stats cachedump 64 20\r\n", SAY, false, "error", "CLIENT_ERROR Illegal slab id");
     EXPECT("watch fetchers noreply\r\n", WATCH, true, "watch", "fetchers", "noreply");
+}
+
+/* Up to 64 bytes a line is split at once, beyond by its words: the words are the same, wherever the spaces stand. */
+static void test_words_of_every_length(void **state)
+{
+    (void)state;
+    char line[256], first[96], second[96];
+    for (int a = 1; a <= 75; a++) {
+        for (int b = 1; b <= 12; b++) {
+            for (int gap = 1; gap <= 3; gap++) {
+                memset(first, 'a', sizeof(first));
+                memset(second, 'b', sizeof(second));
+                first[a] = second[b] = 0;
+                snprintf(line, sizeof(line), "get%*s%s%*s%s%s", gap, "", first, 4 - gap, "", second, gap == 2 ? " \r\n" : "\n");
+                EXPECT(line, GET, false, "get", first, second);
+            }
+        }
+    }
+    for (size_t size = 1; size <= 70; size++) { /* a line ends at a NUL */
+        memset(line, 'k', sizeof(line));
+        memcpy(line, "get ", 4);
+        memcpy(line + 4 + size, "\0x y\r\n", 6);
+        memcpy(first, line + 4, size);
+        first[size] = 0;
+        struct stream s, wanted;
+        struct protocol_command get = {.row = memcached_row(ROW_GET)};
+        stream_init(&s);
+        stream_init(&wanted);
+        stream_run(&s, bytes_of(line, 4 + size + 6), SIZE_MAX, true, false);
+        protocol_word(&wanted.words, BYTES("get"));
+        protocol_word(&wanted.words, bytes_str(first));
+        stream_note(&wanted, &get);
+        assert_true(bytes_equal(buf_view(&s.found), buf_view(&wanted.found)));
+        stream_release(&s);
+        stream_release(&wanted);
+    }
 }
 
 static const char text_session[] =
@@ -158,7 +196,7 @@ static void test_likely_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words), cmocka_unit_test(test_text_cut), cmocka_unit_test(test_binary_cut),
+        cmocka_unit_test(test_words), cmocka_unit_test(test_words_of_every_length), cmocka_unit_test(test_text_cut), cmocka_unit_test(test_binary_cut),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_base64), cmocka_unit_test(test_likely_key),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
