@@ -79,8 +79,8 @@ void acl_denied_reset(void);
 /* ---- files (acl_file.c) ---- */
 
 void acl_file_set(const char *path); /* start only; "": none */
-/* "rule rule ..." of a user line into the set; false: *error. */
-bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, struct buf *error);
+/* "rule rule ..." of a user line into the set; false: *error, sentences that name the place ("file:line"). */
+bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, const char *place, struct buf *error);
 const char *acl_file_path(void);
 bool acl_file_load(struct buf *error);
 int acl_file_save(void); /* 0, or -errno */

@@ -20,27 +20,44 @@ void acl_file_set(const char *path)
 
 const char *acl_file_path(void) { return file_path; }
 
-bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, struct buf *error)
+/* What is no command may be shown; anything else may be a password, and is told once. */
+static void tell(struct buf *error, const char *place, bytes rule, enum acl_error e, bool first)
+{
+    if (e == ACL_UNKNOWN)
+        buf_printf(error, "%s: Error in applying operation '%.*s': %s. ", place, (int)rule.size, (const char *)rule.data, acl_error_text(e));
+    else if (first)
+        buf_printf(error, "%s: %s. ", place, acl_error_text(e));
+}
+
+bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t count, const char *place, struct buf *error)
 {
     struct arena arena;
     bytes bad;
     struct acl_user *u = acl_name_fits(name) ? acl_set_add(set, name) : NULL;
     if (!u) {
-        buf_printf(error, acl_name_fits(name) ? "Duplicate user '%.*s' found" : "the username '%.*s' holds a space or is too long",
-                   (int)name.size, (const char *)name.data);
+        const char *line = strrchr(place, ':');
+        if (acl_name_fits(name))
+            buf_printf(error, "WARNING: Duplicate user '%.*s' found on line %s. ", (int)name.size, (const char *)name.data,
+                       line ? line + 1 : place);
+        else
+            buf_printf(error, "%s: the username holds a space or is too long. ", place);
         return false;
     }
     arena_init(&arena);
     bytes *rules = arena_alloc(&arena, (count + 1) * sizeof(*rules));
     bool good = acl_join_selectors(&arena, words, count, rules, &count, &bad);
-    if (!good)
-        buf_printf(error, "Unmatched parenthesis in selector definition");
-    for (size_t i = 0; good && i < count; i++) {
+    if (!good) {
+        buf_printf(error, "%s: Unmatched parenthesis in selector definition. ", place);
+        count = 0;
+    }
+    bool told = false;
+    for (size_t i = 0; i < count; i++) {
         enum acl_error e = acl_user_apply(u, rules[i], acl_gives_all_channels());
-        good = e == ACL_OK;
-        if (!good)
-            buf_printf(error, "Error in applying operation '%.*s': %s", (int)rules[i].size, (const char *)rules[i].data,
-                       acl_error_text(e));
+        if (e == ACL_OK)
+            continue;
+        good = false;
+        tell(error, place, rules[i], e, !told);
+        told |= e != ACL_UNKNOWN;
     }
     arena_release(&arena);
     return good;
@@ -66,20 +83,17 @@ static bool read_line(struct acl_set *set, size_t number, bytes line, struct buf
     struct arena arena;
     arena_init(&arena);
     bytes *words = arena_alloc(&arena, (line.size / 2 + 2) * sizeof(*words));
-    size_t count = split(line, words), before = error->size;
+    size_t count = split(line, words);
     bool good = true;
     if (count && !(words[0].data[0] == '#')) {
-        buf_printf(error, "%s:%zu: ", file_path, number);
+        char place[sizeof(file_path) + 24];
+        snprintf(place, sizeof(place), "%s:%zu", file_path, number);
         good = count > 1 && bytes_equal(words[0], BYTES("user"));
         if (!good)
-            buf_printf(error, "should start with user keyword followed by the username");
+            buf_printf(error, "%s should start with user keyword followed by the username. ", place);
         else
-            good = acl_file_add(set, words[1], words + 2, count - 2, error);
+            good = acl_file_add(set, words[1], words + 2, count - 2, place, error);
     }
-    if (good)
-        error->size = before;
-    else
-        buf_printf(error, ". ");
     arena_release(&arena);
     return good;
 }

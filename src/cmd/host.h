@@ -28,6 +28,7 @@ struct engine_stats;
 struct memory_facts { /* bytes, beside what the engine counts */
     uint64_t rss, startup;                /* of the process; used_memory when the server had started */
     uint64_t clients, scripts, functions; /* buffers of all connections; scripts kept by EVAL; libraries */
+    uint64_t replicas, backlog;           /* of clients: for those that follow; the part of the stream that is kept */
     uint64_t active, resident;            /* pages that hold something, and those that the allocators have from the system */
 };
 

@@ -15,7 +15,7 @@
 
 #include <stdio.h>
 
-_Atomic uint64_t replicas_begun, replicas_continued;
+struct replica_counts replicas_counts;
 struct replica_settings replica_settings = {10, 60, 0, 10};
 
 static struct {
@@ -75,12 +75,19 @@ static void enlist(struct session *s, struct replica *r)
     spin_unlock(&replicas.lock);
 }
 
+void replicas_reset_counts(void)
+{
+    atomic_store(&replicas_counts.full, 0);
+    atomic_store(&replicas_counts.continued, 0);
+    atomic_store(&replicas_counts.refused, 0);
+}
+
 uint64_t replicas_follow(struct call *c)
 {
     struct replica *r = replica_of(c->session);
     r->start = feed_follow(txn_engine(c->txn), c->session->worker);
     enlist(c->session, r);
-    atomic_fetch_add(&replicas_begun, 1);
+    atomic_fetch_add(&replicas_counts.full, 1);
     return r->start;
 }
 
@@ -96,7 +103,7 @@ bool replicas_continue(struct call *c, uint64_t offset)
         r->start = offset;
         enlist(c->session, r);
         txn_observe(c->txn, lsn);
-        atomic_fetch_add(&replicas_continued, 1);
+        atomic_fetch_add(&replicas_counts.continued, 1);
         snprintf(line, sizeof(line), "CONTINUE%s%s", r->names_stream ? " " : "", r->names_stream ? replicas.id : "");
         reply_simple(c->reply, line);
         buf_append_bytes(c->reply->out, buf_view(&lacks));

@@ -30,7 +30,8 @@ extern struct replica_settings { _Atomic uint32_t ping_period_s, timeout_s, good
 
 static inline bool session_follows(const struct session *s) { return HF_UNLIKELY(s->replica != NULL) && s->replica->follows; }
 
-extern _Atomic uint64_t replicas_begun, replicas_continued; /* sync_full, sync_partial_ok */
+extern struct replica_counts { _Atomic uint64_t full, continued, refused; } replicas_counts; /* sync_full, sync_partial_ok and _err */
+void replicas_reset_counts(void);
 
 void replicas_set_id(const char *id); /* 40 digits; at start */
 const char *replicas_id(void);

@@ -340,6 +340,7 @@ void net_client_totals(struct client_totals *out)
             out->listening += listens(r);
             out->watching += (flags & RECORD_WATCHING) != 0;
             out->timed += (flags & RECORD_TIMED) != 0;
+            out->replicas_memory += flags & RECORD_REPLICA ? GET(memory) : 0;
         }
         spin_unlock(&w->registry.lock);
     }

@@ -348,6 +348,8 @@ void conn_flush(struct conn *c)
         if (put > 0) {
             c->sent += (size_t)put;
             counter_add(&c->worker->stats.bytes_out, (uint64_t)put);
+            if (session_follows(&c->session))
+                counter_add(&c->worker->stats.replica_bytes_out, (uint64_t)put);
             counter_add(&c->worker->stats.writes, 1);
         }
     }

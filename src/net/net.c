@@ -185,6 +185,7 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->commands += atomic_load_explicit(&s->commands, memory_order_relaxed);
         out->bytes_in += atomic_load_explicit(&s->bytes_in, memory_order_relaxed);
         out->bytes_out += atomic_load_explicit(&s->bytes_out, memory_order_relaxed);
+        out->replica_bytes_out += atomic_load_explicit(&s->replica_bytes_out, memory_order_relaxed);
         uint64_t reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
         uint64_t writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
         out->reads += reads;
@@ -220,11 +221,13 @@ void net_sample(struct net *n, uint64_t now_us)
         atomic_store(&n->commands_per_second, (total.commands - n->sample_commands) * 1000000 / passed);
         atomic_store(&n->in_per_second, (total.bytes_in - n->sample_in) * 1000000 / passed);
         atomic_store(&n->out_per_second, (total.bytes_out - n->sample_out) * 1000000 / passed);
+        atomic_store(&n->replica_out_per_second, (total.replica_bytes_out - n->sample_replica_out) * 1000000 / passed);
     }
     n->sample_us = now_us;
     n->sample_commands = total.commands;
     n->sample_in = total.bytes_in;
     n->sample_out = total.bytes_out;
+    n->sample_replica_out = total.replica_bytes_out;
 }
 
 static struct spin zero_lock; /* guards net->zero */
@@ -244,6 +247,7 @@ void net_stats(struct net_stats *out)
     out->commands -= zero.commands;
     out->bytes_in -= zero.bytes_in;
     out->bytes_out -= zero.bytes_out;
+    out->replica_bytes_out -= zero.replica_bytes_out;
     out->reads -= zero.reads;
     out->writes -= zero.writes;
     out->reads_aside -= zero.reads_aside;
@@ -258,6 +262,7 @@ void net_stats(struct net_stats *out)
     out->commands_per_second = atomic_load(&n->commands_per_second);
     out->bytes_in_per_second = atomic_load(&n->in_per_second);
     out->bytes_out_per_second = atomic_load(&n->out_per_second);
+    out->replica_bytes_out_per_second = atomic_load(&n->replica_out_per_second);
 }
 
 void net_stats_reset(void)

@@ -22,7 +22,7 @@
 #define AHEAD_COUNT EXPECT_MAX    /* so many connections read together */
 
 struct worker_stats { /* written by the owner only */
-    _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, parks, protocol_errors;
+    _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, replica_bytes_out, parks, protocol_errors;
     _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
     _Atomic uint64_t reads, writes;
     _Atomic uint64_t clients_memory, evicted; /* what its connections hold; those that it has asked to end for all that is held */
@@ -96,8 +96,8 @@ struct net {
     _Atomic bool pause_writes_only;
     struct spin evicting; /* somebody looks for the largest clients */
     /* sampled once a second by worker 0 */
-    uint64_t sample_us, sample_commands, sample_in, sample_out;
-    _Atomic uint64_t commands_per_second, in_per_second, out_per_second;
+    uint64_t sample_us, sample_commands, sample_in, sample_out, sample_replica_out;
+    _Atomic uint64_t commands_per_second, in_per_second, out_per_second, replica_out_per_second;
     struct net_stats zero; /* what CONFIG RESETSTAT forgot */
 };
 

@@ -123,15 +123,18 @@ static void send_file(struct call *c, bool announce)
 void cmd_sync(struct call *c) { send_file(c, false); }
 
 /* Offsets count from 1 in its words, of the byte that comes next. */
-static bool goes_on(struct call *c)
+static bool goes_on(struct call *c, int64_t next)
 {
-    int64_t next;
-    return bytes_equal(c->argv[1], bytes_str(replicas_id())) && number_parse_int(c->argv[2], &next) && next > 0 &&
-           !session_follows(c->session) && replicas_continue(c, (uint64_t)next - 1);
+    return bytes_equal(c->argv[1], bytes_str(replicas_id())) && next > 0 && !session_follows(c->session) &&
+           replicas_continue(c, (uint64_t)next - 1);
 }
 
 void cmd_psync(struct call *c)
 {
-    if (!goes_on(c))
-        send_file(c, true);
+    int64_t next;
+    if (!arg_int(c, 2, &next) || goes_on(c, next))
+        return;
+    if (!session_follows(c->session) && !bytes_starts_with(c->argv[1], BYTES("?")))
+        atomic_fetch_add(&replicas_counts.refused, 1);
+    send_file(c, true);
 }

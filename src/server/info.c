@@ -54,6 +54,7 @@ void info_reset(void)
 {
     pthread_mutex_lock(&base_lock);
     engine_counts(server.engine, &base);
+    replicas_reset_counts();
     pthread_mutex_unlock(&base_lock);
 }
 
@@ -174,9 +175,14 @@ void info_memory_facts(const struct engine_stats *engine, struct memory_facts *o
 {
     struct net_stats net;
     struct mem_pages pages = mem_pages();
+    struct client_totals clients;
+    struct feed_kept kept;
     uint64_t count, functions;
     net_stats(&net);
+    net_client_totals(&clients);
+    feed_kept(&kept);
     *out = (struct memory_facts){.rss = resident_bytes(), .startup = server.started_memory, .clients = net.clients_memory,
+                                 .replicas = clients.replicas_memory, .backlog = kept.size,
                                  .active = pages.active + engine->slab_memory, .resident = pages.resident + engine->held_memory};
     script_cache_stats(&count, &out->scripts);
     out->scripts += script_memory();
@@ -193,7 +199,7 @@ static void write_memory(struct buf *out, const struct facts *f)
     struct memory_facts m;
     info_memory_facts(&f->engine, &m);
     uint64_t used = f->engine.used_memory, peak = f->engine.used_memory_peak > used ? f->engine.used_memory_peak : used;
-    uint64_t overhead = m.startup + f->engine.index_memory + m.clients + m.scripts + m.functions;
+    uint64_t overhead = m.startup + f->engine.index_memory + m.clients + m.backlog + m.scripts + m.functions;
     uint64_t data = used > overhead ? used - overhead : 0, fresh = used > m.startup ? used - m.startup : 0;
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     size_line(out, "used_memory", used);
@@ -217,10 +223,11 @@ static void write_memory(struct buf *out, const struct facts *f)
     LINE("mem_fragmentation_ratio:%.2f\r\n", ratio(f->rss, used));
     LINE("mem_fragmentation_bytes:%lld\r\n", (long long)(f->rss - used));
     UINT("mem_not_counted_for_evict", f->engine.uncounted_memory);
-    LINE("mem_replication_backlog:0\r\nmem_total_replication_buffers:0\r\n"
-         "mem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
-         "mem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\n");
-    UINT("mem_clients_normal", m.clients);
+    UINT("mem_replication_backlog", m.backlog);
+    UINT("mem_total_replication_buffers", m.backlog + m.replicas);
+    UINT("mem_clients_slaves", m.replicas);
+    LINE("mem_cluster_links:0\r\nmem_allocator:holdfast-slab\r\nactive_defrag_running:0\r\n");
+    UINT("mem_clients_normal", m.clients - m.replicas);
     UINT("mem_aof_buffer", f->engine.uncounted_memory);
     UINT("lazyfree_pending_objects", f->engine.freeing);
     UINT("lazyfreed_objects", f->engine.counts.freed);
@@ -304,14 +311,15 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("instantaneous_ops_per_sec", n->commands_per_second);
     UINT("total_net_input_bytes", n->bytes_in);
     UINT("total_net_output_bytes", n->bytes_out);
-    LINE("total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n");
+    LINE("total_net_repl_input_bytes:0\r\n");
+    UINT("total_net_repl_output_bytes", n->replica_bytes_out);
     LINE("instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n", (double)n->bytes_in_per_second / 1024,
          (double)n->bytes_out_per_second / 1024);
-    LINE("instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n");
+    LINE("instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:%.2f\r\n", (double)n->replica_bytes_out_per_second / 1024);
     UINT("rejected_connections", n->connections_rejected);
-    UINT("sync_full", replicas_begun);
-    UINT("sync_partial_ok", replicas_continued);
-    LINE("sync_partial_err:0\r\n");
+    UINT("sync_full", replicas_counts.full);
+    UINT("sync_partial_ok", replicas_counts.continued);
+    UINT("sync_partial_err", replicas_counts.refused);
     UINT("expired_keys", f->engine.counts.expired);
     LINE("expired_stale_perc:%.2f\r\n", f->keyspace.stale_percent);
     UINT("expired_time_cap_reached_count", f->engine.counts.expire_capped);

@@ -37,8 +37,7 @@ static bool take_lines(struct buf *error)
     for (size_t i = 0; i < line_count && good; i++) {
         const struct line *line = &lines[i];
         buf_reset(error);
-        buf_printf(error, "%s: ", line->place);
-        good = acl_file_add(&set, line->words[0], line->words + 1, line->count - 1, error);
+        good = acl_file_add(&set, line->words[0], line->words + 1, line->count - 1, line->place, error);
     }
     if (good && line_count)
         acl_set_publish(&set, true);

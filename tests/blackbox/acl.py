@@ -153,7 +153,7 @@ def every_command_at_every_key(server, admin):
     client.call("AUTH", "keyed", "pw")
     tried = 0
     for row in flat(admin.call("COMMAND")):
-        if not row[8] or row[0] == b"migrate":
+        if not row[8] or row[0] == b"migrate" or b"not_key" in row[8][0][row[8][0].index(b"flags") + 1]:   # shard channels are no keys
             continue
         words, positions = words_for(row)
         if not positions:
@@ -358,6 +358,27 @@ def files():
     rewritten(conf, data)
 
 
+FILES = ("user bob on +nosuch\n", "foo bar\n", "user bob on\nuser bob off\n", "user bob #zz <pw +nosuch +nosuch2 #yy\n",
+         "user bob +nosuch\nuser ann +nosuch2\nfoo\nuser ann on\n", "user bob on +get\r\n", "\n\nuser bob on ~a ~* ~b\n", "user default off\n")
+
+
+def bad_files():
+    """What is said of them is what redis-server says."""
+    directory, said = temp_dir(), []
+    path = os.path.join(directory, "users.acl")
+    for kind in ("redis", "holdfast"):
+        open(path, "w").close()
+        with Server(kind, extra=["--aclfile", path]) as server:
+            admin = server.client()
+            said.append([])
+            for text in FILES:
+                with open(path, "w") as f:
+                    f.write(text)
+                said[-1].append((text, admin.wire("ACL", "LOAD")))
+    for theirs, ours in zip(*said):
+        expect(ours, theirs, "ACL LOAD")
+
+
 def rewritten(conf, data):
     with ConfigServer(conf, data) as server:
         admin = server.client()
@@ -407,6 +428,7 @@ def main():
         listeners(ours, admin)
         transactions_and_scripts(ours, admin)
     files()
+    bad_files()
     print("acl: rules, keys, changes and files as they should be")
     return 0
 

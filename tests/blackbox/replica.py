@@ -350,6 +350,28 @@ def check_power():
         assert all(int(f or 0) >= int(s or 0) for f, s in zip(found, seen)), (found, seen)
 
 
+def check_figures(client):
+    """Of INFO and MEMORY STATS, about those that follow."""
+    number = lambda name: int(dict(line.split(b":", 1) for line in client.call("INFO", "all").split(b"\r\n") if b":" in line)[name])
+    sent = number(b"total_net_repl_output_bytes")
+    client.call("SET", "figures", "x" * 5000)
+    until(lambda: number(b"total_net_repl_output_bytes") >= sent + 5000, "what is sent to replicas is counted")
+    assert number(b"total_net_repl_output_bytes") <= number(b"total_net_output_bytes")
+    assert number(b"mem_replication_backlog") == number(b"repl_backlog_size") > 0
+    assert 0 < number(b"mem_clients_slaves") < number(b"mem_total_replication_buffers")
+    stats = client.call("MEMORY", "STATS")
+    figures = dict(zip(stats[::2], stats[1::2]))
+    assert figures[b"replication.backlog"] == number(b"repl_backlog_size") and figures[b"clients.slaves"] > 0, figures
+    refused = number(b"sync_partial_err")
+    stranger = client.__class__(client.socket.getpeername()[1])
+    stranger.send("PSYNC", "0" * 40, 1)     # a stream that it never had
+    stranger.file.readline()
+    assert number(b"sync_partial_err") == refused + 1 and number(b"sync_full") == 2
+    stranger.close()
+    client.call("CONFIG", "RESETSTAT")
+    assert number(b"sync_partial_err") == number(b"sync_full") == 0 and number(b"connected_slaves") >= 1
+
+
 def check_good():
     with primary() as server, Server("redis") as replica:
         client = server.client()
@@ -373,6 +395,7 @@ def check_good():
         until(lambda: info(client, "slave0") is not None, "it has come back")
         stats = client.call("INFO", "stats")
         assert b"sync_full:1\r\n" in stats and b"sync_partial_ok:1\r\n" in stats, stats
+        check_figures(client)
         until(lambda: client.wire("SET", "a", 2)[0] == "+", "and counts again")
         until(lambda: other.call("GET", "a") == b"2", "and follows")
         compare(client, replica, other)
