@@ -89,10 +89,10 @@ static size_t distance(const char *a, const char *b)
     return row[b_size];
 }
 
-const char *config_nearest(const char *name)
+const char *config_nearest(const char *name, size_t within)
 {
     const char *nearest = NULL;
-    size_t best = strlen(name) / 3 + 2;
+    size_t best = within;
     for (int id = 0; id < SETTING_COUNT; id++) {
         size_t away = distance(name, setting_rows[id].name);
         if (away < best) {

@@ -22,14 +22,14 @@ enum setting {
     SETTING_COUNT
 };
 
-enum config_run { CONFIG_RUN_SERVER, CONFIG_RUN_CHECK, CONFIG_RUN_HELP, CONFIG_RUN_VERSION };
+enum config_run { CONFIG_RUN_SERVER, CONFIG_RUN_CHECK, CONFIG_RUN_HELP, CONFIG_RUN_HELP_ALL, CONFIG_RUN_VERSION };
 
 #define CONFIG_ERROR_SIZE 1024
 #define CONFIG_TEXT_MAX 4096
 #define CONFIG_BINDS_MAX 16
 
 bool config_read(int argc, char **argv, enum config_run *run, char error[CONFIG_ERROR_SIZE]);
-void config_help(void); /* prints one screen */
+void config_help(bool all); /* else those that are marked FIRST: one screen */
 
 int64_t config_number(enum setting id);   /* INT, MEMORY, OCTAL; BOOL: 0 or 1; ENUM: index of the word; FLAGS: bits of the words after the first */
 const char *config_text(enum setting id); /* TEXT, LIST that are not LIVE */

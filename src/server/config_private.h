@@ -5,7 +5,7 @@
 #include "server/config.h"
 
 enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, FLAGS, TEXT, LIST };
-enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64 };
+enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64, FIRST = 128 };
 enum setting_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG, SOURCE_RUNTIME };
 
 struct setting_row {
@@ -34,7 +34,7 @@ const char *limits_parse(const char *text, struct output_limit limits[3]); /* me
 
 void config_defaults(void);
 int config_find(bytes name);                 /* aliases resolved; -1: unknown */
-const char *config_nearest(const char *name); /* NULL: nothing is near */
+const char *config_nearest(const char *name, size_t within); /* by fewer changes of letters than that; NULL: nothing is near */
 /* Checks and stores one setting; false: `reason` says what is wrong with the value. */
 bool config_assign(enum setting id, char *const *words, size_t count, enum setting_source source, char *reason,
                    size_t reason_size);

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define FILE_SIZE_MAX (4u << 20)
@@ -19,18 +20,25 @@ extern char **environ;
 static const struct { const char *name, *reason; } refused[] = {
     {"rename-command", "commands cannot be renamed"},
     {"loadmodule", "there are no modules"},
+    {"tls-", "there is no TLS yet"}, /* all that begin so; tls-port 0 is known */
 };
+
+static bool is_refused(const char *name, const char *row)
+{
+    size_t size = strlen(row);
+    return row[size - 1] == '-' ? strncasecmp(name, row, size) == 0 : bytes_is_word(bytes_str(name), row);
+}
 
 /* `place` is "file:line", "HOLDFAST_X" or "--x". */
 static bool unknown(const char *place, const char *name, char *error)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        if (bytes_is_word(bytes_str(name), refused[i].name)) {
+        if (is_refused(name, refused[i].name)) {
             snprintf(error, CONFIG_ERROR_SIZE, "%s: '%s' is not offered: %s", place, name, refused[i].reason);
             return false;
         }
     }
-    const char *nearest = config_nearest(name);
+    const char *nearest = config_nearest(name, strlen(name) / 3 + 2);
     snprintf(error, CONFIG_ERROR_SIZE, "%s: unknown setting '%.200s'%s%s%s", place, name,
              nearest ? "; did you mean '" : "", nearest ? nearest : "; see holdfast --help", nearest ? "'?" : "");
     return false;
@@ -134,8 +142,12 @@ static bool read_environment(char *error)
         snprintf(name, sizeof(name), "%s", place + sizeof(PREFIX) - 1);
         for (char *c = name; *c; c++)
             *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
-        /* Kubernetes sets HOLDFAST_PORT=tcp://... and others beside a service of this name. */
-        if (config_find(bytes_str(name)) < 0 || strncmp(equal + 1, "tcp://", 6) == 0)
+        /* Kubernetes sets HOLDFAST_PORT=tcp://... and others beside a service of this name: what is like no setting is none. */
+        if (strncmp(equal + 1, "tcp://", 6) == 0)
+            continue;
+        if (config_find(bytes_str(name)) < 0 && config_nearest(name, strlen(name) / 6 + 2))
+            return unknown(place, name, error);
+        if (config_find(bytes_str(name)) < 0)
             continue;
         struct words w;
         int id = config_find(bytes_str(name));
@@ -218,7 +230,7 @@ static bool read_flags(int argc, char **argv, char *error)
         if (take_request(argv[i], &ignored))
             continue;
         if (!is_flag(argv[i])) {
-            if (i == 1 || take_request(argv[i - 1], &ignored))
+            if (argv[i][0] != '-' && (i == 1 || take_request(argv[i - 1], &ignored)))
                 continue; /* the file */
             snprintf(error, CONFIG_ERROR_SIZE, "'%.200s': expected --name value; see holdfast --help", argv[i]);
             return false;
@@ -271,9 +283,12 @@ bool config_read(int argc, char **argv, enum config_run *run, char error[CONFIG_
     *run = CONFIG_RUN_SERVER;
     config_defaults();
     for (int i = 1; i < argc; i++)
-        if (take_request(argv[i], run))
+        if (take_request(argv[i], run)) {
+            if (*run == CONFIG_RUN_HELP && i + 1 < argc && strcmp(argv[i + 1], "all") == 0)
+                *run = CONFIG_RUN_HELP_ALL;
             break;
-    if (*run == CONFIG_RUN_HELP || *run == CONFIG_RUN_VERSION)
+        }
+    if (*run == CONFIG_RUN_HELP_ALL || *run == CONFIG_RUN_HELP || *run == CONFIG_RUN_VERSION)
         return true;
     const char *file = find_file(argc, argv);
     if ((file && !read_named_file(file, error)) || !read_environment(error) || !read_flags(argc, argv, error))
@@ -284,19 +299,21 @@ bool config_read(int argc, char **argv, enum config_run *run, char error[CONFIG_
 
 /* -- help -- */
 
-void config_help(void)
+void config_help(bool all)
 {
     printf("holdfast " HF_VERSION ": a durable multi-core key-value database for Redis clients\n\n"
            "usage: holdfast [FILE] [--name value]...     FILE: settings in the syntax of redis.conf\n"
-           "       holdfast --check-config [FILE] [--name value]... | --help | --version\n"
+           "       holdfast --check-config [FILE] [--name value]... | --help [all] | --version\n"
            "Later wins: FILE, then the environment (HOLDFAST_MAXCLIENTS=100), then --name.\n\n");
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting_row *row = &setting_rows[id];
-        if (row->flags & (INERT | ALIAS) || id == SETTING_APPENDFSYNC)
+        if (row->flags & (INERT | ALIAS) || id == SETTING_APPENDFSYNC || !(all || row->flags & FIRST))
             continue;
         char initial[12];
         snprintf(initial, sizeof(initial), "%s", strlen(row->initial) < sizeof(initial) ? row->initial : "...");
-        printf("  --%-26s %-11s %s\n", row->name, row->initial[0] ? initial : "-", row->help);
+        printf("  --%-*s %-11s %s\n", all ? 26 : 18, row->name, row->initial[0] ? initial : "-", row->help);
     }
+    if (!all)
+        printf("\nholdfast --help all: every setting.");
     printf("\nSettings of Redis that mean nothing here are accepted; docs/ops/configuration.md lists them.\n");
 }

@@ -34,8 +34,8 @@ int main(int argc, char **argv)
 
     if (!config_read(argc, argv, &run, error))
         return refuse(error);
-    if (run == CONFIG_RUN_HELP)
-        return config_help(), EXIT_SUCCESS;
+    if (run == CONFIG_RUN_HELP || run == CONFIG_RUN_HELP_ALL)
+        return config_help(run == CONFIG_RUN_HELP_ALL), EXIT_SUCCESS;
     if (run == CONFIG_RUN_VERSION)
         return puts("holdfast " HF_VERSION), EXIT_SUCCESS;
     command_table_init();

@@ -23,11 +23,11 @@ class Result:
         self.status, self.text = status, text
 
 
-def run(*arguments):
+def run(*arguments, **variables):
     """Runs the server to its end; a server that starts and stays is 'running' after RUN_SECONDS."""
     try:
         done = subprocess.run([holdfast_path()] + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=RUN_SECONDS, cwd=temp_dir(), env=environment())
+                              stderr=subprocess.STDOUT, timeout=RUN_SECONDS, cwd=temp_dir(), env=dict(environment(), **variables))
         look_for_report(done.stdout.decode("utf-8", "replace"))
         return Result(done.returncode, done.stdout.decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as late:
@@ -52,6 +52,39 @@ def help_names_the_options():
     result = run("--help")
     expect(result.status == 0, result)
     expect(all(name in result.text for name in ("--port", "--dir", "--durability", "--workers", "--bind")), result)
+
+
+def help_fits_a_screen():
+    short, whole = run("--help"), run("--help", "all")
+    expect(short.text.count("\n") < 36 and max(map(len, short.text.split("\n"))) < 132, short)
+    expect(whole.status == 0 and "--help all" in short.text, whole)
+    shown = set(re.findall(r"^  --(\S+)", whole.text, re.M))
+    expect(set(re.findall(r"^  --(\S+)", short.text, re.M)) < shown and len(shown) > 60, whole)
+
+
+def variables_are_settings():
+    result = run("--check-config", HOLDFAST_PORT="notanumber")
+    expect(result.status == 1 and "HOLDFAST_PORT" in result.text and "notanumber" in result.text, result)
+    result = run("--check-config", HOLDFAST_MAXCLIENT="5")
+    expect(result.status == 1 and "HOLDFAST_MAXCLIENT" in result.text and "'maxclients'" in result.text, result)
+    result = run("--check-config", HOLDFAST_PORT="tcp://10.0.0.1:6379", HOLDFAST_SERVICE_HOST="10.0.0.1", HOLDFAST_SERVICE_PORT="6379",
+                 HOLDFAST_PORT_6379_TCP_ADDR="10.0.0.1", HOLDFAST_HOME="/opt/holdfast")
+    expect(result.status == 0, result)
+
+
+def redis_files_are_taken():
+    """What the default files of Redis 7.2 to 8 say beyond those of 7.0."""
+    lines = ["locale-collate ''", "server-cpulist 0-7:2", "bio-cpulist 1", "aof-rewrite-cpulist 2", "bgsave-cpulist 3", "set-max-listpack-entries 100", "set-max-listpack-value 60",
+             "max-new-connections-per-cycle 10", "hide-user-data-from-log yes", "cluster-announce-human-nodename ''"]
+    result = run("--check-config", config_file("\n".join(lines) + "\n"))
+    expect(result.status == 0, result)
+    result = run("--check-config", config_file("port 6379\ntls-cert-file redis.crt\n"))
+    expect(result.status == 1 and ":2:" in result.text and "no TLS" in result.text, result)
+
+
+def one_dash_is_no_file():
+    result = run("-p", "6380")
+    expect(result.status == 1 and "'-p'" in result.text, result)
 
 
 def version_is_one_line():
@@ -189,7 +222,7 @@ def sigterm_ends_with_status_0():
     assert status == 0, "exit status %s" % status
 
 
-CHECKS = [help_names_the_options, version_is_one_line, unknown_option_names_the_nearest,
+CHECKS = [help_names_the_options, help_fits_a_screen, variables_are_settings, redis_files_are_taken, one_dash_is_no_file, version_is_one_line, unknown_option_names_the_nearest,
           unknown_setting_in_a_file_names_line_and_nearest, bad_value_is_refused_with_its_line,
           check_config_accepts_a_good_file, check_config_refuses_a_bad_file_and_starts_nothing,
           second_server_on_a_directory_is_refused, directory_is_free_again_after_kill9,
