@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#define LAST_READS 16 /* of the shared buffer, in a step of a drain */
 #define UNAUTHENTICATED_QUERY_MAX (16u << 10)
 #define SEND_COMPACT (64u << 10)
 #define OUTPUT_KEPT (16u << 10) /* a busy connection keeps this much, an idle one nothing */
@@ -331,6 +332,20 @@ static void sent_all(struct conn *c)
     buf_shrink(&c->output, OUTPUT_KEPT);
 }
 
+/* Everything is sent. Bytes that are unread at the close, or come behind it, reset the connection, and what the peer has not taken by then is
+ * lost; in a drain, in which a pipeline is cut, it is waited for. */
+static void leave(struct conn *c)
+{
+    struct worker *w = c->worker;
+    for (int reads = 0; c->readable && !c->dead && reads < (w->draining ? LAST_READS : 1); reads++)
+        conn_receive(c, w->shared, READ_SHARED);
+    if (c->dead)
+        return;
+    c->lingers = w->draining && OS.unsent(c->fd) > 0;
+    if (!c->lingers)
+        conn_close(c);
+}
+
 void conn_flush(struct conn *c)
 {
     const uint8_t *output = c->output.data;
@@ -359,9 +374,7 @@ void conn_flush(struct conn *c)
     if (c->sent == c->output.size) {
         sent_all(c);
         if (c->closing) {
-            if (c->readable) /* unread bytes at close would reset the connection under our last words */
-                OS.recv(c->fd, c->worker->shared, READ_SHARED);
-            conn_close(c);
+            leave(c);
             return;
         }
     } else if (c->sent > SEND_COMPACT && c->sent > c->output.size / 2) {

@@ -11,6 +11,7 @@
  *      to do; a parked one stands at its command's first byte and starts it again.
  *
  *   open -> (closing: no more commands) -> everything sent -> dead -> freed after the step
+ *           at a drain: everything sent -> (lingers: the peer has it) -> dead
  *        -> (error, kill) ---------------------------------> dead
  * A dead connection whose wake-up is on its way is freed when it arrives.
  */
@@ -54,7 +55,7 @@ struct conn {
     bool hung_up;             /* the peer has closed its side: read until 0 */
     bool more;                /* the input may hold a whole command */
     bool reads_little;        /* its last read was at most READ_LITTLE: hardly a pipeline */
-    bool closing, dead;
+    bool closing, lingers, dead;
     enum protocol_end end;    /* why, for the protocol */
     bool waits_on;            /* dead, and its waiting is ended at its burial: the stripes may be held by a script of this thread */
     bool wake_due;            /* parked, and its INBOX_WAKE has not arrived */

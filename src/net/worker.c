@@ -484,10 +484,14 @@ static void drain(struct worker *w)
     w->draining = true;
     if (first)
         listen_stop(w);
-    for (size_t i = w->registry.count; (first || late) && i-- > 0;) {
+    for (size_t i = w->registry.count; i-- > 0;) {
         struct conn *c = w->registry.items[i];
         if (late) {
             conn_close(c);
+        } else if (c->lingers) {
+            list_append(&w->flush, &c->flush);
+        } else if (!first) {
+            continue;
         } else if ((!c->blocked && !c->more) || c->blocked == BLOCKED_WAITING) {
             list_remove(&c->ready);
             c->closing = true;

@@ -10,11 +10,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -136,6 +138,15 @@ static int64_t kernel_send(int socket, const struct iovec *parts, int count)
     return put < 0 ? -errno : put;
 }
 
+static int kernel_unsent(int socket)
+{
+    int domain = AF_UNIX, bytes_left = 0;
+    socklen_t size = sizeof(domain);
+    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain == AF_UNIX || ioctl(socket, SIOCOUTQ, &bytes_left) < 0)
+        return 0;
+    return bytes_left;
+}
+
 /* The socket address of numbers; 0: they are none. */
 static socklen_t numeric(const char *address, unsigned port, struct sockaddr_storage *out)
 {
@@ -216,7 +227,7 @@ const struct os os_kernel = {
     .fdatasync = kernel_fdatasync, .ftruncate = kernel_ftruncate, .file_size = kernel_file_size,
     .rename = kernel_rename, .unlink = kernel_unlink, .mkdir = kernel_mkdir,
     .sync_dir = kernel_sync_dir, .list_dir = kernel_list_dir, .lock_file = kernel_lock_file,
-    .disk_free = kernel_disk_free, .recv = kernel_recv, .send = kernel_send,
+    .disk_free = kernel_disk_free, .recv = kernel_recv, .send = kernel_send, .unsent = kernel_unsent,
     .connect = kernel_connect, .resolve = kernel_resolve,
     .wall_ms = kernel_wall_ms, .monotonic_us = kernel_monotonic_us, .random = kernel_random,
 };

@@ -8,11 +8,13 @@ Usage:  operations.py [check ...]
 """
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
-from harness import Checks, Client, ReplyError, Server, free_port, holdfast_path, plain, redis_path, temp_dir
+from harness import Checks, Client, ReplyError, Server, encode, free_port, holdfast_path, plain, redis_path, remove_dir, temp_dir
 
 
 def expect(found, wanted, what):
@@ -326,6 +328,55 @@ def check_shutdown_abort():
     raise AssertionError("no snapshot took long enough to be aborted")
 
 
+def small_connection(server, to):
+    """To a port or a path; takes in little, so that most replies wait on the server's side of the socket."""
+    one = socket.socket(socket.AF_UNIX if isinstance(to, str) else socket.AF_INET)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    one.settimeout(60)
+    one.connect(to if isinstance(to, str) else ("127.0.0.1", to))
+    return one
+
+
+def check_drain():
+    """SIGTERM in the middle of a pipeline that nobody reads yet: each command that has run has its reply, and the reply arrives."""
+    path = os.path.join(temp_dir(), "socket")
+    for number in range(6):
+        server = Server("holdfast", durability="commit", extra=["--unixsocket", path])
+        server.own_directory = False
+        server.start()
+        server.client().call("SET", "big", "x" * 2000)
+        one = small_connection(server, path if number % 3 == 2 else server.port)
+        pipeline = (encode("INCR", "n") + encode("GET", "big")) * 5000 + b"*2\r\n$4\r\nINCR\r\n$1\r\n"
+
+        def feed():
+            try:
+                one.sendall(pipeline)
+            except OSError:
+                pass
+
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        watcher = server.client()
+        while int(watcher.call("GET", "n") or 0) < 1:
+            time.sleep(0.001)
+        watcher.close()
+        server.process.terminate()
+        reader, last = one.makefile("rb"), 0
+        try:
+            time.sleep(0.05 * (number % 2))     # it is late, or not
+            for line in iter(reader.readline, b""):
+                last = int(line[1:]) if line[:1] == b":" else last
+        except ConnectionError:
+            pass    # it has sent more than was read
+        feeder.join()
+        expect(server.process.wait(30), 0, "exit status")
+        server.kill9()
+        server.start()
+        expect(int(server.client().call("GET", "n")), last, "INCRs that ran, and were answered (round %d)" % number)
+        server.stop()
+        remove_dir(server.directory)
+
+
 def check_shutdown_now():
     """A connection that does not take its replies is given shutdown-timeout, with NOW nothing."""
     server = Server("holdfast", durability="none", extra=["--shutdown-timeout", "100000"])
@@ -350,7 +401,7 @@ def deaf_id(client):
 
 SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_maxmemory_at_once, check_slowlog,
           check_numbers_inside_transactions, check_shutdown_words]
-ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_shutdown_now]
+ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_drain, check_shutdown_now]
 
 
 def main():

@@ -140,6 +140,7 @@ void disk_start(void)
     disk.os.sync_dir = disk_sync_dir;
     disk.os.recv = wire_recv;
     disk.os.send = wire_server_send;
+    disk.os.unsent = wire_server_unsent;
     disk.os.wall_ms = wall_ms;
     disk.os.monotonic_us = monotonic_us;
     disk.os.random = random_bytes;

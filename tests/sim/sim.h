@@ -128,6 +128,7 @@ void wire_close(struct wire *w);
 bool wire_owns(int fd);
 int64_t wire_recv(int fd, void *data, size_t size);
 int64_t wire_server_send(int fd, const struct iovec *parts, int count);
+int wire_server_unsent(int fd); /* none: a close loses nothing here */
 int wire_server_close(int fd);
 
 /* ---- client.c ---- */
