@@ -279,18 +279,36 @@ static bool read_group_history(struct call *c, const struct reading *r, struct s
     return true;
 }
 
+struct seen { struct stream *stream; uint64_t consumer, seen_ms; };
+
+static void seen_over(void *context, bool undone)
+{
+    const struct seen *before = context;
+    if (undone)
+        stream_note_seen(before->stream, before->consumer, before->seen_ms);
+}
+
+/* It asked: no change, but undone with the transaction. */
+static void note_seen(struct call *c, struct object_ref *o, const struct stream_consumer *consumer)
+{
+    struct seen *before = arena_alloc(txn_arena(c->txn), sizeof(*before));
+    *before = (struct seen){o->object, consumer->number, consumer->seen_ms};
+    stream_note_seen(o->object, consumer->number, txn_now_ms(c->txn));
+    txn_on_end(c->txn, seen_over, before);
+}
+
 void see_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name)
 {
     struct stream_consumer consumer;
     if (stream_consumer_find(stream_of(o), g->number, name, &consumer))
-        stream_note_seen(o->object, consumer.number, txn_now_ms(c->txn));
+        note_seen(c, o, &consumer);
 }
 
 bool meet_consumer(struct call *c, struct object_ref *o, const struct stream_group *g, bytes name, struct stream_consumer *out)
 {
     uint64_t now = txn_now_ms(c->txn);
     if (stream_consumer_find(stream_of(o), g->number, name, out)) {
-        stream_note_seen(o->object, out->number, now);
+        note_seen(c, o, out);
         return true;
     }
     struct buf change;

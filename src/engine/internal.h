@@ -104,7 +104,7 @@ struct engine {
 
 struct touched { struct table *table; uint64_t hash; };
 
-enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_OBJECT, UNDO_BYTES, UNDO_MAP };
+enum undo_kind { UNDO_ENTRY, UNDO_DEADLINE, UNDO_OBJECT, UNDO_BYTES, UNDO_MAP, UNDO_CALL };
 
 struct undo {
     struct undo *next;
@@ -121,6 +121,8 @@ struct undo {
     bytes overwritten;    /* of a large string changed in place: what stood at offset; and its size */
     uint64_t offset, size;
     uint32_t *ids, next_id;
+    void (*over)(void *context, bool undone); /* of something beside the keyspace (txn_on_end) */
+    void *context;
 };
 
 struct shadow { struct shadow *next; enum type type; void *object; }; /* what a transaction sees that may not remove what is due */

@@ -337,6 +337,16 @@ struct undo *txn_undo_push(struct txn *t, enum undo_kind kind, const struct key 
     return u;
 }
 
+bool txn_on_end(struct txn *t, void (*over)(void *context, bool undone), void *context)
+{
+    if (!t->undoing)
+        return false;
+    struct undo *u = txn_undo_push(t, UNDO_CALL, NULL, NULL);
+    u->over = over;
+    u->context = context;
+    return true;
+}
+
 /* The old block is out of the index: free it, or keep it for undo. */
 static void retire(struct txn *t, const struct key *k, const struct spot *spot, struct entry *old, bool shallow_old,
                    bool shallow_new)
@@ -463,6 +473,8 @@ static void undo_release(struct txn *t)
     for (struct undo *u = t->undo; u; u = u->next) {
         if (u->kind == UNDO_OBJECT)
             type_ops_of((int)u->type)->free(u->share);
+        if (u->kind == UNDO_CALL)
+            u->over(u->context, false);
         if (u->kind == UNDO_ENTRY && u->old) {
             if (u->shallow_old)
                 slab_release(t->heap, u->old);
@@ -592,6 +604,8 @@ static void undo_until(struct txn *t, const struct undo *end)
             continue;
         if (u->kind == UNDO_ENTRY) {
             undo_entry(t, u);
+        } else if (u->kind == UNDO_CALL) {
+            u->over(u->context, true);
         } else if (u->kind == UNDO_MAP) {
             spin_lock(&e->map_lock);
             memcpy(e->db_ids, u->ids, e->config.databases * sizeof(*u->ids));

@@ -37,6 +37,11 @@ uint64_t txn_swap_now(struct txn *t, uint64_t now_ms);
 /* What is past its deadline counts as absent, and stays; no use of a key is noted. A snapshot may read beside it. */
 void txn_only_looks(struct txn *t);
 
+/* For a change beside the keyspace that was made already: called when the transaction is undone, in reverse order of the
+ * changes, or has committed and is unlocked. The context lives as long. False: this transaction keeps no undo; what was
+ * changed stays, nothing is called. */
+bool txn_on_end(struct txn *t, void (*over)(void *context, bool undone), void *context);
+
 /* Something to hand over (an event, a message, the reply of a served waiter) when the transaction commits: called
  * in order, after its record has its place (lsn; 0: nothing to wait for) and before its locks open. A rollback drops
  * it. The memory lives at least as long: the txn's arena will do. */

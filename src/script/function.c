@@ -62,7 +62,7 @@ static void count_library(const struct library *l, uint64_t one)
     library_bytes += one * l->source_size;
 }
 
-void library_put(struct library *l)
+static void put(struct library *l)
 {
     struct library **at = &libraries;
     while (*at && strcmp((*at)->name, l->name) < 0)
@@ -73,7 +73,7 @@ void library_put(struct library *l)
     count_library(l, 1);
 }
 
-void library_take_out(struct library *l)
+static void take_out(struct library *l)
 {
     struct library **at = &libraries;
     while (*at != l)
@@ -81,6 +81,30 @@ void library_take_out(struct library *l)
     *at = l->next;
     generation++;
     count_library(l, UINT64_MAX); /* one less */
+}
+
+struct exchange { struct library *old, *new; };
+
+static void exchange_over(void *context, bool undone)
+{
+    struct exchange *x = context;
+    if (undone && x->new)
+        take_out(x->new);
+    if (undone && x->old)
+        put(x->old);
+    library_free(undone ? x->new : x->old);
+}
+
+void library_exchange(struct call *c, struct library *old, struct library *new)
+{
+    struct exchange *x = arena_alloc(txn_arena(c->txn), sizeof(*x));
+    *x = (struct exchange){old, new};
+    if (old)
+        take_out(old);
+    if (new)
+        put(new);
+    if (!txn_on_end(c->txn, exchange_over, x))
+        exchange_over(x, false);
 }
 
 void script_library_stats(uint64_t *count, uint64_t *functions, uint64_t *bytes_held)
@@ -358,19 +382,14 @@ void cmd_function_load(struct call *c)
         library_free(l);
         return;
     }
-    if (old) {
-        library_take_out(old);
-        library_free(old);
-    }
-    library_put(l);
+    library_exchange(c, old, l);
     reply_text(c->reply, l->name);
 }
 
 static void drop(struct call *c, struct library *l)
 {
     system_remove(c->txn, SYSTEM_LIBRARY, bytes_str(l->name));
-    library_take_out(l);
-    library_free(l);
+    library_exchange(c, l, NULL);
 }
 
 void cmd_function_delete(struct call *c)
@@ -554,7 +573,7 @@ static void load_one(void *context, bytes name, bytes source)
     (void)name;
     struct library *l = library_make(state_of(c), c, source);
     if (l)
-        library_put(l);
+        put(l);
 }
 
 /* Errors go to the log: a library that does not load stays stored and is shown there. */

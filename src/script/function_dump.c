@@ -134,21 +134,14 @@ static bool store_all(struct call *c, struct library *added, enum restore_policy
     return true;
 }
 
-static void take_over(struct library *added, enum restore_policy policy)
+static void take_over(struct call *c, struct library *added, enum restore_policy policy)
 {
-    while (policy == RESTORE_FLUSH && libraries) {
-        struct library *old = libraries;
-        library_take_out(old);
-        library_free(old);
-    }
+    while (policy == RESTORE_FLUSH && libraries)
+        library_exchange(c, libraries, NULL);
     while (added) {
-        struct library *l = added, *old = library_find(bytes_str(l->name));
+        struct library *l = added;
         added = l->next;
-        if (old) {
-            library_take_out(old);
-            library_free(old);
-        }
-        library_put(l);
+        library_exchange(c, library_find(bytes_str(l->name)), l);
     }
 }
 
@@ -164,7 +157,7 @@ void cmd_function_restore(struct call *c)
         return;
     }
     if (make_all(c, body, policy, &added) && store_all(c, added, policy)) {
-        take_over(added, policy);
+        take_over(c, added, policy);
         reply_ok(c->reply);
         return;
     }

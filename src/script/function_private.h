@@ -23,8 +23,9 @@ extern struct library *libraries; /* in order of their names */
 
 void library_free(struct library *l);      /* NULL is fine */
 struct library *library_find(bytes name);  /* NULL: none */
-void library_put(struct library *l);
-void library_take_out(struct library *l);   /* the caller's again */
+/* Takes one out of the registry and puts another one in, or NULL; both are the registry's from then on. Undone with the
+ * transaction. */
+void library_exchange(struct call *c, struct library *old, struct library *new);
 struct function *function_find(bytes name, struct library **of); /* in any case of letters, as in Redis */
 void new_function_table(lua_State *lua);
 /* Compiles and runs the source once, to see what it registers; the registry is not touched. NULL: the error was replied. */
