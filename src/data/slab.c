@@ -432,9 +432,9 @@ uint64_t slab_told(const struct slab *s)
 void slab_stats(struct slab *s, uint64_t *used, uint64_t *held)
 {
     *used = 0;
+    spin_lock(&s->lock); /* a thread may be making its heap */
     for (unsigned i = 0; i < s->heap_count; i++)
         *used += atomic_load_explicit(&s->heaps[i]->used_bytes, memory_order_relaxed);
-    spin_lock(&s->lock);
     *held = (uint64_t)(s->page_count - 1 - s->free_count) << PAGE_SHIFT;
     spin_unlock(&s->lock);
 }

@@ -225,6 +225,31 @@ static void what_a_heap_has_not_told_is_known_to_its_owner(void **state)
     slab_free(s);
 }
 
+#define LATE_HEAPS 40
+
+static void *make_heaps(void *slab)
+{
+    for (int i = 0; i < LATE_HEAPS; i++) {
+        const void *block = slab_alloc(slab_heap_new(slab), 100);
+        hf_assert(block);
+    }
+    return NULL;
+}
+
+/* Counted while a thread makes heaps: seen by ThreadSanitizer if the list of heaps is read unlocked. */
+static void heaps_are_counted_while_others_are_made(void **state)
+{
+    (void)state;
+    struct slab *s = slab_new();
+    pthread_t thread = thread_start("heaps", make_heaps, s);
+    uint64_t used, held;
+    do
+        slab_stats(s, &used, &held);
+    while (used < LATE_HEAPS * (uint64_t)100);
+    pthread_join(thread, NULL);
+    slab_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +258,7 @@ int main(void)
         cmocka_unit_test(what_a_heap_has_not_told_is_known_to_its_owner),
         cmocka_unit_test(what_is_given_back_is_handed_out_again),
         cmocka_unit_test(two_threads_release_each_others_blocks),
+        cmocka_unit_test(heaps_are_counted_while_others_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
