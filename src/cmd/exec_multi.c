@@ -85,7 +85,7 @@ static bool lies_expired(const struct txn *t, const struct key *k, const struct 
  * when the log takes nothing now; this EXEC fails all the same. */
 static void observe_watched(struct txn *t, struct session *s)
 {
-    for (const struct watch *w = s->watches; w; w = w->sibling) {
+    for (const struct watch *w = os_bug(BUG_WATCH_EXPIRED) ? NULL : s->watches; w; w = w->sibling) {
         struct key k = {.name = w->key, .hash = w->hash, .db = w->db, .stripe = w->stripe, .slot = (uint16_t)(w->stripe << STRIPE_SHIFT)};
         struct spot spot;
         uint64_t changes = t->changes;

@@ -133,7 +133,7 @@ static bool touch(struct exec *x, struct txn *t, const uint16_t *stripes, size_t
 {
     bool alone = exec_owns_gate(x);
     for (size_t i = 0; i < count; i++) {
-        if (is_held(t, stripes[i]))
+        if (is_held(t, stripes[i]) || os_bug(BUG_SCRIPT_LOCK))
             continue;
         struct stripe *stripe = &t->engine->store->stripes[stripes[i]];
         if (alone)

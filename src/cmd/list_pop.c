@@ -151,7 +151,7 @@ static void move_or_null(struct call *c, enum list_end from, enum list_end to)
  * push to it wakes nobody: others may wait longer for the source. */
 static void move_or_wait(struct call *c, enum list_end from, enum list_end to, double timeout)
 {
-    bool is_turn = !c->woken_by || c->woken_by == call_key(c, 0);
+    bool is_turn = !c->woken_by || c->woken_by == call_key(c, 0) || os_bug(BUG_TARGET_TURN);
     if (call_is_over(c))
         reply_null_array(c->reply);
     else if (!(is_turn && move(c, from, to)) && !call_block(c, timeout))

@@ -214,10 +214,10 @@ static bool deliver(struct call *c, const struct reading *r, struct source *s, u
         ids[i] = e.id;
         s->group.read = count_read(s->object.object, s->group.read, e.id);
     }
-    stream_change_group(change, r->group, ids[count - 1], s->group.read);
+    stream_change_group(change, r->group, os_bug(BUG_GROUP_AGAIN) ? s->group.last : ids[count - 1], s->group.read);
     if (!change_stream_unwatched(c, &s->object, change))
         return false;
-    for (uint64_t at = 0; at < count && !r->no_ack; at += DELIVERIES_AT_ONCE) {
+    for (uint64_t at = 0; at < count && !r->no_ack && !os_bug(BUG_PENDING_LOST); at += DELIVERIES_AT_ONCE) {
         stream_change_deliver(change, r->group, r->consumer, now);
         for (uint64_t i = at; i < count && i < at + DELIVERIES_AT_ONCE; i++)
             stream_change_delivery(change, ids[i], now, 1);

@@ -22,7 +22,7 @@ void unwatch_locked(struct session *s)
         s->watches = next;
     }
     s->watch_bytes = 0;
-    if (s->watcher)
+    if (s->watcher && !os_bug(BUG_WATCH_KEPT))
         atomic_store(&s->watcher->dirty, false);
 }
 

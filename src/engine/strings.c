@@ -99,7 +99,7 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     }
     int64_t number;
     struct entry_image image = {.type = TYPE_STRING, .key = k->name, .deadline_ms = o->deadline_ms};
-    if (o->keep_deadline && e)
+    if ((o->keep_deadline || (os_bug(BUG_TTL_KEPT) && !o->deadline_ms)) && e)
         image.deadline_ms = entry_deadline(e);
     if (o->raw) {
         image.raw = true;

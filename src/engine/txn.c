@@ -284,7 +284,7 @@ void txn_ready(struct txn *t, const struct key *k)
 {
     if (t->recovering || !wait_next(t->engine, k, NULL))
         return;
-    if (os_bug(BUG_WAITER_LOST) && t->now_ms % 2 == 0)
+    if ((os_bug(BUG_WAITER_LOST) && t->now_ms % 2 == 0) || (os_bug(BUG_CHAIN_LOST) && t->observing))
         return;
     struct ready_key *r = arena_alloc(&t->arena, sizeof(*r));
     *r = (struct ready_key){.key = *k};

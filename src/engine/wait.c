@@ -52,6 +52,8 @@ void waiter_list_locked(struct engine *e, struct waiter *w)
             s->waiters = mem_zalloc(sizeof(struct wait_list));
         struct wait_list *list = s->waiters;
         link->listed = true;
+        if (os_bug(BUG_WAITER_KEYS) && i > 0)
+            link->key.hash++; /* never found */
         if (os_bug(BUG_WAITER_ORDER) && list->first) { /* in front */
             link->next = list->first;
             list->first = list->first->previous = link;

@@ -18,6 +18,10 @@ static const char *const names[BUG_LAST] = {
     [BUG_BLOCK_CRC] = "block-crc",           [BUG_IDENTITY_CRC] = "identity-crc",     [BUG_WAITER_LOST] = "waiter-lost",
     [BUG_WAITER_ORDER] = "waiter-order",     [BUG_UNDO_WRITE] = "undo-write",         [BUG_UNDO_TTL] = "undo-ttl",
     [BUG_WATCH_MISSED] = "watch-missed",     [BUG_EVENT_LOST] = "event-lost",
+    [BUG_WATCH_KEPT] = "watch-kept",         [BUG_WATCH_EXPIRED] = "watch-expired",   [BUG_TTL_KEPT] = "ttl-kept",
+    [BUG_WAITER_KEYS] = "waiter-keys",       [BUG_CHAIN_LOST] = "chain-lost",         [BUG_PENDING_LOST] = "pending-lost",
+    [BUG_GROUP_AGAIN] = "group-again",       [BUG_ACK_LOST] = "ack-lost",             [BUG_SCRIPT_LOCK] = "script-lock",
+    [BUG_TARGET_TURN] = "target-turn",
 };
 
 static enum os_bug chosen;

@@ -75,13 +75,14 @@ def gave_up(history, chooser):
     return True
 
 
-def pusher(history, element):
-    return next((o for o in history if any(element in c[2:] and c[0] in ("RPUSH", "LPUSH") for c in o.commands)), None)
+def pusher(history, key, element):
+    return next((o for o in history if o.form == "plain" and o.commands[0][0] in ("RPUSH", "LPUSH") and o.commands[0][1] == key and element in o.commands[0][2:]), None)
 
 
 def out_of_turn(history, chooser):
     """Two who waited for the same list, one known to be the first, get each other's element, of which one was known to come first."""
-    found = [(o, pusher(history, o.replies[0][1])) for o in history if o.form == "plain" and o.commands[0][0] == "BLPOP" and o.replies[0]]
+    found = [(o, pusher(history, o.replies[0][0].decode(), o.replies[0][1])) for o in history
+             if o.form == "plain" and o.commands[0][0] == "BLPOP" and o.replies[0]]
     pairs = [(a, b) for a, p in found for b, q in found if a.waits_since and a.waits_since < b.began < a.ended and a.replies[0][0] == b.replies[0][0]
              and p and q and p.ended < q.began]
     if not pairs:
