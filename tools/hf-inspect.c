@@ -96,7 +96,7 @@ static int log_file_print(const struct log_file *f, const struct log_file *next)
     return result;
 }
 
-static int log_inspect(int count, char **paths)
+int log_inspect(int count, char **paths)
 {
     struct log_file *files = mem_zalloc((size_t)count * sizeof(*files));
     int result = 0;
@@ -126,7 +126,7 @@ static int log_inspect(int count, char **paths)
     return result;
 }
 
-static int identity_inspect(int count, char **paths)
+int identity_inspect(int count, char **paths)
 {
     for (int i = 0; i < count; i++) {
         void *data = NULL;
@@ -154,6 +154,7 @@ static const struct command {
     const char *name, *usage, *summary;
     int (*run)(int count, char **words);
 } commands[] = {
+    {"folder", "folder FOLDER...", "everything in a data directory, in its order", folder_inspect},
     {"identity", "identity FILE...", "which log a data directory belongs to (holdfast.id)", identity_inspect},
     {"log", "log FILE...", "groups and records of log segments, in the order given", log_inspect},
     {"snapshot", "snapshot [-v] FILE...", "header, blocks and ranges of snapshots; -v: every entry", snapshot_inspect},
@@ -167,7 +168,7 @@ static void help(FILE *out)
         fprintf(out, "  %-24s %s\n", commands[i].usage, commands[i].summary);
     fprintf(out, "\nExit code: 0 all sound; 1 damage, named on stderr with file and offset;\n"
                  "2 a file could not be read, or the words were not understood.\n\n"
-                 "Example: hf-inspect log /var/lib/holdfast/log-*.seg\n");
+                 "Example: hf-inspect folder /var/lib/holdfast\n");
 }
 
 int main(int argc, char **argv)

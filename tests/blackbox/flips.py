@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 
-from harness import ROOT, Server, free_port, holdfast_path
+from harness import ROOT, Server, free_port, holdfast_path, temp_dir
 
 KEYS = 60
 HEADER_BITS = range(0, 8 * 80)      # of each file: the whole of its first header
@@ -88,6 +88,32 @@ def check_inspect(kind, path, bit):
     return "hf-inspect ended with %d: %s" % (result.returncode, said.strip()[-300:])
 
 
+def inspect_folder(path):
+    done = subprocess.run([inspect_path(), "folder", path], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def check_folders(files, directory):
+    """hf-inspect of whole directories: a good one, one with two damaged files, empty, and none."""
+    problems = []
+
+    def demand(good, what):
+        if not good:
+            problems.append("hf-inspect folder: %s" % (what,))
+
+    found = inspect_folder(directory)
+    demand(found[0] == 0 and all(path in found[1] for _, path in files), found)
+    (_, log), (_, snapshot) = [[f for f in files if f[0] == kind][-1] for kind in ("log", "snapshot")]
+    with Flipped(log, 70), Flipped(snapshot, 70):
+        found = inspect_folder(directory)
+        demand(found[0] == 1 and log in found[2] and snapshot in found[2], found)
+    found = inspect_folder(temp_dir())
+    demand(found[0] == 0 and "no data" in found[1], found)
+    found = inspect_folder(os.path.join(directory, "none"))
+    demand(found[0] == 2 and "none" in found[2], found)
+    return problems
+
+
 def check_start(server, path, bit):
     process = subprocess.Popen(server.arguments(free_port()), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
@@ -129,6 +155,7 @@ def main():
                     starts += 1
             if wrong:
                 problems.append("%s, bit %d of byte %d: %s" % (os.path.basename(path), bit % 8, bit // 8, wrong))
+    problems += check_folders(files, server.directory)
     server.start()          # and whole again it starts
     server.stop()
     for problem in problems[:20]:
