@@ -8,7 +8,7 @@
 struct key_info {
     bool found;
     int type;              /* enum type */
-    const char *encoding;  /* OBJECT ENCODING: "int" "embstr" "raw" "listpack" "hashtable" */
+    const char *encoding;  /* as OBJECT ENCODING says it */
     uint64_t deadline_ms;  /* 0: none */
     uint32_t idle_seconds;
     uint32_t frequency;

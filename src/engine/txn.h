@@ -1,7 +1,8 @@
 /* txn.h -- one transaction on the engine: locks, effects, undo.
  *
- * Journey: txn_begin, txn_lock (all keys; may say busy), operations (strings.h,
- * keys.h, hashes.h), then txn_commit or txn_rollback, which unlock.
+ * Journey: txn_reset, txn_locate and txn_lock_add for each key, txn_lock_all (may say busy), operations
+ * (strings.h, keys.h, hashes.h, ...), then txn_commit_lsn or txn_rollback_all, which unlock. The functions of
+ * that frame stand in internal.h: commands see what is below.
  *
  * Always true: operations touch only stripes that are locked; an operation that
  * returns a status other than HF_OK has changed nothing; the log record of a

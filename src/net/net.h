@@ -82,7 +82,7 @@ void net_forget(void); /* the process of before has crashed; nobody runs in it *
 #endif
 
 /* Stops accepting and reading, finishes what has arrived whole, sends what may be sent,
- * closes; after drain_ms closes the rest as they stand. Joins the workers and frees
+ * waits until the other machines have taken it, closes; after drain_ms closes the rest as they stand. Joins the workers and frees
  * everything: the engine can close after it. */
 void net_stop(struct net *n, unsigned drain_ms);
 

@@ -118,8 +118,8 @@ void worker_take_kills(struct worker *w);
 bool worker_look_at_log(struct worker *w);
 void worker_flush(struct worker *w, bool moved);
 void *worker_main(void *worker);
+void worker_limit_clients(struct worker *w);    /* maxmemory-clients: ends the largest; between two connections */
 void worker_mark_excess(struct worker *w);      /* the same, but those of its own that have to go stay until the step's end */
-void worker_limit_clients(struct worker *w);    /* maxmemory-clients; between two connections */
 bool worker_gives_up(const struct worker *w);   /* the log has failed for too long: held replies become errors */
 int worker_watch_talk(struct worker *w, int fd, struct conn *c); /* its events call conn_talk; -errno: they do not */
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */

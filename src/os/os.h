@@ -1,4 +1,5 @@
-/* os.h -- the seam: everything holdfast asks of the world goes through here.
+/* os.h -- the seam: what holdfast asks of the world goes through here: files, bytes of connections, names, time, chance.
+ * (Threads and waiting: thread.h. Sockets that listen and epoll are net/'s own; the process, its working directory and /proc server/'s.)
  *
  * os_current points at a table of calls. Production binds it to the kernel
  * (os_kernel, the default); tests bind it to a recorder that can fail the n-th
