@@ -9,6 +9,7 @@ Rules; each finding is one line "path:line: message", and any error makes the ex
   notes     TODO, FIXME and XXX carry an issue: "TODO(#12)" (error)
   size      a file above 900 lines is probably two stories (warning)
   settings  every row of server/config.def stands in docs/ops/configuration.md (error)
+  programs  every program of tests/blackbox is run by script/test (error)
   calls     calls with a better one: strcpy, sprintf, atoi, ... (error)
   threads   what a simulation runs waits through os/thread.h, not through pthread (error)
 """
@@ -131,6 +132,16 @@ def check_settings():
             errors.append(f"src/server/config.def: {name} is missing in docs/ops/configuration.md")
 
 
+def check_programs():
+    with open(os.path.join(ROOT, "script/test"), encoding="utf-8") as file:
+        run = set(re.findall(r'^(?:blackbox|sanitized) ".*" (\w+\.py) ', file.read(), re.M))
+    for path in source_files(["tests/blackbox"], (".py",)):
+        folder, name = os.path.split(path)
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            if folder == "tests/blackbox" and '\nif __name__ == "__main__":' in file.read() and name not in run:
+                errors.append(f"{path}: script/test does not run it")
+
+
 def main():
     order = layers()
     for path in source_files(["src", "tests", "tools", "bench", "examples", "include"], (".c", ".h", ".py", ".def")):
@@ -139,6 +150,7 @@ def main():
         check_file(path, order)
     check_readmes()
     check_settings()
+    check_programs()
     for line in warnings:
         print("warning: " + line)
     for line in errors:
