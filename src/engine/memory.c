@@ -55,9 +55,9 @@ static enum room make_room(struct engine *e, struct evictor *v, struct txn *t, u
 {
     uint64_t began = memory_used(e, t->heap), until_us = 0;
     for (unsigned busy = 0, rounds = 0;; rounds++) {
-        uint64_t used = memory_used(e, t->heap);
+        uint64_t limit = atomic_load_explicit(&e->maxmemory, memory_order_relaxed), used = memory_used(e, t->heap);
         memory_tell_if_much(t->heap);
-        if (used <= atomic_load_explicit(&e->maxmemory, memory_order_relaxed) || used + need <= began)
+        if (!limit || used <= limit || used + need <= began) /* it may have been lifted meanwhile */
             return ROOM_IS_THERE;
         if (rounds % 16 == 15) { /* the first steps are not timed: mostly they suffice */
             uint64_t now_us = OS.monotonic_us();

@@ -289,6 +289,19 @@ void cmd_script_exists(struct call *c)
     }
 }
 
+/* With the lock held, or alone. */
+static void cache_empty(void)
+{
+    if (cache_made)
+        dict_clear(&cache);
+    cache_bytes = cache_count = 0;
+}
+
+void script_cache_release(void)
+{
+    cache_empty();
+}
+
 void cmd_script_flush(struct call *c)
 {
     if (c->argc > 3 || (c->argc == 3 && !bytes_is_word(c->argv[2], "ASYNC") && !bytes_is_word(c->argv[2], "SYNC"))) {
@@ -296,9 +309,7 @@ void cmd_script_flush(struct call *c)
         return;
     }
     spin_lock(&cache_lock);
-    if (cache_made)
-        dict_clear(&cache);
-    cache_bytes = cache_count = 0;
+    cache_empty();
     cache_generation++;
     spin_unlock(&cache_lock);
     state_flush();

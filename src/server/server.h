@@ -19,7 +19,7 @@ struct server {
     struct net_limits limits;
     unsigned workers;
     uint64_t started_us;              /* monotonic */
-    uint64_t started_memory;          /* used_memory then */
+    _Atomic uint64_t started_memory;  /* used_memory then; 0 until the workers have theirs, and one may ask earlier */
     uint64_t started_s;               /* unix time */
     char run_id[41], replication_id[41];
     char executable[4096];

@@ -12,6 +12,7 @@
 #include "server/start.h"
 
 #include "os/os.h"
+#include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
 
@@ -129,6 +130,7 @@ void stop_all(void)
         saved = saved_all() || save() == HF_OK;
     if (server.engine)
         engine_close(server.engine);
+    script_cache_release();
     if (config_text(SETTING_PIDFILE)[0])
         OS.unlink(config_text(SETTING_PIDFILE));
     logline(LOG_NOTICE, "everything is %s; goodbye", config_number(SETTING_DURABILITY) ? "on disk" : saved ? "saved" : "gone");

@@ -63,10 +63,11 @@ def squeeze(client, policy, keys):
     """Takes about so many keys' memory away; back without a limit then."""
     client.call("CONFIG", "SET", "maxmemory-policy", policy)
     client.call("CONFIG", "RESETSTAT")
-    limit = calm(client) - keys * 130
+    limit, before = calm(client) - keys * 130, client.call("DBSIZE")
     client.call("CONFIG", "SET", "maxmemory", limit)
     wait_for("below the limit with " + policy, lambda: used(client) <= limit)
     client.call("CONFIG", "SET", "maxmemory", 0)
+    wait_for("as many gone as evicted", lambda: before - client.call("DBSIZE") == int(fields(client)["evicted_keys"]))
     evicted = int(fields(client)["evicted_keys"])
     assert evicted > 0, policy
     return evicted

@@ -28,7 +28,7 @@ REPLY_SECONDS = 60
 
 
 def holdfast_path():
-    return os.environ.get("HOLDFAST") or os.path.join(ROOT, "build/release/holdfast")
+    return os.path.abspath(os.environ.get("HOLDFAST") or os.path.join(ROOT, "build/release/holdfast"))
 
 
 def redis_path():
@@ -39,6 +39,16 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def has_port(pid, port):
+    """Whether this process listens there: another program may have been faster to take a port that was free."""
+    try:
+        rows = [row.split() for family in ("tcp", "tcp6") for row in open("/proc/net/" + family) if " 0A " in row]
+        sockets = {"socket:[%s]" % row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port}
+        return any(os.readlink(entry.path) in sockets for entry in os.scandir("/proc/%d/fd" % pid))
+    except OSError:
+        return False        # it has ended meanwhile, or closed a descriptor: asked again
 
 
 # --- temporary directories and processes, cleaned up at exit -----------------------------------
@@ -261,7 +271,7 @@ class Server:
                 client = Client(self.port, timeout=max(0.1, deadline - time.monotonic()))
                 reply = client.wire("PING")
                 client.close()
-                if reply == ("+", b"PONG"):
+                if reply == ("+", b"PONG") and has_port(self.pid, self.port):
                     return True
             except OSError:
                 pass

@@ -197,6 +197,21 @@ static void a_limit_counts_for_the_next_command(void **state)
     close_it();
 }
 
+/* Who makes room looks again before each key: no limit any more is room enough, however much was asked for. */
+static void a_limit_lifted_meanwhile_takes_nothing(void **state)
+{
+    (void)state;
+    open_it(DURABILITY_NONE);
+    fill("");
+    engine_set_eviction(engine, EVICT_LRU | EVICT_ALL_KEYS, 5, 10, 1);
+    engine_set_maxmemory(engine, 0);
+    int before = left("old") + left("new");
+    enum room room = memory_make_room(engine, executor->evictor, executor->housekeeping_txn, OS.wall_ms(), MEMORY_ALL, 1000);
+    assert_int_equal(room, ROOM_IS_THERE);
+    assert_int_equal(left("old") + left("new"), before);
+    close_it();
+}
+
 /* A writer stays at the limit, for values in blocks, outside of them, and collections. */
 static void writers_stay_at_the_limit(void **state)
 {
@@ -282,6 +297,7 @@ int main(void)
         cmocka_unit_test(the_nearest_deadlines_go),
         cmocka_unit_test(few_keys_are_judged_together),
         cmocka_unit_test(a_limit_counts_for_the_next_command),
+        cmocka_unit_test(a_limit_lifted_meanwhile_takes_nothing),
         cmocka_unit_test(writers_stay_at_the_limit),
         cmocka_unit_test(evicted_keys_do_not_come_back),
         cmocka_unit_test(an_emptied_table_is_given_up_and_leaves_its_position),
