@@ -69,6 +69,8 @@ static void *play(void *context)
         p->blocks[i] = small_alloc(size_of(p, i));
         memset(p->blocks[i], (int)(p->number + i), size_of(p, i));
     }
+    uint64_t used, held;
+    small_stats(&used, &held); /* while others come and take heaps */
     meet();
     for (unsigned i = 0; i < BLOCKS; i++) {
         for (size_t at = 0; at < size_of(other, i); at++)
