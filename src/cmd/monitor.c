@@ -7,7 +7,7 @@
 #include "cmd/observe.h"
 #include "cmd/slowlog.h"
 #include "engine/engine.h"
-#include "os/ticks.h"
+#include "os/os.h"
 
 _Atomic uint32_t monitor_count;
 static _Atomic uint32_t by_worker[WORKERS_MAX];
@@ -89,7 +89,7 @@ static void put_quoted(struct buf *out, bytes word)
 static void put_line(const struct call *c, struct buf *out)
 {
     const struct session *s = c->session;
-    uint64_t now_us = ticks_unix_us();
+    uint64_t now_us = OS.wall_us();
     buf_printf(out, "%llu.%06u [%u ", (unsigned long long)(now_us / 1000000), (unsigned)(now_us % 1000000), s->db);
     if (s->in_script)
         buf_printf(out, "lua]");

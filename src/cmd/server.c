@@ -148,10 +148,10 @@ static void reply_digits(struct call *c, uint64_t value)
 
 void cmd_time(struct call *c)
 {
-    uint64_t now_ms = OS.wall_ms();
+    uint64_t now_us = OS.wall_us();
     reply_array(c->reply, 2);
-    reply_digits(c, now_ms / 1000);
-    reply_digits(c, now_ms % 1000 * 1000);
+    reply_digits(c, now_us / 1000000);
+    reply_digits(c, now_us % 1000000);
 }
 
 void cmd_replicaof(struct call *c)

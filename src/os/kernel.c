@@ -199,12 +199,14 @@ static int kernel_resolve(const char *host, char *address, size_t size)
     return -EHOSTUNREACH;
 }
 
-static uint64_t kernel_wall_ms(void)
+static uint64_t kernel_wall_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
+
+static uint64_t kernel_wall_ms(void) { return kernel_wall_us() / 1000; }
 
 static uint64_t kernel_monotonic_us(void)
 {
@@ -229,7 +231,7 @@ const struct os os_kernel = {
     .sync_dir = kernel_sync_dir, .list_dir = kernel_list_dir, .lock_file = kernel_lock_file,
     .disk_free = kernel_disk_free, .recv = kernel_recv, .send = kernel_send, .unsent = kernel_unsent,
     .connect = kernel_connect, .resolve = kernel_resolve,
-    .wall_ms = kernel_wall_ms, .monotonic_us = kernel_monotonic_us, .random = kernel_random,
+    .wall_ms = kernel_wall_ms, .wall_us = kernel_wall_us, .monotonic_us = kernel_monotonic_us, .random = kernel_random,
 };
 
 const struct os *os_current = &os_kernel;

@@ -43,6 +43,7 @@ struct os {
     int (*resolve)(const char *host, char *address, size_t size); /* a name to numbers; may wait long; -EHOSTUNREACH: none */
     /* time and chance */
     uint64_t (*wall_ms)(void);      /* unix time in milliseconds; may step */
+    uint64_t (*wall_us)(void);      /* the same, finer: for what is shown to people */
     uint64_t (*monotonic_us)(void); /* never steps back */
     void (*random)(void *data, size_t size);
 };

@@ -35,14 +35,3 @@ uint64_t ticks_of_us(uint64_t us)
     double ticks = (double)us * rate();
     return ticks < 1.8e19 ? (uint64_t)ticks : UINT64_MAX;
 }
-
-uint64_t ticks_unix_us(void)
-{
-    static _Atomic uint64_t offset_us;
-    uint64_t wall_us = OS.wall_ms() * 1000, monotonic_us = OS.monotonic_us();
-    uint64_t now_us = monotonic_us + atomic_load_explicit(&offset_us, memory_order_relaxed);
-    if (now_us - wall_us < 2000)
-        return now_us;
-    atomic_store_explicit(&offset_us, wall_us + 500 - monotonic_us, memory_order_relaxed);
-    return wall_us + 500;
-}

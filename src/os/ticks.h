@@ -10,8 +10,6 @@
 
 void ticks_start(void); /* once, early; later calls do nothing */
 uint64_t ticks_to_us(uint64_t ticks);
-/* Unix time for lines that tell of what happened: within 2 ms of OS.wall_ms, and finer. */
-uint64_t ticks_unix_us(void);
 double ticks_ns(void); /* nanoseconds of one tick */
 uint64_t ticks_of_us(uint64_t us); /* at most UINT64_MAX */
 

@@ -98,6 +98,17 @@ static bool serve_others(struct run *run, unsigned worker)
     return goes_on;
 }
 
+/* Of the function that runs, or of the one that has called out of Lua. */
+static int line_now(lua_State *lua)
+{
+    lua_Debug where;
+    for (int level = 0; lua_getstack(lua, level, &where); level++) {
+        if (lua_getinfo(lua, "Sl", &where) && where.currentline > 0)
+            return where.currentline;
+    }
+    return 0;
+}
+
 static void look(lua_State *lua, struct run *run)
 {
     if (run->loading) {
@@ -113,6 +124,7 @@ static void look(lua_State *lua, struct run *run)
     bool goes_on = serve_others(run, worker);
     if (atomic_exchange(&kill_asked[worker], false) || !goes_on) {
         run->killed = run->unwinding = true;
+        run->killed_line = line_now(lua);
         run_rethrow(lua);
     }
 }

@@ -17,6 +17,7 @@ struct run {
     int resp;                 /* redis.setresp */
     bool unwinding;           /* SCRIPT_RESTART or a kill: nothing may catch the error */
     bool killed;
+    int killed_line;          /* of the script, where that was */
     bool exhausted;           /* it asked for more memory than there is for it: as if killed */
     bool failed;              /* strict, and one of its commands has failed; its error is in the registry as "failure" */
     bool loading;             /* FUNCTION LOAD: no commands */

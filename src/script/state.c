@@ -329,8 +329,8 @@ static void reply_failure(struct state *state, const struct run *run, struct rep
 
 static void killed_reply(struct run *run, struct reply *r)
 {
-    reply_errorf(r, "ERR Error running script (call to %s): Script killed by user with %s.", run->name,
-                 run->is_eval ? "SCRIPT KILL" : "FUNCTION KILL");
+    reply_errorf(r, "ERR Script killed by user with SCRIPT KILL... script: %s, on @user_%s:%d.", run->name,
+                 run->is_eval ? "script" : "function", run->killed_line);
 }
 
 void run_call(struct state *state, struct run *run, int arguments)

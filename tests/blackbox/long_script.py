@@ -7,6 +7,7 @@ Method: one worker (nobody else could serve) and two; a script is known to run w
 """
 import sys
 import time
+from hashlib import sha1
 
 import redis
 
@@ -101,7 +102,7 @@ def before_threshold(server):
     expect("still served", client.incr("other"), "52")
     expect("UNWATCH without watches", unwatch.end(), "OK")
     expect("SCRIPT KILL", client.execute_command("SCRIPT", "KILL"), "OK")
-    expect("the script's own reply", loop.end(), "Script killed by user with SCRIPT KILL")
+    expect("the script's own reply", loop.end(), "Script killed by user with SCRIPT KILL... script: %s, on @user_script:1." % sha1(LOOP.encode()).hexdigest())
     expect("what it wrote is undone", waiting.end(), "whole")
     for one in everything:
         one.end()

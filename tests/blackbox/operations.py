@@ -179,6 +179,20 @@ def check_numbers_inside_transactions(server):
     client.close()
 
 
+def check_time(server):
+    """TIME has microseconds, also in a script, and is that of the machine."""
+    client = server.client()
+    times = []
+    for _ in range(50):
+        before = time.time()
+        seconds, micros = (int(word) for word in client.call("TIME"))
+        assert before - 1 < seconds + micros / 1e6 < time.time() + 1, (before, seconds, micros)
+        times.append((seconds, micros))
+    assert times == sorted(times) and any(micros % 1000 for _, micros in times), times
+    micros = [int(client.call("EVAL", "return redis.call('TIME')[2]", 0)) for _ in range(50)]
+    assert any(part % 1000 for part in micros), micros
+
+
 def check_shutdown_words(server):
     client = server.client()
     for words, text in [(("ABORT",), "ERR No shutdown in progress."), (("ABORT", "NOW"), "ERR syntax error"),
@@ -400,7 +414,7 @@ def deaf_id(client):
 
 
 SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_maxmemory_at_once, check_slowlog,
-          check_numbers_inside_transactions, check_shutdown_words]
+          check_numbers_inside_transactions, check_time, check_shutdown_words]
 ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_drain, check_shutdown_now]
 
 

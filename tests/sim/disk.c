@@ -115,6 +115,8 @@ static uint64_t wall_ms(void)
     return wall_offset_ms + sim.now / SIM_MS;
 }
 
+static uint64_t wall_us(void) { return wall_ms() * 1000 + sim.now % SIM_MS / 1000; }
+
 static uint64_t monotonic_us(void) { return sim.now / 1000; }
 
 static void random_bytes(void *data, size_t size)
@@ -142,6 +144,7 @@ void disk_start(void)
     disk.os.send = wire_server_send;
     disk.os.unsent = wire_server_unsent;
     disk.os.wall_ms = wall_ms;
+    disk.os.wall_us = wall_us;
     disk.os.monotonic_us = monotonic_us;
     disk.os.random = random_bytes;
     os_current = &disk.os;

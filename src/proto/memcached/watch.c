@@ -5,7 +5,7 @@
 #include "cmd/message.h"
 #include "engine/engine.h"
 #include "engine/items.h"
-#include "os/ticks.h"
+#include "os/os.h"
 #include "os/thread.h"
 #include "proto/memcached/handlers.h"
 
@@ -213,7 +213,7 @@ static void post_later(struct txn *t, uint32_t stream, uint64_t number, const st
 /* Begins a line; returns its number. */
 static uint64_t begin(struct buf *line, const char *type)
 {
-    uint64_t now_us = ticks_unix_us(), number = atomic_fetch_add(&line_number, 1) + 1;
+    uint64_t now_us = OS.wall_us(), number = atomic_fetch_add(&line_number, 1) + 1;
     buf_init(line, SIZE_MAX);
     buf_printf(line, "ts=%llu.%06u gid=%llu type=%s", (unsigned long long)(now_us / 1000000), (unsigned)(now_us % 1000000),
                (unsigned long long)number, type);
