@@ -387,6 +387,7 @@ void engine_counts(struct engine *e, struct engine_counts *out)
         out->misses += counter(&w->misses);
         out->expired += counter(&w->expired);
         out->evicted += counter(&w->evicted);
+        out->expired_fields += counter(&w->expired_fields);
         out->expire_ticks += counter(&w->expire_ticks);
         out->expire_capped += counter(&w->expire_capped);
     }

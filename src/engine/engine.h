@@ -60,6 +60,7 @@ struct txn;
 /* Sums of what each worker counts, since the start. */
 struct engine_counts {
     uint64_t hits, misses, expired, evicted;
+    uint64_t expired_fields;                 /* of hashes */
     uint64_t freed;                          /* values and tables, in slices */
     uint64_t expire_ticks, expire_capped;    /* time of removing what is due; turns that did not get to the end */
 };

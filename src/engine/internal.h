@@ -21,9 +21,9 @@
 #define SYSTEM_DB DATABASES_MAX /* behind the databases that clients select (system.h) */
 #define SYSTEM_DB_ID (UINT32_MAX - 1)
 
-struct worker_slot {                /* one per worker, a cache line each */
+struct worker_slot {                /* one per worker, cache lines of its own */
     _Alignas(64) _Atomic uint32_t in_batch;
-    _Atomic uint64_t hits, misses, expired, changes, evicted;
+    _Atomic uint64_t hits, misses, expired, changes, evicted, expired_fields;
     _Atomic uint64_t expire_ticks, expire_capped; /* os/ticks.h; turns of expire_slice that ended early */
 };
 

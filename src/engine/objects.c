@@ -80,6 +80,7 @@ struct entry *object_expire_parts(struct txn *t, const struct key *k, struct spo
         return e;
     struct object_ref o = {.key = k, .type = entry_type(e), .object = entry_pointer(e), .stripe = spot->stripe, .table = spot->table,
                            .db_id = spot->db_id};
+    counter_add(&t->slot_stats->expired_fields, hash_due_count(o.object, t->now_ms));
     txn_event(t, k, EVENT_HASH, "hexpired");
     if (object_is_over(t, e)) {
         txn_remove(t, k, spot, true, false);

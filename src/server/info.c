@@ -90,6 +90,7 @@ static void gather(struct facts *f, struct txn *t)
     f->engine.counts.misses -= base.misses;
     f->engine.counts.expired -= base.expired;
     f->engine.counts.evicted -= base.evicted;
+    f->engine.counts.expired_fields -= base.expired_fields;
     f->engine.counts.freed -= base.freed;
     f->engine.counts.expire_ticks -= base.expire_ticks;
     f->engine.counts.expire_capped -= base.expire_capped;
@@ -115,6 +116,23 @@ static double ratio(uint64_t a, uint64_t b)
     return b ? (double)a / (double)b : 0;
 }
 
+/* As 7.2 shows them, by what the settings say. */
+static void write_listeners(struct buf *out)
+{
+    unsigned count = 0;
+    const char *unix_path = config_text(SETTING_UNIXSOCKET);
+    if (config_number(SETTING_PORT)) {
+        LINE("listener%u:name=tcp", count++);
+        char text[CONFIG_TEXT_MAX], *rest = NULL;
+        text[config_copy(SETTING_BIND, text)] = 0;
+        for (const char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+            LINE(",bind=%s", word);
+        LINE(",port=%lld\r\n", (long long)config_number(SETTING_PORT));
+    }
+    if (*unix_path)
+        LINE("listener%u:name=unix,bind=%s\r\n", count, unix_path);
+}
+
 static void write_server(struct buf *out, const struct facts *f)
 {
     struct utsname os;
@@ -133,6 +151,7 @@ static void write_server(struct buf *out, const struct facts *f)
     UINT("lru_clock", f->now_ms / 1000 & 0xffffff);
     LINE("executable:%s\r\nconfig_file:%s\r\nio_threads_active:%d\r\n", server.executable, config_file(),
          server.workers > 1);
+    write_listeners(out);
     LINE("workers:%u\r\n", server.workers);
 }
 
@@ -321,6 +340,7 @@ static void write_stats(struct buf *out, const struct facts *f)
     UINT("sync_partial_ok", replicas_counts.continued);
     UINT("sync_partial_err", replicas_counts.refused);
     UINT("expired_keys", f->engine.counts.expired);
+    UINT("expired_subkeys", f->engine.counts.expired_fields);
     LINE("expired_stale_perc:%.2f\r\n", f->keyspace.stale_percent);
     UINT("expired_time_cap_reached_count", f->engine.counts.expire_capped);
     UINT("expire_cycle_cpu_milliseconds", ticks_to_us(f->engine.counts.expire_ticks) / 1000);

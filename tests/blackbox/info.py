@@ -11,7 +11,7 @@ import re
 import sys
 import time
 
-from harness import ROOT, Checks, Server
+from harness import ROOT, Checks, Server, temp_dir
 
 DOCUMENT = os.path.join(ROOT, "docs/ops/info.md")
 SECTIONS = ("server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "commandstats", "errorstats",
@@ -73,6 +73,15 @@ def check_names(redis, holdfast):
         assert name in whole or name in ("none", "interval", "commit", "ok", "full", "broken"), name
     ours.close()
     theirs.close()
+
+
+def check_listeners():
+    path = os.path.join(temp_dir(), "socket")
+    with Server(extra=["--unixsocket", path]) as server:
+        c = server.client()
+        found = {name: value for name, value in fields(c, "server").items() if name.startswith("listener")}
+        expect(found, {"listener0": "name=tcp,bind=127.0.0.1,port=%d" % server.port, "listener1": "name=unix,bind=" + path}, "listeners")
+        c.close()
 
 
 # --- figures, on both ----------------------------------------------------------------------------
@@ -233,6 +242,14 @@ def check_own_expiry(server):
         c.pipeline([("SET", "e%d-%d" % (i, k), "v", "PX", 1) for k in range(2000)])
     wait_until(lambda: number(c, "expired_keys") - before == 40000, "expired keys")
     assert number(c, "expire_cycle_cpu_milliseconds") > 0, "40,000 keys expired in no time"
+    before, keys = number(c, "expired_subkeys"), number(c, "expired_keys")
+    for form in (10, 1000):
+        c.call("HSET", "h%d" % form, *[word for i in range(form) for word in ("f%d" % i, "v")])
+        c.call("HPEXPIRE", "h%d" % form, 1, "FIELDS", 5, *["f%d" % i for i in range(5)])
+    c.call("HSET", "gone", "a", 1, "b", 2)
+    c.call("HPEXPIRE", "gone", 1, "FIELDS", 2, "a", "b")
+    wait_until(lambda: number(c, "expired_subkeys") - before == 12, "expired fields")
+    expect(number(c, "expired_keys"), keys, "a hash whose last field has expired is no expired key")
     c.close()
 
 
@@ -278,6 +295,7 @@ def main():
         for server in (redis, holdfast):
             checks.run(BOTH, server)
         checks.run(OWN, holdfast)
+    checks.run([check_listeners])
     return checks.end()
 
 
