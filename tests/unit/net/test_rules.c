@@ -63,6 +63,10 @@ static uint64_t fsyncs(const struct served *s)
 
 /* --- R1 ------------------------------------------------------------------------------- */
 
+/* So fast that something is always on its way, and so slow that neither the ring nor the held replies (1 MiB) end the flood: else
+ * it pauses, and one position per connection would do. */
+#define R1_PAUSE_US 1000
+
 struct flood { struct caller *caller; _Atomic bool stop; };
 
 static void *flood_on(void *context)
@@ -72,8 +76,8 @@ static void *flood_on(void *context)
     size_t size = 0;
     for (int i = 0; i < 64; i++)
         size += (size_t)snprintf(text + size, sizeof(text) - size, "SET key:%d value\r\n", i);
-    while (!atomic_load(&f->stop) && caller_send(f->caller, text, size)) {
-    }
+    while (!atomic_load(&f->stop) && caller_send(f->caller, text, size))
+        usleep(R1_PAUSE_US);
     return NULL;
 }
 
@@ -86,6 +90,7 @@ static void test_r1_first_reply_of_a_flood(void **state)
         struct flood f = {.caller = &c};
         char line[SERVED_LINE];
         struct engine_config config = commit_config();
+        config.ring_size = 16 << 20;
         rec_stop();
         rec_start();
         served_start(&s, &config);
