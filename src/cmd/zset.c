@@ -225,7 +225,10 @@ void zset_add_places(struct call *c, size_t first, bool nx, bool xx, bool ch, co
 void cmd_zincrby(struct call *c)
 {
     double delta;
-    struct zadd a = {.incr = true, .first = 2, .stride = 2};
+    struct zadd a;
+    if (!take_zadd(c, &a)) /* it has no options, but an option's name is a wrong one */
+        return;
+    a.incr = true;
     if (arg_score(c, 2, &delta))
         zadd(c, &a, &delta, 1);
 }

@@ -112,7 +112,9 @@ static bool take_options(struct call *c, size_t from, bool any, bool stores, str
             return false;
         }
     }
-    if (r->limited && r->by == BY_RANK)
+    bool limited = r->limited && r->limit != -1; /* without an end it may stand there, and does nothing to ranks */
+    r->limited &= r->by != BY_RANK;
+    if (limited && r->by == BY_RANK)
         reply_errorf(c->reply, "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
     else if (r->with_scores && r->by == BY_MEMBER)
         reply_errorf(c->reply, "ERR syntax error, WITHSCORES not supported in combination with BYLEX");
