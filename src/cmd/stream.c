@@ -7,15 +7,20 @@
 #include "cmd/handlers.h"
 #include "engine/keys.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 /* ---- ids ---- */
 
-/* Decimal digits, leading zeros too. */
+/* Decimal digits, leading zeros too; spaces and one plus may stand before them, as for strtoull. */
 static bool parse_part(bytes text, uint64_t *value)
 {
     uint64_t result = 0;
+    while (text.size && isspace(text.data[0]))
+        text = bytes_of(text.data + 1, text.size - 1);
+    if (text.size && text.data[0] == '+')
+        text = bytes_of(text.data + 1, text.size - 1);
     if (text.size == 0)
         return false;
     for (size_t i = 0; i < text.size; i++) {
