@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/score_table.h"
 #include "cmd/zset.h"
 #include "types/set.h"
 
@@ -26,6 +27,7 @@ struct input {
 struct algebra {
     enum operation operation;
     enum aggregate aggregate;
+    struct arena *arena;
     struct input *inputs;
     size_t count;
     bool with_scores;
@@ -148,7 +150,8 @@ static bool take_algebra(struct call *c, size_t numkeys_at, bool stores, bool co
         return false;
     }
     a->count = (size_t)keys;
-    a->inputs = arena_alloc(txn_arena(c->txn), a->count * sizeof(*a->inputs));
+    a->arena = txn_arena(c->txn);
+    a->inputs = arena_alloc(a->arena, a->count * sizeof(*a->inputs));
     for (size_t i = 0; i < a->count; i++) {
         if (!view_input(c, i + stores, &a->inputs[i]))
             return false;
@@ -174,19 +177,25 @@ static double aggregated(enum aggregate how, double a, double b)
     return isnan(sum) ? 0 : sum; /* inf and -inf */
 }
 
+static void unite_input(const struct algebra *a, const struct input *in, struct score_table *table)
+{
+    struct input_cursor cursor = {0};
+    struct scored one;
+    while (input_next(in, &cursor, &one)) {
+        bool is_new;
+        double *score = score_table_at(table, one.member, &is_new), more = weighted(in, one.score);
+        *score = is_new ? more : aggregated(a->aggregate, *score, more);
+    }
+}
+
 static struct zset *unite(const struct algebra *a)
 {
+    struct score_table table = {.arena = a->arena};
+    for (size_t i = 0; i < a->count; i++)
+        unite_input(a, &a->inputs[i], &table);
     struct zset *result = zset_new();
-    for (size_t i = 0; i < a->count; i++) {
-        struct input_cursor cursor = {0};
-        struct scored one;
-        while (input_next(&a->inputs[i], &cursor, &one)) {
-            double old, score = weighted(&a->inputs[i], one.score);
-            if (zset_score(result, one.member, &old))
-                score = aggregated(a->aggregate, old, score);
-            zset_set(result, one.member, score);
-        }
-    }
+    for (size_t i = 0; i < table.count; i++)
+        zset_set(result, table.items[i].member, table.items[i].score);
     return result;
 }
 

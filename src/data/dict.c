@@ -51,6 +51,12 @@ static uint64_t hash_of(bytes member)
     return XXH3_64bits_withSecret(member.data, member.size, secret, sizeof(secret));
 }
 
+uint64_t dict_hash(bytes member)
+{
+    pthread_once(&secret_once, secret_make);
+    return hash_of(member);
+}
+
 struct dict dict_make(void)
 {
     pthread_once(&secret_once, secret_make);

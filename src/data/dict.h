@@ -24,6 +24,8 @@ bool dict_set(struct dict *d, bytes member, bytes value);             /* true: t
 bool dict_remove(struct dict *d, bytes member);                       /* false: was absent */
 bool dict_at(const struct dict *d, uint64_t position, bytes *member, bytes *value); /* false: beyond the end */
 
+uint64_t dict_hash(bytes member); /* keyed for this process: nobody can choose members that collide */
+
 /* A walk in hash order. */
 struct dict_cursor { struct tree_cursor tree; bool started; };
 bool dict_next(const struct dict *d, struct dict_cursor *c, bytes *member, bytes *value); /* zeroed cursor first */
