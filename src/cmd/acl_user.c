@@ -473,7 +473,7 @@ void acl_describe_commands(const struct acl_selector *s, struct buf *out)
     }
 }
 
-/* The pattern * that was given as %RW~* may have others behind it, which nobody could give after ~*. */
+/* The pattern * that was given as %RW~* is one among others; ~* would be all keys, and no pattern could be given after it. */
 void acl_describe_keys(const struct acl_selector *s, struct buf *out)
 {
     static const char *const signs[] = {[KEY_READ] = "%R~", [KEY_WRITE] = "%W~", [KEY_READ | KEY_WRITE] = "~"};
@@ -481,7 +481,7 @@ void acl_describe_keys(const struct acl_selector *s, struct buf *out)
         buf_append_bytes(out, BYTES("~*"));
     for (size_t i = 0; i < s->keys.count; i++) {
         const struct acl_item *item = &s->keys.items[i];
-        bool is_spelled = i + 1 < s->keys.count && item->tag == (KEY_READ | KEY_WRITE) && bytes_equal(item->text, BYTES("*"));
+        bool is_spelled = item->tag == (KEY_READ | KEY_WRITE) && bytes_equal(item->text, BYTES("*"));
         buf_printf(out, "%s%s", i ? " " : "", is_spelled ? "%RW~" : signs[item->tag]);
         buf_append_bytes(out, s->keys.items[i].text);
     }
