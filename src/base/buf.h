@@ -62,6 +62,16 @@ static inline void buf_append_bytes(struct buf *b, bytes view)
     buf_append(b, view.data, view.size);
 }
 
+/* False: no room. The stream ends there for good: size_max is 0 from then on, and nothing more goes in. */
+static inline bool buf_append_or_end(struct buf *b, bytes view)
+{
+    if (b->size_max && buf_try_reserve(b, view.size))
+        buf_append_bytes(b, view);
+    else
+        b->size_max = 0;
+    return b->size_max != 0;
+}
+
 static inline void buf_append_u8(struct buf *b, uint8_t value)
 {
     buf_append(b, &value, 1);

@@ -206,6 +206,6 @@ void cmd_latency_histogram(struct call *c)
             add_with_subs(&h, row);
     }
     reply_map(c->reply, h.count);
-    buf_append_bytes(c->reply->out, buf_view(&h.text));
+    buf_append_or_end(c->reply->out, buf_view(&h.text));
     buf_release(&h.text);
 }

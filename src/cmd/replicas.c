@@ -105,8 +105,9 @@ bool replicas_continue(struct call *c, uint64_t offset)
         txn_observe(c->txn, lsn);
         atomic_fetch_add(&replicas_counts.continued, 1);
         snprintf(line, sizeof(line), "CONTINUE%s%s", r->names_stream ? " " : "", r->names_stream ? replicas.id : "");
+        reply_unbound(c->reply);
         reply_simple(c->reply, line);
-        buf_append_bytes(c->reply->out, buf_view(&lacks));
+        buf_append_or_end(c->reply->out, buf_view(&lacks));
     }
     buf_release(&lacks);
     return kept;

@@ -48,6 +48,9 @@ static inline void reply_null_array(struct reply *r) { r->ops->null_array(r); }
 static inline void reply_array(struct reply *r, size_t count) { r->ops->array(r, count); }
 static inline void reply_map(struct reply *r, size_t pairs) { r->ops->map(r, pairs); }
 static inline void reply_set(struct reply *r, size_t count) { r->ops->set(r, count); }
+/* What follows is as long as it is: the file of a replica. A reply may otherwise be cut where the client's output limit ends, and its
+ * connection with it. */
+static inline void reply_unbound(struct reply *r) { r->out->size_max = r->out->size_max ? SIZE_MAX : 0; }
 void reply_error_line(struct reply *r, const char *line);
 /* For an error that a script passes on: it was counted where it happened, or it is counted now. A zero stands behind the line. */
 void reply_error_passed_on(struct reply *r, bytes line, bool is_counted);

@@ -22,7 +22,6 @@
 #define OUTPUT_KEPT (16u << 10) /* a busy connection keeps this much, an idle one nothing */
 #define INPUT_KEPT (64u << 10)
 #define INPUT_STEP_MAX (1u << 20)
-#define BUFFER_MAX ((size_t)1 << 40) /* the limits are the settings; this is only buf's own */
 
 static const char protected_text[] =
     "-DENIED holdfast is running in protected mode because protected mode is enabled and no password is set for the "
@@ -69,8 +68,8 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     c->worker = w;
     c->fd = fd;
     c->writable = true;
-    buf_init(&c->input, BUFFER_MAX);
-    buf_init(&c->output, BUFFER_MAX);
+    buf_init(&c->input, CONN_BUFFER_MAX);
+    buf_init(&c->output, CONN_BUFFER_MAX);
     resp_parser_init(&c->parser);
     uint64_t id = atomic_fetch_add(&w->net->next_id, 1) + 1;
     session_init(&c->session, id, &resp_reply_ops, &c->output);

@@ -26,6 +26,8 @@
 #include "proto/protocol.h"
 #include "proto/resp/resp_parse.h"
 
+#define CONN_BUFFER_MAX ((size_t)1 << 40) /* the limits are the settings; this is only buf's own */
+
 struct waiter;
 struct worker;
 

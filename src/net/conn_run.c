@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #define UNAUTHENTICATED_OUTPUT_MAX 4096
+#define OUTPUT_SLACK ((size_t)1 << 20) /* of a reply beyond what closes the connection: it then ends there */
 
 static struct mark *mark_at(const struct conn *c, size_t i)
 {
@@ -77,6 +78,23 @@ size_t conn_judged(const struct conn *c, size_t unsent)
     return unsent > of_file ? unsent - of_file : 0;
 }
 
+/* One reply of the largest value always passes. 0: no limit. */
+static uint64_t output_most(const struct conn *c)
+{
+    uint64_t hard = atomic_load_explicit(&conn_output_limits(c)->hard, memory_order_relaxed);
+    uint64_t bulk = atomic_load_explicit(&c->worker->net->limits->bulk_max, memory_order_relaxed) + (1u << 20);
+    return hard && hard < bulk ? bulk : hard;
+}
+
+/* The output ends where its limit is passed, in the middle of a reply: one of many values, or of EXEC, may be longer than there is
+ * memory. Other protocols append without a look at the maximum; one of their replies is one value. */
+static void bound_output(struct conn *c)
+{
+    uint64_t most = output_most(c);
+    if (!c->protocol && !resp_reply_overflowed(&c->output))
+        c->output.size_max = most && !session_follows(&c->session) ? c->sent + most + OUTPUT_SLACK : CONN_BUFFER_MAX;
+}
+
 /* Output limits, and whether to stop here for now. */
 static bool stop_after(struct conn *c)
 {
@@ -97,10 +115,8 @@ static bool stop_after(struct conn *c)
         if (session_follows(s) && !s->replica->file_end)
             s->replica->file_end = c->output_base + c->output.size;
         unsent = conn_judged(c, unsent);
-        uint64_t hard = atomic_load_explicit(&conn_output_limits(c)->hard, memory_order_relaxed);
-        uint64_t bulk = atomic_load_explicit(&limits->bulk_max, memory_order_relaxed) + (1u << 20);
-        bool over = hard && unsent > (hard > bulk ? hard : bulk); /* one reply of the largest value always passes */
-        if (over || !s->authenticated || resp_reply_overflowed(&c->output)) {
+        uint64_t most = output_most(c);
+        if ((most && unsent > most) || !s->authenticated || resp_reply_overflowed(&c->output)) {
             counter_add(&w->stats.output_closed, 1);
             net_log(w->net, 3, "client id=%llu addr=%s closed: its output limit was reached (%zu bytes)",
                     (unsigned long long)s->id, c->record.address, unsent);
@@ -253,16 +269,6 @@ static bool news_are_due(const struct conn *c)
            atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
 }
 
-/* False: no room; the output ends here for good, and stop_after closes the connection. */
-static bool append_if_room(struct buf *out, bytes more)
-{
-    if (buf_try_reserve(out, more.size))
-        buf_append_bytes(out, more);
-    else
-        out->size_max = 0;
-    return out->size_max != 0;
-}
-
 /* What arrived while the command ran may be older or newer than what its reply shows: this connection is told before
  * the reply and again after it. Returns where the reply begins now; the bytes before it, from `before` on, are what it was told. */
 static size_t tell_before_reply(struct conn *c, size_t before)
@@ -273,7 +279,7 @@ static size_t tell_before_reply(struct conn *c, size_t before)
     c->output.size = before;
     worker_take_inbox(c->worker);
     before = c->output.size;
-    append_if_room(&c->output, buf_view(&reply));
+    buf_append_or_end(&c->output, buf_view(&reply));
     buf_release(&reply);
     return before;
 }
@@ -286,7 +292,7 @@ static void tell_after_reply(struct conn *c, size_t told, size_t size)
     struct buf again;
     buf_init(&again, SIZE_MAX);
     buf_append(&again, c->output.data + told, size);
-    if (append_if_room(&c->output, buf_view(&again)))
+    if (buf_append_or_end(&c->output, buf_view(&again))) /* stop_after closes the connection */
         conn_mark(c, begin, lsn, 0);
     buf_release(&again);
 }
@@ -368,6 +374,7 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
     struct worker *w = c->worker;
     size_t at = 0;
     c->more = false;
+    bound_output(c);
     while (at < size && !c->blocked && !c->closing) {
         struct chunk k;
         if (HF_UNLIKELY(c->protocol != NULL))

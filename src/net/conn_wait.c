@@ -58,8 +58,10 @@ void conn_served(struct conn *c)
     struct session *s = &c->session;
     struct waiter *waiter = s->waiter;
     size_t begin = c->output.size;
-    if (s->reply_mode == REPLY_ON)
-        buf_append_bytes(&c->output, buf_view(&waiter->reply));
+    if (s->reply_mode == REPLY_ON && !buf_append_or_end(&c->output, buf_view(&waiter->reply))) {
+        atomic_store(&c->record.kill, true);
+        atomic_store(&c->worker->kill_asked, true);
+    }
     answered(c, begin, s->durability == DURABILITY_NONE ? 0 : waiter->lsn);
     wait_ends(c);
 }

@@ -105,6 +105,7 @@ static void send_file(struct call *c, bool announce)
     buf_init(&f.value, SIZE_MAX);
     status s = make_file(&f);
     if (s == HF_OK) {
+        reply_unbound(c->reply);
         uint64_t offset = follows ? replicas_follow(c) : 0;
         if (announce) {
             char line[96];
