@@ -32,6 +32,12 @@ def _shape(reply):
     return kind, value is None, value if kind == "-" else None
 
 
+def _secret(reply):
+    """Random digits: so many, of those."""
+    kind, value = reply
+    return (kind, len(value), set(value) <= set(b"0123456789abcdef")) if kind == "$" and value else reply
+
+
 def _sorted_elements(reply):
     kind, value = reply
     return (kind, sorted(value)) if isinstance(value, list) else reply
@@ -99,6 +105,8 @@ def _rule(words):
     name = words[0].upper()
     if len(words) > 1 and (name, words[1].upper()) in FREE_SUBCOMMANDS:
         return _shape
+    if [word.upper() for word in words[:2]] == [b"ACL", b"GENPASS"]:
+        return _secret
     if [word.upper() for word in words[:2]] in ([b"PUBSUB", b"CHANNELS"], [b"PUBSUB", b"SHARDCHANNELS"]):
         return _sorted_elements
     if [word.upper() for word in words] == [b"CLIENT", b"LIST"]:
