@@ -1,7 +1,7 @@
 """operations.py -- what an operator meets: a start in the background, SAVE without a log, CLIENT PAUSE, INFO's counters, SHUTDOWN ABORT.
 
 Goal:   a start that fails says so to whoever called it, with --daemonize too; a pause holds exactly what Redis holds, and
-        nothing expires in it; errors are counted by their first word; settings that last do last.
+        nothing expires in it; errors are counted by their first word; settings that last do last; a stop loses no reply of what has run; connections have limits.
 Method: each check is a function that raises. Those that Redis has as well run against redis-server first, with the same
         assertions: what they demand is Redis' behaviour, not our memory of it.
 Usage:  operations.py [check ...]
@@ -391,6 +391,46 @@ def check_drain():
         remove_dir(server.directory)
 
 
+def heard(port, data=b""):
+    """What a connection of its own is told until it is ended."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
+        said = b""
+        try:
+            one.sendall(data)
+            for got in iter(lambda: one.recv(65536), b""):
+                said += got
+        except ConnectionError:
+            pass    # it was ended with input left
+        return said
+
+
+def check_limits_of_connections():
+    """One too many is told so; who has no password can send and make the server keep little, and not for long; idle ones end."""
+    with Server("holdfast", extra=["--maxclients", "2", "--auth-timeout", "1"]) as server:
+        first, second = server.client(), server.client()
+        first.call("PING"), second.call("PING")
+        expect(heard(server.port), b"-ERR max number of clients reached\r\n", "one too many")
+        second.close()
+        while int(fields(first, "clients")["connected_clients"]) > 1:
+            time.sleep(0.001)
+        first.call("CONFIG", "SET", "requirepass", "secret", "maxclients", "20")
+        tried = [   # before AUTH
+            (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n"),
+            (b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n"),
+            (b"x" * 100000, b""),
+            (b"", b""),     # says nothing: auth-timeout
+        ]
+        for data, wanted in tried:
+            expect(heard(server.port, data), wanted, "before AUTH, %r" % data[:40])
+        refused = b"-NOAUTH Authentication required.\r\n"
+        said = heard(server.port, encode("GET", "k") * 100000)
+        expect(said.replace(refused, b"") in (b"", refused[:len(said) % len(refused)]), True, "a flood before AUTH is answered with NOAUTH alone")
+        expect(len(said) < 1 << 20, True, "and ends: %d bytes" % len(said))
+        first.call("CONFIG", "SET", "requirepass", "", "timeout", "1")
+        expect(heard(server.port), b"", "an idle one ends")
+        first.close()
+
+
 def check_shutdown_now():
     """A connection that does not take its replies is given shutdown-timeout, with NOW nothing."""
     server = Server("holdfast", durability="none", extra=["--shutdown-timeout", "100000"])
@@ -415,7 +455,7 @@ def deaf_id(client):
 
 SERVED = [check_pause, check_pause_stops_expiry, check_errorstats, check_maxmemory_at_once, check_slowlog,
           check_numbers_inside_transactions, check_time, check_shutdown_words]
-ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_drain, check_shutdown_now]
+ALONE = [check_daemonize, check_memory_only_save, check_shutdown_that_cannot_save, check_shutdown_abort, check_drain, check_limits_of_connections, check_shutdown_now]
 
 
 def main():
