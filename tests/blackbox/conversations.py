@@ -64,9 +64,11 @@ class Side:
             self.ids[name] = self.speakers[name].call("CLIENT", "ID")
         return self.speakers[name]
 
+    def words(self, text):
+        return words_of(re.sub(r"\{(\w)\}", lambda who: str(self.speaker(who[1]) and self.ids[who[1]]), text))
+
     def send(self, name, text):
-        text = re.sub(r"\{(\w)\}", lambda who: str(self.speaker(who[1]) and self.ids[who[1]]), text)
-        commands = [words_of(words) for words in text.split(" ;; ")]
+        commands = [self.words(words) for words in text.split(" ;; ")]
         self.speaker(name).send_raw(b"".join(encode(*words) for words in commands))
         self.owed[name] += len(commands)
         return len(commands)
@@ -122,11 +124,11 @@ def step(side, line):
     return side.read(name, int(rest))
 
 
-def until(sides, words):
+def until(sides, text):
     """Of what both come to by themselves, as the end of a deadline."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        replies = [masked(side.admin.wire(*words)) for side in sides]
+        replies = [masked(side.admin.wire(*side.words(text))) for side in sides]
         if replies[0] == replies[1] or time.monotonic() > deadline:
             return replies
         time.sleep(0.005)
@@ -136,7 +138,7 @@ def differences(title, lines, sides):
     found = []
     for line in lines:
         if line.startswith("@until "):
-            theirs, ours = until(sides, words_of(line[len("@until "):]))
+            theirs, ours = until(sides, line[len("@until "):])
         else:
             theirs, ours = [step(side, line) for side in sides]
         if theirs != ours or NOTHING in (theirs or ()):
