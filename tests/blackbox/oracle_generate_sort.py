@@ -53,6 +53,8 @@ class SortCommands:
             words.append([b"STORE", self.pick(SORT_KEYS[:1] + [b"sort:out", b"sort:out"]) if self.chance(0.97) else self.key()])
             if [b"ALPHA"] not in words and [b"BY", b"nosort"] not in words:
                 words = [w for w in words if ties or w[:1] not in ([b"BY"], [b"by"])]
+                if any(w[:1] in ([b"BY"], [b"by"]) for w in words):
+                    words = [w for w in words if w[:1] == [] or w[0].upper() != b"LIMIT"]
                 words.append([b"ALPHA"]) # Redis may refuse numbers for an overflow of an earlier command (NOT_NUMBERS), and then stores nothing
         self.random.shuffle(words)
         if self.chance(0.03):
