@@ -400,7 +400,7 @@ static bool take_claim_options(struct call *c, size_t at, struct claim *k)
             if (!arg_stream_id(c, ++i, &k->last))
                 return false;
         } else {
-            reply_errorf(c->reply, "ERR Unrecognized XCLAIM option '" WORD_FORMAT "'", WORD(word));
+            reply_errorf(c->reply, "ERR Unrecognized XCLAIM option '" WORD_FORMAT "'", WORD_WHOLE(word));
             return false;
         }
     }
