@@ -218,6 +218,8 @@ static void note_rule(struct arena *a, struct acl_selector *s, bool allow, bytes
     text[0] = allow ? '+' : '-';
     memcpy(text + 1, what.data, what.size);
     list_add(a, &s->rules, bytes_of(text, what.size + 1), 0);
+    while (s->starts_full && s->rules.count && s->rules.items[0].text.data[0] == '+') /* what was forbidden before it is past */
+        list_remove(&s->rules, &s->rules.items[0]);
 }
 
 static enum acl_error apply_category(struct arena *a, struct acl_selector *s, bool allow, bytes name)

@@ -2,11 +2,12 @@
 
 Places gather around a few centres, the poles' ends and the date line included, at distances from metres to the whole Earth, so that
 searches meet every step of cells, their edges, and cells that come twice. Replies are compared in their order. Which of
-several equally distant members are the first COUNT is left open by Redis: members at one place are in TIES_KEY only, where
-COUNT is asked with ANY. In a set of random scores only GEOPOS and GEOHASH are asked.
+several equally distant members are the first COUNT is left open by Redis: members at one place are in TIES_KEYS only, where
+COUNT is asked with ANY (z has scores that are no places). In a set of random scores only GEOPOS and GEOHASH are asked.
 """
 GEO_KEYS = [b"geo", b"geo2", b"geo:{tag}"]
 TIES_KEY = b"geo2"
+TIES_KEYS = [TIES_KEY, b"z"]
 CENTRES = [(0, 0), (13.36, 38.11), (15.09, 37.5), (-122.4, 37.77), (179.99, 10), (-179.99, -10), (180, 0), (-180, 0), (10, 85.05),
            (-60, -85.05), (30, 67), (30, -81), (2.35, 48.86), (180, 85.05112878)]
 SPREADS = [0, 1e-5, 0.001, 0.05, 1, 10, 60]
@@ -48,7 +49,7 @@ class GeoCommands:
         words = [[self.mixed_case(w)] for w in (b"WITHDIST", b"WITHHASH", b"WITHCOORD") if shown and self.chance(0.3)]
         if self.chance(0.4):
             count = b"%d" % self.random.randint(1, 8) if self.chance(0.95) else self.pick([b"0", b"-1", b"x"])
-            words.append([b"COUNT", count] + ([b"ANY"] if key == TIES_KEY or self.chance(0.4) else []))
+            words.append([b"COUNT", count] + ([b"ANY"] if key in TIES_KEYS or self.chance(0.4) else []))
         if self.chance(0.4):
             words.append([self.pick([b"ASC", b"DESC", b"asc"])])
         if self.chance(0.02):
