@@ -21,7 +21,7 @@ bool bitmap_take_offset(struct call *c, size_t index, unsigned unit, uint64_t *o
     if (in_units)
         word = bytes_of(word.data + 1, word.size - 1);
     if (!number_parse_int(word, &value) || value < 0 ||
-        (in_units && __builtin_mul_overflow(value, (int64_t)unit, &value)) || value / 8 >= STRING_SIZE_MAX) {
+        (in_units && __builtin_mul_overflow(value, (int64_t)unit, &value)) || (uint64_t)value / 8 >= string_may_grow_to()) {
         reply_errorf(c->reply, "ERR bit offset is not an integer or out of range");
         return false;
     }

@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+uint64_t string_growth_max = STRING_SIZE_MAX;
+
 bytes string_view(const struct entry *e, char digits[24])
 {
     switch (entry_encoding(e)) {
@@ -236,7 +238,7 @@ status string_append(struct txn *t, const struct key *k, bytes tail, size_t *siz
         return s;
     char digits[24];
     size_t old = e ? string_view(e, digits).size : 0;
-    if (tail.size > STRING_SIZE_MAX || old + tail.size > STRING_SIZE_MAX)
+    if (old + tail.size > string_may_grow_to())
         return HF_ERR_STRING_TOO_LONG;
     if (!e) {
         int64_t number;
@@ -262,7 +264,7 @@ status string_set_range(struct txn *t, const struct key *k, uint64_t offset, byt
     *size = e ? string_view(e, digits).size : 0;
     if (value.size == 0)
         return HF_OK;
-    if (offset > STRING_SIZE_MAX || offset + value.size > STRING_SIZE_MAX)
+    if (offset > STRING_SIZE_MAX || offset + value.size > string_may_grow_to())
         return HF_ERR_STRING_TOO_LONG;
     s = write_at(t, k, &spot, offset, value, size);
     if (s == HF_OK && txn_logs(t))

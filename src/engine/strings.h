@@ -10,6 +10,10 @@
 
 #define STRING_SIZE_MAX (512u << 20) /* Redis' proto-max-bulk-len default */
 
+/* proto-max-bulk-len, as far as it is below that: to what size commands may make a string grow. Any thread. */
+extern uint64_t string_growth_max;
+static inline uint64_t string_may_grow_to(void) { return __atomic_load_n(&string_growth_max, __ATOMIC_RELAXED); }
+
 /* A string's text: a view into the entry or blob, or the digits of an integer. */
 struct text {
     bool found;

@@ -15,6 +15,7 @@
 #include "cmd/slowlog.h"
 #include "cmd/times.h"
 #include "cmd/tracking.h"
+#include "engine/strings.h"
 
 #include "net/clients.h"
 #include "os/os.h"
@@ -123,7 +124,10 @@ static void apply(enum setting id)
         if (server.net)
             net_set_durability(server.net, (int)config_number(SETTING_DURABILITY));
         break;
-    case SETTING_BULK_MAX: atomic_store(&server.limits.bulk_max, (uint64_t)number); break;
+    case SETTING_BULK_MAX:
+        atomic_store(&server.limits.bulk_max, (uint64_t)number);
+        __atomic_store_n(&string_growth_max, (uint64_t)number < STRING_SIZE_MAX ? (uint64_t)number : STRING_SIZE_MAX, __ATOMIC_RELAXED);
+        break;
     case SETTING_OUTPUT_LIMIT: apply_output_limit(); break;
     case SETTING_HASH_ENTRIES: __atomic_store_n(&hash_limits.packed_entries_max, small, __ATOMIC_RELAXED); break;
     case SETTING_HASH_VALUE: __atomic_store_n(&hash_limits.packed_value_max, small, __ATOMIC_RELAXED); break;
