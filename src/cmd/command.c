@@ -73,6 +73,9 @@ static struct command xinfo_rows[] = {
 static struct command memory_rows[] = {
 #include "cmd/memory.def"
     END_OF_ROWS};
+static struct command module_rows[] = {
+#include "cmd/module.def"
+    END_OF_ROWS};
 static struct command debug_rows[] = {
 #include "cmd/debug.def"
     END_OF_ROWS};

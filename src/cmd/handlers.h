@@ -21,6 +21,7 @@
 #include "cmd/keys.def"
 #include "cmd/list.def"
 #include "cmd/memory.def"
+#include "cmd/module.def"
 #include "cmd/object.def"
 #include "cmd/publish.def"
 #include "cmd/pubsub.def"

@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+void cmd_module_list(struct call *c) { reply_array(c->reply, 0); }
+
 /* ---- lists of words ---- */
 
 #define WORDS_MAX 16
