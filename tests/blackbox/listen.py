@@ -202,6 +202,7 @@ def moves_under_load(kind):
 
         threads = [threading.Thread(target=f) for f in (work, work, come_and_go, come_and_go)]
         client = Client(port)
+        client.call("PING")     # the server has the connection, too
         before = descriptors(server)
         for thread in threads:
             thread.start()
