@@ -7,7 +7,8 @@ Method: both servers are started on core 0 and loaded with the same keys; redis-
         and medians are compared: drift of the machine hits both. One worker, 50 connections,
         64-byte values, 1 M keys in random order.
 Bars:   see bar(); a ratio is holdfast / redis. --check makes a missed bar the exit status.
-Usage:  script/bench [compare] [--durability none|interval|commit] [--quick] [--ops N]
+Usage:  script/bench [compare] [--durability none|interval|commit] [--pipeline N] [--quick] [--ops N]
+        At pipeline 1 most of the time is the kernel's, whose cost drifts: many short runs, --ops 60000 --repetitions 25, tell more.
 """
 import argparse
 import shutil
@@ -37,13 +38,13 @@ def bar(durability, command, pipeline):
 
 def measure(server, command, pipeline, ops):
     """One run of redis-benchmark; returns (CPU microseconds per operation, operations per second)."""
-    before = common.cpu_seconds(server.pid)
+    before = common.cpu_seconds_exact(server.pid)
     done = subprocess.run(
         ["taskset", "-c", "1", shutil.which("redis-benchmark") or "redis-benchmark", "-h", "127.0.0.1",
          "-p", str(server.port), "-t", command.lower(), "-n", str(ops), "-c", str(CONNECTIONS), "-P", str(pipeline),
          "-d", str(VALUE_SIZE), "-r", str(KEYS), "--csv"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=RUN_SECONDS)
-    cpu = common.cpu_seconds(server.pid) - before
+    cpu = common.cpu_seconds_exact(server.pid) - before
     lines = [line for line in done.stdout.decode().splitlines() if line.startswith('"%s"' % command)]
     if done.returncode != 0 or not lines:
         raise RuntimeError("redis-benchmark: %s %s" % (done.stdout.decode()[-500:], done.stderr.decode()[-500:]))
@@ -63,6 +64,7 @@ def main():
     parser = argparse.ArgumentParser(prog="script/bench compare")
     parser.add_argument("--durability", choices=["none", "interval", "commit"], default="none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the operations, one repetition")
+    parser.add_argument("--pipeline", type=int, choices=PIPELINES, help="this one only")
     parser.add_argument("--ops", type=int, help="operations of each run")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
@@ -72,7 +74,7 @@ def main():
     results, rows, missed = [], [], 0
     try:
         for command in ("GET", "SET"):
-            for pipeline in PIPELINES:
+            for pipeline in [arguments.pipeline] if arguments.pipeline else PIPELINES:
                 slow = arguments.durability == "commit" and command == "SET"
                 ops = arguments.ops or (OPS_COMMIT if slow else OPS)[pipeline] // (10 if arguments.quick else 1)
                 runs = {"redis": [], "holdfast": []}
