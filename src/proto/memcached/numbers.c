@@ -6,7 +6,7 @@
 static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* False: no digits, beyond 64 bits, or something else than a space or a NUL behind them. */
-static bool scan(bytes word, bool *negative, uint64_t *magnitude)
+static bool scan_any(bytes word, bool *negative, uint64_t *magnitude)
 {
     size_t at = 0;
     uint64_t value = 0;
@@ -32,8 +32,15 @@ static bool scan(bytes word, bool *negative, uint64_t *magnitude)
     return at > first && (at == word.size || is_space(word.data[at]) || word.data[at] == 0);
 }
 
-/* Most numbers of most commands. */
-static inline bool is_digit(bytes word) { return word.size == 1 && (uint8_t)(word.data[0] - '0') <= 9; }
+/* Most numbers of most commands are one digit. */
+static inline bool scan(bytes word, bool *negative, uint64_t *magnitude)
+{
+    if (word.size != 1 || (uint8_t)(word.data[0] - '0') > 9)
+        return scan_any(word, negative, magnitude);
+    *negative = false;
+    *magnitude = (uint64_t)(word.data[0] - '0');
+    return true;
+}
 
 bool memcached_u64(bytes word, uint64_t *value)
 {
@@ -51,9 +58,7 @@ bool memcached_u64(bytes word, uint64_t *value)
 bool memcached_u32(bytes word, uint32_t *value)
 {
     uint64_t wide;
-    if (is_digit(word))
-        wide = (uint64_t)(word.data[0] - '0');
-    else if (!memcached_u64(word, &wide))
+    if (!memcached_u64(word, &wide))
         return false;
     *value = (uint32_t)wide;
     return true;
@@ -63,10 +68,6 @@ bool memcached_i32(bytes word, int32_t *value)
 {
     bool negative;
     uint64_t magnitude;
-    if (is_digit(word)) {
-        *value = word.data[0] - '0';
-        return true;
-    }
     if (!scan(word, &negative, &magnitude) || magnitude > (uint64_t)INT64_MAX + negative)
         return false;
     *value = (int32_t)(uint32_t)(negative ? 0 - magnitude : magnitude);

@@ -94,7 +94,7 @@ static void split_short(struct line *l)
     uint64_t behind = l->text.size < SHORT_MAX ? ~UINT64_C(0) << l->text.size : 0;
     nuls |= behind;
     l->text.size = nuls ? (size_t)__builtin_ctzll(nuls) : SHORT_MAX;
-    uint64_t breaks = spaces | nuls, words = nuls ? ~breaks & ((nuls & (0 - nuls)) - 1) : ~breaks;
+    uint64_t breaks = spaces | nuls, words = ~breaks & ((nuls & (0 - nuls)) - 1); /* before the first NUL; all, if there is none */
     while (words && l->count < TOKENS_MAX) {
         size_t first = (size_t)__builtin_ctzll(words);
         uint64_t end = breaks & (~UINT64_C(0) << first);
