@@ -218,7 +218,14 @@ def steady(chooser, value, k):
         ("GET", k["text"]), simple(chooser, value, k), simple(chooser, value, k), entry(chooser, 1, value, k), ("XLEN", k["stream"])])
 
 
-THEMES = {"mixed": mixed, "watching": watching, "waits": waits, "streams": streams, "scripts": scripts, "strict": strict}
+def turns(chooser, client, number, k):
+    """Two wait for one list in a known order, one client pushes to it, the others look on: who is served first is known."""
+    if number < 3:
+        return [Operation(client, [("RPUSH", k["list"], values_of(client, number, 1)[0]) if client == 2 else ("LRANGE", k["list"], 0, -1)])]
+    return waits(chooser, client, number, k)
+
+
+THEMES = {"mixed": mixed, "watching": watching, "waits": waits, "streams": streams, "scripts": scripts, "strict": strict, "turns": turns}
 
 
 def draw(chooser, theme, client, count, k):
@@ -233,7 +240,7 @@ def waits_first(chooser, theme, client, k):
     """What a client starts to wait with before the others begin, in a known order."""
     if theme == "streams":
         return Operation(client, [stream_wait(chooser, client, 0, k, WAIT * 1000)])
-    return Operation(client, [("BLPOP", k["list"], WAIT) if chooser.random() < 0.5 else waiting(chooser, k, WAIT)])
+    return Operation(client, [("BLPOP", k["list"], WAIT) if theme == "turns" or chooser.random() < 0.5 else waiting(chooser, k, WAIT)])
 
 
 def feed(keys, k, number, client):

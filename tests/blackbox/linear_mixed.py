@@ -89,7 +89,7 @@ def start(feeder, connections, early):
 def record(connections, chooser, name, theme):
     k = {key: "%s:%s" % (name, key) for key in KEYS}
     lanes = [draw(chooser, theme, c, OPERATIONS, k) for c in range(CLIENTS)]
-    early = chooser.choice([0, 2, 3]) if theme in EARLY else 0
+    early = 2 if theme == "turns" else chooser.choice([0, 2, 3]) if theme in EARLY else 0
     for c in range(early):
         lanes[c].insert(0, waits_first(chooser, theme, c, k))
     feeder = Feeder(connections, lanes, k)
