@@ -226,6 +226,7 @@ static struct tree_node *insert(struct tree_node **slot, struct placing *p)
         return place(slot, p);
     struct inner *n = inner_of(*slot);
     unsigned i = p->key ? inner_find(n, p->compare, p->item.order, p->key) : inner_at(n, &p->position, !p->replaces);
+    child_prefetch(n, i);
     p->lone = false;
     struct tree_node *fresh = insert(&n->nodes[i], p);
     child_changed(n, i);

@@ -8,6 +8,8 @@
 
 #include "data/tree_leaf.h"
 
+#define CACHE_LINE 64u
+#define LEAF_TABLES_TYPICAL 7u /* bytes an element: its size, an order of six */
 #define FANOUT 31u /* an inner node fills an allocation */
 
 struct inner {
@@ -29,6 +31,24 @@ static inline uint64_t node_memory(const struct tree_node *n)
     return n->level ? inner_view(n)->memory : LEAF_HEADER + leaf_view(n)->room + leaf_view(n)->outside;
 }
 static inline uint64_t node_order(const struct tree_node *n) { return n->level ? inner_view(n)->orders[0] : leaf_order(leaf_view(n), 0); }
+
+/* Asks for what a search in child i reads first, all at once: an inner node's orders, a leaf's header and tables. One after the other, each
+ * would be waited for. */
+static inline void child_prefetch(const struct inner *n, unsigned i)
+{
+    const char *child = (const char *)n->nodes[i];
+    size_t size = n->memories[i], from = offsetof(struct inner, orders), end = offsetof(struct inner, counts);
+    __builtin_prefetch(child);
+    if (n->head.level == 1) {
+        size_t tables = n->counts[i] * LEAF_TABLES_TYPICAL;
+        if (size > LEAF_SIZE_MAX) /* with payloads outside: where the leaf ends is not known here */
+            return;
+        from = tables < size ? size - tables : 0;
+        end = size;
+    }
+    for (; from < end; from += CACHE_LINE)
+        __builtin_prefetch(child + from);
+}
 
 /* The child that holds the position (for an insertion also: behind its last element). Makes position relative. */
 unsigned inner_at(const struct inner *n, uint64_t *position, bool inserting);

@@ -61,6 +61,7 @@ static bool find(const struct tree *t, uint64_t order, const bytes *key, uint64_
         unsigned i = inner_find(inner_view(n), t->compare, order, key);
         for (unsigned k = 0; position && k < i; k++)
             before += inner_view(n)->counts[k];
+        child_prefetch(inner_view(n), i);
         n = inner_view(n)->nodes[i];
     }
     unsigned i = n ? leaf_find(leaf_view(n), t->compare, order, key, &equal) : 0;

@@ -21,6 +21,8 @@ status hashes_find(struct txn *t, const struct key *k, struct object_ref *o)
     return object_find(t, k, TYPE_HASH, o);
 }
 
+static size_t count_of(const struct object_ref *o) { return o->object ? hash_count(o->object) : 0; }
+
 status hashes_set_field(struct txn *t, struct object_ref *o, bytes field, bytes value, bool keep_deadline)
 {
     struct buf change;
@@ -65,11 +67,12 @@ status hashes_set(struct txn *t, const struct key *k, bytes field, bytes value, 
 {
     struct object_ref o;
     status s = object_find(t, k, TYPE_HASH, &o);
-    bytes old;
     if (s != HF_OK)
         return s;
-    *is_new = !o.object || !hash_get(o.object, field, &old);
-    return hashes_set_field(t, &o, field, value, false);
+    size_t before = count_of(&o);
+    s = hashes_set_field(t, &o, field, value, false);
+    *is_new = s == HF_OK && count_of(&o) > before;
+    return s;
 }
 
 status hashes_remove(struct txn *t, const struct key *k, bytes field, bool *removed)
