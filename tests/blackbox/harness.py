@@ -12,7 +12,11 @@ Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default re
         the test itself thought (see _reports).
 """
 import atexit
+import collections
+import fcntl
+import functools
 import os
+import random
 import re
 import shutil
 import signal
@@ -20,6 +24,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -31,14 +36,61 @@ def holdfast_path():
     return os.path.abspath(os.environ.get("HOLDFAST") or os.path.join(ROOT, "build/release/holdfast"))
 
 
+@functools.cache
+def is_sanitized():
+    """Whether holdfast was built with AddressSanitizer or ThreadSanitizer: its memory then says nothing, and all takes its time."""
+    with open(holdfast_path(), "rb") as binary:
+        data = binary.read()
+    return b"__asan_init" in data or b"__tsan_init" in data
+
+
 def redis_path():
     return os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or "/usr/bin/redis-server"
 
 
+# --- ports ---------------------------------------------------------------------------------------
+
+PORTS = range(20000, 32000)     # not of those that the system gives to connections, which take one between two starts
+PORTS_KEPT = 200
+
+_ports = collections.deque()    # the last that this program was given; of each, a byte of _ports_file is locked
+_ports_file = None
+_ports_guard = threading.Lock()
+
+
 def free_port():
+    """A port that is free, and for a while this program's alone: no other is given one of the last PORTS_KEPT of a program that
+    runs. Else a client may speak to the server of another test, which was faster to take a port, or took it after kill -9."""
+    global _ports_file
+    with _ports_guard:
+        if _ports_file is None:
+            _ports_file = open(os.path.join(tempfile.gettempdir(), "holdfast-ports-%d" % os.getuid()), "ab")
+        first = random.SystemRandom().randrange(len(PORTS))     # a test's own numbers go on as they would
+        for i in range(len(PORTS)):
+            port = PORTS[(first + i) % len(PORTS)]
+            if port not in _ports and _nobody_has(port) and _lock_port(port):
+                _ports.append(port)
+                if len(_ports) > PORTS_KEPT:
+                    fcntl.lockf(_ports_file, fcntl.LOCK_UN, 1, _ports.popleft())
+                return port
+    raise RuntimeError("no free port")
+
+
+def _nobody_has(port):
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _lock_port(port):
+    try:
+        fcntl.lockf(_ports_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def has_port(pid, port):
@@ -102,10 +154,13 @@ def environment():
 
 
 def look_for_report(text):
-    """Every output of a holdfast process is shown to this."""
+    """Every output of a holdfast process is shown to this; returns what it found."""
     found = REPORT.search(text)
-    if found:
-        _reports.append(text[found.start():])
+    if not found:
+        return ""
+    report = text[text.rfind("\n", 0, found.start()) + 1:]
+    _reports.append(report)
+    return report
 
 
 # --- replies -----------------------------------------------------------------------------------
@@ -235,6 +290,7 @@ class Server:
         self.port = None
         self.output_start = 0   # of this process in server.out
         self.crash_is_asked = False     # by DEBUG SEGFAULT or PANIC: no report of it
+        self.report = ""                # of a process that has ended: what look_for_report found, or how it crashed
 
     def arguments(self, port):
         if self.kind == "redis":
@@ -302,6 +358,7 @@ class Server:
             self._keep_report()
 
     def _keep_report(self):
+        self.report = ""
         if self.crash_is_asked:
             self.crash_is_asked = False
             return
@@ -311,10 +368,10 @@ class Server:
                 said = f.read().decode("utf-8", "replace")
         except OSError:
             said = ""
-        known = len(_reports)
-        look_for_report(said)
-        if self.process.returncode in CRASHES and len(_reports) == known:
-            _reports.append("a server ended by %s; it said:\n%s" % (signal.Signals(-self.process.returncode).name, said[-REPORT_SHOWN:]))
+        self.report = look_for_report(said)
+        if self.process.returncode in CRASHES and not self.report:
+            self.report = "a server ended by %s; it said:\n%s" % (signal.Signals(-self.process.returncode).name, said[-REPORT_SHOWN:])
+            _reports.append(self.report)
 
     def kill9(self):
         if self.process is not None:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-from harness import Checks, Server, encode, holdfast_path
+from harness import Checks, Server, encode, is_sanitized
 
 MB = 1 << 20
 LOGIN_SECONDS = 10      # as long as a connection may take to log in
@@ -23,13 +23,6 @@ STARS = b"*a" * 500 + b"*b"
 def memory(server, field="VmRSS:"):
     with open("/proc/%d/status" % server.pid) as status:
         return int([line for line in status if line.startswith(field)][0].split()[1]) << 10
-
-
-def is_sanitized():
-    """A sanitizer keeps what is freed for a while, and shadows the rest: memory then says nothing."""
-    with open(holdfast_path(), "rb") as binary:
-        data = binary.read()
-    return b"__asan_init" in data or b"__tsan_init" in data
 
 
 def grows_less(server, before, most, what, field="VmRSS:"):

@@ -55,6 +55,8 @@ def run_file(tree, name, seconds, peer):
     if result == "ok" and not passed:
         result = "skipped"
     server.stop()
+    if not peer and server.report:
+        result, text = "reports", "# %s\n%s" % (server.report.replace("\n", "\n# "), text)
     return result, passed, time.monotonic() - began, text
 
 

@@ -18,10 +18,11 @@ import sys
 import time
 
 from peer import HERE, fetch_source, run_group    # puts tests/blackbox on the path
-from harness import Server
+from harness import REPORT_SHOWN, Server, is_sanitized
 
 KNOWN = os.path.join(HERE, "redis-known.txt")
 UNIT_SECONDS = 420
+SANITIZED_TIMES = 5     # as slow a sanitizer's server may be
 UNITS = """unit/dump unit/auth unit/protocol unit/keyspace unit/scan unit/info unit/info-command
     unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset
     unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort unit/expire unit/other unit/multi unit/quit
@@ -85,7 +86,7 @@ def known(unit):
 def base_port():
     """For the suite's own meeting point: two runs at a time must not share it, nor a connection have it as its own end."""
     for _ in range(1000):
-        port = random.randrange(11000, 32000)
+        port = random.randrange(11000, 19000)      # below harness.PORTS
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port - 32)) != 0:
                 return port
@@ -96,12 +97,13 @@ def suite(tree, unit, port, left_out, arguments):
     """Runs the suite's own runner: its output, and whether it failed or hung."""
     words = [] if arguments.debug else ["--tags", "-needs:debug"]
     words += ["--tags", "-slow"] if arguments.quick or arguments.short else []
+    patience = SANITIZED_TIMES if arguments.server == "holdfast" and is_sanitized() else 1
     for name in left_out:
         words += ["--skiptest", name]
     command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(port), "--single", unit,
                "--baseport", str(base_port()), "--portcount", "256",
-               "--clients", "1", "--timeout", "240", "--dont-clean"] + words + arguments.more
-    output, status = run_group(command, UNIT_SECONDS, cwd=tree)
+               "--clients", "1", "--timeout", str(240 * patience), "--dont-clean"] + words + arguments.more
+    output, status = run_group(command, UNIT_SECONDS * patience, cwd=tree)
     if status is None:
         output += b"\n[exception]: the unit hangs\n"
     return COLOR.sub("", output.decode(errors="replace")), status != 0
@@ -114,7 +116,7 @@ def parse(output):
 
 
 def run_unit(tree, unit, left_out, arguments):
-    """[(result, name)], output. A unit that dies or hangs ends with one 'exception'."""
+    """[(result, name)], output. A unit that dies or hangs ends with one 'exception', and so does one of which a sanitizer tells."""
     if unit in OPENED:
         open_to_external(tree, unit)
     extra = ["--enable-debug-command", "yes"] if arguments.debug else []
@@ -131,6 +133,8 @@ def run_unit(tree, unit, left_out, arguments):
     elif not results:
         results.append(("exception", "no test ran"))
     server.stop()
+    if server.report:
+        results.append(("exception", "the server's report: " + server.report[:REPORT_SHOWN]))
     return results, output
 
 
