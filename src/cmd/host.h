@@ -54,6 +54,7 @@ struct host {
     /* From inside a long script: the calling worker serves its other connections for a moment. False: the server stops. */
     bool (*serve_aside)(unsigned worker);
     void (*aside_over)(unsigned worker); /* the script has ended */
+    void (*transfer)(struct session *s);   /* its s->transfer is sent from now on; it runs nothing else until then. Own worker only */
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);
     void (*users_changed)(void); /* every worker ends those of its connections that acl_session_keeps does not; never waits */

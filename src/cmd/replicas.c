@@ -8,6 +8,7 @@
 #include "cmd/exec.h"
 #include "cmd/feed.h"
 #include "cmd/handlers.h"
+#include "cmd/transfer.h"
 #include "engine/engine.h"
 #include "engine/feed.h"
 #include "os/os.h"
@@ -86,6 +87,7 @@ uint64_t replicas_follow(struct call *c)
 {
     struct replica *r = replica_of(c->session);
     r->start = feed_follow(txn_engine(c->txn), c->session->worker);
+    r->file_end = UINT64_MAX;
     enlist(c->session, r);
     atomic_fetch_add(&replicas_counts.full, 1);
     return r->start;
@@ -138,10 +140,15 @@ void replicas_take(unsigned worker, uint64_t offset, bytes text, uint64_t lsn, m
     for (size_t i = 0; i < f->count; i++) {
         struct session *s = f->at[i]->session;
         size_t begin = s->reply.out->size;
-        if (offset < f->at[i]->start || !buf_try_reserve(s->reply.out, text.size))
+        if (offset < f->at[i]->start)
             continue;
-        buf_append_bytes(s->reply.out, text);
-        pushed(s, begin, lsn);
+        if (s->transfer) {
+            transfer_hold(s->transfer, text, lsn);
+            pushed(s, begin, 0);
+        } else if (buf_try_reserve(s->reply.out, text.size)) {
+            buf_append_bytes(s->reply.out, text);
+            pushed(s, begin, lsn);
+        }
     }
 }
 

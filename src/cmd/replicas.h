@@ -20,7 +20,7 @@ struct replica {
     uint16_t port;              /* where it listens, as it said */
     char ip[64];                /* as it said, else of its connection */
     uint64_t start;             /* offset of the stream at which its own begins */
-    uint64_t file_end;          /* net's own: the end of the data set in what it is sent; 0: not known */
+    uint64_t file_end;          /* net's own: the end of the data set in what it is sent; 0: not known, UINT64_MAX: not yet */
     _Atomic bool online;        /* the data set has been sent */
     _Atomic uint64_t acked, acked_us; /* up to where it says that it has run the stream, and when it said so last; 0: never */
 };

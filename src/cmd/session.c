@@ -10,6 +10,7 @@
 #include "cmd/replicas.h"
 #include "cmd/talk.h"
 #include "cmd/tracking.h"
+#include "cmd/transfer.h"
 
 static void forget_queue(struct session *s)
 {
@@ -59,6 +60,7 @@ void session_release(struct session *s)
     forget_queue(s);
     script_locks_free(s);
     talk_drop(s);
+    transfer_drop(s);
     acl_session_release(s);
     tracking_release(s);
     arena_release(&s->queue_arena);

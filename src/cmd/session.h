@@ -19,6 +19,7 @@ struct script_locks;
 struct waiter; /* engine/wait.h */
 struct watch;
 struct talk;    /* talk.h */
+struct transfer; /* transfer.h */
 struct watcher; /* engine/internal.h: registrations of WATCH */
 
 struct queued_command { const struct command *command; bytes *argv; size_t argc; };
@@ -70,6 +71,7 @@ struct session {
     uint64_t await_lsn, await_offset, await_until_us, await_look_us; /* WAIT, WAITAOF: for what, until when, and the pause before the next look */
     bool wait_over;           /* the time is up: the command runs once more and may not wait */
     struct talk *talk;        /* with another server, which its command waits for; NULL: none */
+    struct transfer *transfer; /* the data set, which it waits for and is sent (SYNC); NULL: none */
     struct script_locks *script; /* exec_script: what its script has to lock; NULL: none is under way */
     uint64_t sleep_until_us;  /* DEBUG SLEEP, CLIENT PAUSE: this connection is served again after (monotonic) */
 };

@@ -1,6 +1,7 @@
 /* databases.c -- whole databases: emptied and swapped by changing number -> id, walked
  * stripe by stripe.
  */
+#include "engine/cut.h"
 #include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/wait.h"
@@ -195,25 +196,32 @@ void db_swap(struct txn *t, uint32_t a, uint32_t b)
 
 /* ---- dropped tables ---- */
 
+void databases_drop(struct engine *e, struct table *table)
+{
+    struct dropped *d = mem_alloc(sizeof(*d));
+    d->table = table;
+    atomic_fetch_add_explicit(&e->freeing, table->count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->dropped_any, 1, memory_order_relaxed);
+    spin_lock(&e->dropped_lock);
+    d->next = e->dropped;
+    e->dropped = d;
+    spin_unlock(&e->dropped_lock);
+}
+
 void databases_detach(struct engine *e, uint32_t db_id)
 {
     for (uint32_t i = 0; i < STRIPE_COUNT; i++) {
         struct stripe *s = &e->store->stripes[i];
         stripe_lock_wait(s);
-        struct table *table = stripe_table_detach(s, db_id);
-        if (table)
+        struct table *table = stripe_table(s, db_id);
+        bool kept = table && cuts_keep(e, s, table);
+        if (table) {
+            stripe_table_detach(s, db_id);
             stripe_deadline_update(s);
+        }
         stripe_unlock(s);
-        if (!table)
-            continue;
-        struct dropped *d = mem_alloc(sizeof(*d));
-        d->table = table;
-        atomic_fetch_add_explicit(&e->freeing, table->count, memory_order_relaxed);
-        atomic_fetch_add_explicit(&e->dropped_any, 1, memory_order_relaxed);
-        spin_lock(&e->dropped_lock);
-        d->next = e->dropped;
-        e->dropped = d;
-        spin_unlock(&e->dropped_lock);
+        if (table && !kept)
+            databases_drop(e, table);
     }
 }
 

@@ -5,6 +5,7 @@
  * open a directory that holds a log, because what it changed would be undone by the log at
  * the next start.
  */
+#include "engine/cut.h"
 #include "engine/internal.h"
 #include "engine/items.h"
 
@@ -359,6 +360,7 @@ status engine_open(const struct engine_config *config, struct engine **out, char
 void engine_close(struct engine *e)
 {
     snapshots_stop_keeper(e);
+    cuts_wait(e);
     if (e->log)
         log_close(e->log);
     e->log = NULL;

@@ -27,6 +27,7 @@ struct worker_slot {                /* one per worker, cache lines of its own */
     _Atomic uint64_t expire_ticks, expire_capped; /* os/ticks.h; turns of expire_slice that ended early */
 };
 
+struct cut;
 struct event;
 struct change;
 struct item;
@@ -41,9 +42,12 @@ struct engine {
     int lock_file;
     struct store *store;
     struct log *log;                /* NULL: memory only */
+    struct cut *_Atomic cuts;       /* NULL: none is being taken (cut.h); changed under cuts_lock */
     void (*_Atomic on_change)(struct txn *t, struct change *change, uint64_t lsn); /* NULL: nobody caches (events.h) */
     void (*_Atomic on_feed)(struct txn *t, struct feed_note *note, uint64_t lsn); /* NULL: nobody follows (feed.h) */
     struct tail tail;               /* memory only: what changes while a snapshot is written */
+    struct spin cuts_lock;
+    _Atomic unsigned cuts_ending;   /* out of the list, and not freed yet */
     struct slab_heap *heaps[WORKERS_MAX + 2]; /* workers, then library and recovery */
     struct slab_heap *spare_heap;   /* for threads that are no workers; guarded by spare_lock */
     struct spin spare_lock;
@@ -274,6 +278,7 @@ bool walk_enter(struct txn *t, struct stripe *s, bool *locked);
 uint32_t db_number(const struct engine *e, uint32_t db_id);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
+void databases_drop(struct engine *e, struct table *table); /* out of its stripe: freed in slices */
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */
 /* Frees a block that is in no table any more; a large collection in it goes in slices, later. */
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old);

@@ -1,6 +1,7 @@
 /* keys.c -- operations on a key of any type. */
 #include "engine/keys.h"
 
+#include "engine/cut.h"
 #include "engine/events.h"
 #include "types/type.h"
 
@@ -106,6 +107,7 @@ bool key_set_deadline(struct txn *t, const struct key *k, uint64_t deadline_ms, 
     if (entry_deadline_fits(e, deadline_ms)) {
         if (t->undoing)
             txn_undo_push(t, UNDO_DEADLINE, k, &spot)->deadline_ms = old;
+        cut_before(t->engine, spot.stripe, spot.db_id, k->hash);
         entry_set_deadline(e, deadline_ms);
         table_enrol(spot.table, k->name, k->hash, deadline_ms);
         if (deadline_ms < atomic_load_explicit(&spot.stripe->deadline_next, memory_order_relaxed))

@@ -6,6 +6,7 @@
  */
 #include "engine/objects.h"
 
+#include "engine/cut.h"
 #include "engine/events.h"
 #include "engine/feed.h"
 #include "engine/internal.h"
@@ -179,6 +180,7 @@ static status change_object(struct txn *t, struct object_ref *o, bytes change, v
             return s;
     } else {
         struct spot spot = spot_of(o);
+        cut_before(t->engine, o->stripe, o->db_id, o->key->hash);
         if (t->undoing)
             keep_for_undo(t, o);
         changed(t, o->key, &spot);

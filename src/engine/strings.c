@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "base/memory.h"
+#include "engine/cut.h"
 #include "engine/events.h"
 
 #include <math.h>
@@ -197,6 +198,7 @@ static status write_at(struct txn *t, const struct key *k, struct spot *spot, ui
 {
     struct entry *e = spot->place.entry;
     char digits[24];
+    cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
     bytes old = e ? string_view(e, digits) : (bytes){0};
     size_t end = offset + value.size, total = end > old.size ? end : old.size;
     uint8_t *inside = own_bytes(t, e, end);

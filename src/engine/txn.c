@@ -5,6 +5,7 @@
  * change that has no place in the log. Log credit was taken before the locks, so
  * placing cannot fail. With `undoing`, what a change unlinks is kept until commit.
  */
+#include "engine/cut.h"
 #include "engine/events.h"
 #include "engine/feed.h"
 #include "engine/wait.h"
@@ -404,6 +405,7 @@ static bool fits_in_place(const struct entry *old, const struct entry_image *ima
 status txn_put(struct txn *t, const struct key *k, struct spot *spot, const struct entry_image *image, void *object, bool log)
 {
     struct entry *old = spot->place.entry, *fresh;
+    cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
     uint32_t clock = old ? used_now(t, old->clock) : clock_new(t->clock_ms);
     if (old && !t->undoing && fits_in_place(old, image) && image->deadline_ms == entry_deadline(old)) {
         entry_write(old, image);
@@ -427,6 +429,7 @@ status txn_put(struct txn *t, const struct key *k, struct spot *spot, const stru
 status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct entry *fresh, bool shared)
 {
     struct entry *old = spot->place.entry;
+    cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
     link_entry(t, k, spot, fresh);
     retire(t, k, spot, old, false, shared);
     spot->place.entry = fresh;
@@ -439,6 +442,7 @@ status txn_adopt(struct txn *t, const struct key *k, struct spot *spot, struct e
 void txn_remove(struct txn *t, const struct key *k, struct spot *spot, bool log, bool shallow)
 {
     struct entry *old = spot->place.entry;
+    cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
     table_remove(spot->table, &spot->place, k->hash, t->engine->log ? log_tail(t->engine->log) : 0);
     spot->place.entry = NULL;
     if (log && t->noting)
@@ -460,6 +464,7 @@ status txn_reblock_as(struct txn *t, const struct key *k, struct spot *spot, con
     if (!fresh)
         return HF_ERR_NO_MEMORY;
     entry_write(fresh, image);
+    cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
     link_entry(t, k, spot, fresh);
     spot->place.entry = fresh;
     retire(t, k, spot, old, true, true);

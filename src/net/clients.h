@@ -67,6 +67,7 @@ int net_client_worker(uint64_t id);       /* -1: no such client */
 struct session *net_session_find(unsigned worker, uint64_t id);
 bool net_client_unblock(uint64_t id, bool error); /* false: it does not wait */
 void net_post(unsigned worker, struct message *m);
+void conn_transfer(struct session *s); /* its s->transfer is sent from now on (conn_file.c) */
 void net_client_pause(uint64_t until_ms, bool writes_only); /* until_ms: monotonic; 0: go on */
 
 #endif

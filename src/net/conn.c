@@ -133,6 +133,8 @@ void conn_close(struct conn *c)
         conn_wait_close(c);
     if (c->blocked & BLOCKED_PAUSED)
         counter_add(&w->stats.paused_now, (uint64_t)-1);
+    if (c->blocked & BLOCKED_FILE)
+        timer_cancel(&w->timers, &c->timer);
     list_append(&w->graveyard, &c->graveyard);
     atomic_fetch_sub(&w->net->connections, 1);
 }
@@ -372,6 +374,10 @@ void conn_flush(struct conn *c)
         replicas_online(&c->session);
     if (c->sent == c->output.size) {
         sent_all(c);
+        if (HF_UNLIKELY(c->blocked & BLOCKED_FILE))
+            conn_file_more(c);
+        if (c->dead)
+            return;
         if (c->closing) {
             leave(c);
             return;

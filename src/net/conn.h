@@ -45,6 +45,7 @@ enum conn_blocked {
     BLOCKED_OUTPUT = 4, /* more than held_max unsent or gated */
     BLOCKED_PAUSED = 8, /* CLIENT PAUSE */
     BLOCKED_WAITING = 16, /* for a key: session.waiter; or for another server: session.talk */
+    BLOCKED_FILE = 64, /* is sent a data set: session.transfer */
     BLOCKED_SCRIPT = 32, /* its script runs, and others are served meanwhile */
 };
 
@@ -78,7 +79,7 @@ struct conn {
     struct park_node park;
     struct inbox_node wake;
     struct inbox_node served; /* the waiter's reply is there */
-    struct timer timer;       /* when the waiting ends, or the talk is looked at */
+    struct timer timer;       /* when the waiting ends, or the talk or the transfer is looked at */
     bool skip;                /* the command at the input's front has been answered */
     struct link ready, flush, gated, sleeping, graveyard;
 
@@ -105,6 +106,10 @@ void conn_tend(struct conn *c);     /* about once a second: limits in time, memo
 void net_served(struct waiter *waiter); /* exec_on_served: any worker, under locks */
 void conn_wait(struct conn *c, uint64_t lsn);    /* its command waits for a key, or for another server once the log is at lsn */
 void conn_talk(struct conn *c);                  /* the socket of its talk, or the time, says that it may go on (conn_talk.c) */
+/* The data set for which it has asked (conn_file.c). */
+void conn_file_look(struct conn *c);             /* the time says so */
+void conn_file_more(struct conn *c);             /* all that it was given has been sent */
+size_t conn_file_held(const struct conn *c);     /* bytes that are kept for it behind the file */
 void conn_wait_close(struct conn *c);            /* it is being closed meanwhile */
 /* The waiting of a blocked command ends. */
 void conn_served(struct conn *c);                /* its reply has arrived */

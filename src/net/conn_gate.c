@@ -29,7 +29,7 @@ static void drop_first_mark(struct conn *c)
 /* Everything behind open_end, mark by mark: kept, or one error for each reply. */
 static void give_up_held(struct conn *c)
 {
-    if (c->protocol || session_follows(&c->session)) { /* it knows no word for that: the connection ends, as unknown as its outcome */
+    if (c->protocol || session_follows(&c->session) || c->blocked & BLOCKED_FILE) { /* it knows no word for that: the connection ends, as unknown as its outcome */
         c->output.size = (size_t)(c->open_end - c->output_base);
         c->mark_count = 0;
         c->closing = true;

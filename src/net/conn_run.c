@@ -73,6 +73,8 @@ const struct output_limits *conn_output_limits(const struct conn *c)
 
 size_t conn_judged(const struct conn *c, size_t unsent)
 {
+    if (HF_UNLIKELY(c->blocked & BLOCKED_FILE))
+        return conn_file_held(c);
     uint64_t file_end = session_follows(&c->session) ? c->session.replica->file_end : 0, at = c->output_base + c->sent;
     size_t of_file = file_end > at ? (size_t)(file_end - at) : 0;
     return unsent > of_file ? unsent - of_file : 0;

@@ -213,7 +213,7 @@ static void conn_event(struct conn *c, uint32_t events)
     /* Also after a reset or a full close: read to the end first, what was asked still counts. */
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hung_up = true;
-    if (c->hung_up && c->blocked & BLOCKED_WAITING && !c->session.talk) { /* what it waits for belongs to somebody who can take it */
+    if (c->hung_up && ((c->blocked & BLOCKED_WAITING && !c->session.talk) || c->blocked & BLOCKED_FILE)) { /* what it waits for belongs to somebody who can take it */
         conn_close(c);
         return;
     }
@@ -336,6 +336,8 @@ static void end_waits(struct worker *w)
         timer_cancel(&w->timers, first);
         if (HF_UNLIKELY(c->session.talk != NULL))
             conn_talk(c);
+        else if (HF_UNLIKELY(c->session.transfer != NULL))
+            conn_file_look(c);
         else
             conn_wait_over(c);
     }
@@ -492,6 +494,8 @@ static void drain(struct worker *w)
             list_append(&w->flush, &c->flush);
         } else if (!first) {
             continue;
+        } else if (c->blocked & BLOCKED_FILE) {
+            conn_close(c);
         } else if ((!c->blocked && !c->more) || c->blocked == BLOCKED_WAITING) {
             list_remove(&c->ready);
             c->closing = true;

@@ -27,12 +27,13 @@ void rdb_dump_object_timeless(struct buf *out, enum type type, const void *objec
 void rdb_dump_library(struct buf *out, bytes source);
 void rdb_dump_end_libraries(struct buf *out);
 
-/* A whole file: begin, rdb_dump_library and databases with keys in any number, end. payload: what rdb_dump_string or
- * rdb_dump_object wrote; deadline_ms 0: none. */
+/* A whole file, in pieces that are appended to out: begin, rdb_dump_library and databases with keys in any number, end. deadline_ms
+ * 0: none; times: with the deadlines of fields. crc: of all pieces before this one (rdb_crc64). */
 void rdb_file_begin(struct buf *out);
 void rdb_file_database(struct buf *out, uint32_t number);
-void rdb_file_key(struct buf *out, bytes name, uint64_t deadline_ms, bytes payload);
-void rdb_file_end(struct buf *out);
+void rdb_file_string(struct buf *out, bytes name, uint64_t deadline_ms, bytes text);
+void rdb_file_object(struct buf *out, bytes name, uint64_t deadline_ms, enum type type, const void *object, bool times);
+void rdb_file_end(struct buf *out, uint64_t crc);
 
 /* Footer and version hold: *body is what stands before. False: another version, or damage. */
 HF_CHECK bool rdb_open(bytes payload, bytes *body);

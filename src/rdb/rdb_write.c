@@ -265,13 +265,18 @@ void rdb_dump_string(struct buf *out, bytes text)
     end_payload(out, VERSION);
 }
 
-static void dump_object(struct buf *out, enum type type, const void *object, bool times)
+static bool has_times(enum type type, const void *object) { return type == TYPE_HASH && hash_deadline(object); }
+
+static uint8_t form_of(enum type type, bool times)
 {
     static const uint8_t forms[TYPE_COUNT] = {
         [TYPE_LIST] = FORM_LIST, [TYPE_SET] = FORM_SET, [TYPE_ZSET] = FORM_ZSET, [TYPE_HASH] = FORM_HASH,
         [TYPE_STREAM] = FORM_STREAM_2};
-    times = times && type == TYPE_HASH && hash_deadline(object);
-    buf_append_u8(out, times ? FORM_HASH_TIMES : forms[type]);
+    return times ? FORM_HASH_TIMES : forms[type];
+}
+
+static void put_object(struct buf *out, enum type type, const void *object, bool times)
+{
     switch (type) {
     case TYPE_LIST:
         put_list(out, object);
@@ -291,6 +296,13 @@ static void dump_object(struct buf *out, enum type type, const void *object, boo
     default:
         hf_assert(false);
     }
+}
+
+static void dump_object(struct buf *out, enum type type, const void *object, bool times)
+{
+    times = times && has_times(type, object);
+    buf_append_u8(out, form_of(type, times));
+    put_object(out, type, object, times);
     end_payload(out, times ? VERSION_OF_FIELD_TIMES : VERSION);
 }
 
@@ -310,7 +322,7 @@ void rdb_dump_end_libraries(struct buf *out)
 
 /* ---- files ---- */
 
-enum { FOOTER = 10, MARK_DEADLINE_MS = 252, MARK_DATABASE = 254, MARK_END = 255 };
+enum { MARK_DEADLINE_MS = 252, MARK_DATABASE = 254, MARK_END = 255 };
 
 void rdb_file_begin(struct buf *out)
 {
@@ -323,21 +335,32 @@ void rdb_file_database(struct buf *out, uint32_t number)
     put_length(out, number);
 }
 
-void rdb_file_key(struct buf *out, bytes name, uint64_t deadline_ms, bytes payload)
+static void put_key(struct buf *out, bytes name, uint64_t deadline_ms, uint8_t form)
 {
-    hf_assert(payload.size > FOOTER);
     if (deadline_ms) {
         buf_append_u8(out, MARK_DEADLINE_MS);
         buf_append(out, &deadline_ms, sizeof(deadline_ms));
     }
-    buf_append_u8(out, payload.data[0]);
+    buf_append_u8(out, form);
     put_raw(out, name);
-    buf_append(out, payload.data + 1, payload.size - 1 - FOOTER);
 }
 
-void rdb_file_end(struct buf *out)
+void rdb_file_string(struct buf *out, bytes name, uint64_t deadline_ms, bytes text)
+{
+    put_key(out, name, deadline_ms, FORM_STRING);
+    put_string(out, text);
+}
+
+void rdb_file_object(struct buf *out, bytes name, uint64_t deadline_ms, enum type type, const void *object, bool times)
+{
+    times = times && has_times(type, object);
+    put_key(out, name, deadline_ms, form_of(type, times));
+    put_object(out, type, object, times);
+}
+
+void rdb_file_end(struct buf *out, uint64_t crc)
 {
     buf_append_u8(out, MARK_END);
-    uint64_t crc = rdb_crc64(0, buf_view(out));
+    crc = rdb_crc64(crc, buf_view(out));
     buf_append(out, &crc, sizeof(crc));
 }

@@ -258,6 +258,7 @@ void host_bind(void)
         .serve_aside = net_serve_aside,
         .aside_over = net_aside_over,
         .post = net_post,
+        .transfer = conn_transfer,
         .client_worker = net_client_worker,
         .session_find = net_session_find,
         .log_line = log_line,

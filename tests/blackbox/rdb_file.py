@@ -2,7 +2,8 @@
 
 Method: every type in small and large, integers, binary names, deadlines, several databases and a library of functions; while other
         clients move one unit between two counters, so that a copy that is not one cut shows. Redis loads each file; its keys,
-        values, deadlines and functions are those of holdfast.
+        values, deadlines and functions are those of holdfast. Then somebody asks for the file and does not read it: the server holds little
+        for him, every key is changed and databases are emptied and swapped meanwhile, and what he reads at last is as it was when he asked.
 Usage:  rdb_file.py [--seed S]
 """
 import argparse
@@ -15,6 +16,7 @@ import threading
 from harness import Server, temp_dir, plain
 
 COPIES = 5
+LATE_KEYS = 4000
 READS = {b"string": ("GET",), b"list": ("LRANGE", 0, -1), b"hash": ("HGETALL",), b"set": ("SMEMBERS",),
          b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"stream": ("XRANGE", "-", "+")}
 
@@ -67,6 +69,45 @@ def functions_alone(server):
         assert other.call("DBSIZE") == 0 and b"db0" not in other.call("INFO", "keyspace")
 
 
+def figure(line, name):
+    return int(next(word for word in line.split() if word.startswith(name + "=")).split("=")[1])
+
+
+def reads_late(server):
+    client, late = server.client(), server.client()
+    for db in (0, 7, 8):
+        client.call("SELECT", db)
+        client.call("FLUSHDB")
+        for first in range(0, LATE_KEYS, 500):
+            client.pipeline([("SET", "%d:%d" % (db, i), "%d" % i * 300) for i in range(first, first + 500)])
+    client.call("SELECT", 0)
+    assert late.call("REPLCONF", "rdb-only", 1) == b"OK"
+    number = late.call("CLIENT", "ID")
+    late.send("SYNC")
+    line = b"\n"
+    while line == b"\n":
+        line = late.file.readline()
+    size = int(line[1:])
+    assert size > LATE_KEYS * 3 * 900, size
+    for first in range(0, LATE_KEYS, 500):
+        client.pipeline([("APPEND", "0:%d" % i, "changed") if i % 3 else ("DEL", "0:%d" % i) for i in range(first, first + 500)])
+    client.pipeline([("SWAPDB", 0, 7), ("FLUSHDB",), ("SET", "new", 1), ("SELECT", 8), ("FLUSHALL",)])
+    held = figure(client.call("CLIENT", "LIST", "ID", number).decode(), "tot-mem")
+    assert held < 2 << 20, "%d bytes are held for a reader that does not read %d" % (held, size)
+    directory = temp_dir()
+    with open(os.path.join(directory, "dump.rdb"), "wb") as file:
+        file.write(late.file.read(size))
+    assert late.call("PING") == b"PONG"
+    with Server("redis", directory=directory, extra=["--dbfilename", "dump.rdb"]) as peer:
+        other = peer.client()
+        for db in (0, 7, 8):
+            other.call("SELECT", db)
+            assert other.call("DBSIZE") == LATE_KEYS, (db, other.call("DBSIZE"))
+            for first in range(0, LATE_KEYS, 500):
+                got = other.pipeline([("GET", "%d:%d" % (db, i)) for i in range(first, first + 500)])
+                assert got == [b"%d" % i * 300 for i in range(first, first + 500)]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
@@ -100,6 +141,7 @@ def main():
             stop.set()
             for thread in threads:
                 thread.join()
+        reads_late(server)
     print("rdb_file: seed %s, %d copies of %d keys loaded by redis-server" % (arguments.seed, COPIES, len(wanted)))
     return 0
 

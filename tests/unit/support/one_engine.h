@@ -29,7 +29,7 @@ static void close_engine(void)
 }
 
 /* In commit mode. snapshot: what is there is in one, and not in the log any more. */
-static void reopen(bool snapshot)
+static inline void reopen(bool snapshot)
 {
     if (snapshot)
         assert_int_equal(engine_snapshot_wait(engine), HF_OK);
