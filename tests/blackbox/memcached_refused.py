@@ -199,7 +199,7 @@ def check_before_login():
         assert sum(int(re.search(r"qbuf=(\d+)", line)[1]) for line in lines) < 20 * 20000, lines
         for data, text in texts:
             found = ends(text)
-            assert found in (b"", b"CLIENT_ERROR bad command line termination\r\n"), (data[:30], found)
+            assert found in (b"", b"CLIENT_ERROR bad command line termination\r\n") or found.endswith(b"Auth failure."), (data[:30], found)
         for text in slow:
             expect(ends(text), b"")
 
@@ -235,6 +235,10 @@ def check_items():
         lines = server.client().call("CLIENT", "LIST").decode()
         assert all(int(size) < 200000 for size in re.findall(r"tot-mem=(\d+)", lines)), lines
         expect(Text(server).call(b"set key 0 0 2147483646\r\n"), b"CLIENT_ERROR bad command line format\r\n")
+        for opcode in (0x1c, 0x1d, 0x1e, 0x23, 0x10):   # these have no value
+            binary = Binary(server)
+            binary.send(packet(opcode, b"key", b"v", b"" if opcode == 0x10 else b"\0\0\0\1"))
+            expect((opcode, binary.one()[1], ends(binary)), (opcode, 4, b""))
 
 
 def check_keys():
@@ -295,6 +299,43 @@ def check_text_login():
     remove_dir(directory)
 
 
+def start(mechanism, data=b"", opcode=0x21):
+    return packet(opcode, mechanism, data)
+
+
+# Each goes on or ends by its last packet; none logs in.
+STRANGERS = [[one] for one in (packet(0x00, b"k"), packet(0x00), packet(0x00, b"k" * 251), packet(0x01, b"k", b"v", STORE), packet(0x11, b"k", b"v", STORE), packet(0x09, b"k"),
+                               packet(0x07), packet(0x17), packet(0x08), packet(0x10), packet(0x0a), packet(0x1b), packet(0x30), packet(0xfe))]
+STRANGERS += [[one, packet(0x0a)] for one in (
+    packet(0x20), packet(0x0b), start(b"PLAIN", b"\0user\0wrong"), start(b"PLAIN", b"user\0word"), start(b"PLAIN"), start(b"PLAIN", b"x" * 5000), start(b"x" * 32, b"a"),
+    start(b"x" * 33, b"a"), start(b"CRAM", b"a"), start(b"PLAIN", b"\0user\0word", 0x22), start(b"PLAIN", b"", 0x22))]
+STRANGERS += [[start(b"PLAIN"), start(b"PLAIN", b"\0user\0wrong", 0x22), packet(0x20), packet(0x0a)], [start(b"")], [start(b"", b"\0user\0word")],
+              [start(b"PLAIN"), packet(0x0b), packet(0x00, b"k")]]
+
+
+def check_strangers():
+    """The bytes of a memcached with -S, up to the end of the connection."""
+    directory = temp_dir()
+    with open(os.path.join(directory, "memcached.conf"), "w") as settings:
+        settings.write("mech_list: plain\n")
+    os.chmod(directory, 0o755)
+    os.environ["SASL_CONF_PATH"] = directory
+    with Peer(extra=["-S"]) as peer, Holdfast() as server:
+        server.client().call("CONFIG", "SET", "requirepass", "word")
+        for packets in STRANGERS:
+            answers = []
+            for one in (peer, server):
+                binary = Binary(one)
+                answers.append([])
+                for each in packets:
+                    binary.send(each)
+                    answers[-1].append(binary.one())
+                answers[-1].append(ends(binary))
+            expect((packets, answers[1]), (packets, answers[0]))
+    del os.environ["SASL_CONF_PATH"]
+    remove_dir(directory)
+
+
 def check_sasl():
     """PLAIN with users of the ACL; anything else is refused; a user who is switched off ends."""
     with Holdfast() as server:
@@ -303,7 +344,7 @@ def check_sasl():
         redis.call("ACL", "SETUSER", "two", "on", ">word", "~two:*", "+get", "+set")
         redis.call("ACL", "SETUSER", "off", "off", ">word", "~*", "+@all")
         redis.call("ACL", "SETUSER", "default", "resetpass", ">" + "a" * 20)
-        for mechanism, data in ((b"PLAIN", b"\0one\0wrong"), (b"PLAIN", b"\0none\0word"), (b"PLAIN", b"\0off\0word"), (b"PLAIN", b"one\0word"), (b"PLAIN", b""),
+        for mechanism, data in ((b"PLAIN", b"\0one\0wrong"), (b"PLAIN", b"\0none\0word"), (b"PLAIN", b"\0off\0word"), (b"PLAIN", b"one\0word"),
                                 (b"PLAIN", b"\0\0"), (b"CRAM-MD5", b"\0one\0word"), (b"plain", b"\0one\0word"), (b"PLAIN", b"\0one\0word\0"), (b"PLAIN", b"\0one\0wor")):
             binary = Binary(server)
             binary.send(packet(0x21, mechanism, data))
@@ -313,6 +354,14 @@ def check_sasl():
             expect(ends(binary), b"")
         binary = Binary(server)
         binary.send(packet(0x22, b"PLAIN", b"\0one\0word"))     # a step of nothing
+        expect(binary.one()[1], 0x20)
+        for data in (b"\0one\0wrong", b"\0one\0word"):        # in two steps
+            binary.send(packet(0x21, b"PLAIN"))
+            expect(binary.one()[1:6], (0x21, 0, b"", b"", b""))
+            binary.send(packet(0x22, b"PLAIN", data))
+            expect(binary.one()[1], 0 if data.endswith(b"word") else 0x20)
+        expect(binary.call(packet(0x00, b"one:a"))[0][1], 1)
+        binary.send(packet(0x22, b"PLAIN", b"\0two\0word"))     # which is over
         expect(binary.one()[1], 0x20)
         binary = Binary(server)
         binary.send(packet(0x21, b"PLAIN", b"two\0one\0word"))  # who to be is ignored
@@ -331,7 +380,7 @@ def check_sasl():
         assert len(stats) >= 3, stats
 
 
-CHECKS = [check_full_disk, check_too_many, check_idle, check_before_login, check_items, check_keys, check_text_login, check_sasl]
+CHECKS = [check_full_disk, check_too_many, check_idle, check_before_login, check_items, check_keys, check_text_login, check_strangers, check_sasl]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include "proto/memcached/storage.h"
 
 #define NEVER_CREATE 0xffffffffu
+#define MECHANISM_MAX 32 /* bytes of its name */
 
 void binary_answer(const struct memcached *m, struct buf *out, enum binary_status code, bytes extras, bytes key, bytes value, uint64_t cas)
 {
@@ -239,22 +240,38 @@ void binary_quit(struct call *c)
 void binary_mechanisms(struct call *c) { succeed(c, BYTES("PLAIN"), 0); }
 
 /* PLAIN: who to be (ignored), who it is, password, each behind a NUL. */
-void binary_auth(struct call *c)
+static bool log_in(struct call *c, bytes data)
 {
-    struct memcached_counts *counts = memcached_counts(c);
-    bytes data = c->argv[3];
     const uint8_t *end = data.data + data.size;
     const uint8_t *first = memchr(data.data, 0, data.size);
     const uint8_t *second = first ? memchr(first + 1, 0, (size_t)(end - first - 1)) : NULL;
+    return second && acl_session_login(c->session, bytes_of(first + 1, (size_t)(second - first - 1)),
+                                       bytes_of(second + 1, (size_t)(end - second - 1)), c->argv);
+}
+
+/* A start without data is asked for it, and a step brings it. */
+void binary_auth(struct call *c)
+{
+    struct memcached *m = memcached_of(c);
+    struct memcached_counts *counts = memcached_counts(c);
+    bytes mechanism = c->argv[1], data = c->argv[3];
+    bool starts = opcode_of(c) == OP_SASL_AUTH, goes_on = m->login_begun && !starts, plain = bytes_equal(mechanism, BYTES("PLAIN"));
+    if (mechanism.size > MECHANISM_MAX) {
+        fail(c, BINARY_INVALID);
+        return;
+    }
+    m->login_begun = starts && plain && data.size == 0;
+    if (m->login_begun) {
+        binary_answer(m, c->reply->out, BINARY_AUTH_CONTINUE, (bytes){0}, (bytes){0}, (bytes){0}, 0);
+        return;
+    }
     memcached_count(&counts->auth_cmds);
-    bool plain = bytes_equal(c->argv[1], BYTES("PLAIN")) && opcode_of(c) == OP_SASL_AUTH && second;
-    if (plain && acl_session_login(c->session, bytes_of(first + 1, (size_t)(second - first - 1)),
-                                   bytes_of(second + 1, (size_t)(end - second - 1)), c->argv)) {
+    if (plain && (starts || goes_on) && log_in(c, data)) {
         succeed(c, BYTES("Authenticated"), 0);
         return;
     }
     memcached_count(&counts->auth_errors);
-    binary_answer(memcached_of(c), c->reply->out, BINARY_AUTH_ERROR, (bytes){0}, (bytes){0}, BYTES("Auth failure."), 0);
+    binary_answer(m, c->reply->out, BINARY_AUTH_ERROR, (bytes){0}, (bytes){0}, BYTES("Auth failure."), 0);
 }
 
 void binary_say(struct call *c)

@@ -1,7 +1,7 @@
 /* binary_parse.c -- packets of the binary protocol.
  *
- * Words: name, key, extras, value. A packet whose sizes cannot be is answered, and the connection ends. A value that is too
- * large is skipped without having been read.
+ * Words: name, key, extras, value. A packet whose sizes cannot be is answered, and the connection ends; so does, by its opcode
+ * alone, one that asks for more than a login before there was one. A value that is too large is skipped without having been read.
  */
 #include "proto/memcached/binary.h"
 
@@ -44,10 +44,11 @@ enum binary_opcode binary_loud(uint8_t opcode)
 
 struct packet { size_t key, extras, body, value; };
 
-static enum parse_result say(struct resp_words *words, struct protocol_command *out, const uint8_t *code, bool close)
+static enum parse_result say(struct resp_words *words, struct protocol_command *out, enum binary_status code, bool close)
 {
+    static const uint8_t codes[] = {[BINARY_INVALID] = BINARY_INVALID, [BINARY_AUTH_ERROR] = BINARY_AUTH_ERROR, [BINARY_UNKNOWN] = BINARY_UNKNOWN};
     protocol_word(words, BYTES("error"));
-    protocol_word(words, bytes_of(code, 1));
+    protocol_word(words, bytes_of(&codes[code], 1));
     if (close)
         protocol_word(words, BYTES("close"));
     out->row = memcached_row(ROW_BIN_SAY);
@@ -66,13 +67,13 @@ static bool row_of(enum binary_opcode opcode, const struct packet *p, bytes key,
     bool bare = p->body == 0, only_key = p->key && !p->extras && !p->value;
     switch (opcode) {
     case OP_GET: case OP_GETK: *row = ROW_BIN_GET; return only_key;
-    case OP_TOUCH: case OP_GAT: case OP_GATK: *row = ROW_BIN_TOUCH; return p->extras == 4 && p->key;
+    case OP_TOUCH: case OP_GAT: case OP_GATK: *row = ROW_BIN_TOUCH; return p->extras == 4 && p->key && !p->value;
     case OP_SET: case OP_ADD: case OP_REPLACE: *row = ROW_BIN_STORE; return p->extras == 8 && p->key;
     case OP_APPEND: case OP_PREPEND: *row = ROW_BIN_JOIN; return !p->extras && p->key;
     case OP_DELETE: *row = ROW_BIN_DELETE; return only_key;
     case OP_INCREMENT: case OP_DECREMENT: *row = ROW_BIN_DELTA; return p->extras == 20 && p->key && !p->value;
     case OP_FLUSH: *row = ROW_BIN_FLUSH; return !p->key && !p->value && (!p->extras || p->extras == 4);
-    case OP_STAT: *row = row_of_stat(key); return !p->extras;
+    case OP_STAT: *row = row_of_stat(key); return !p->extras && !p->value;
     case OP_NOOP: *row = ROW_BIN_NOOP; return bare;
     case OP_VERSION: *row = ROW_BIN_VERSION; return bare;
     case OP_QUIT: *row = ROW_BIN_QUIT; return bare;
@@ -82,12 +83,16 @@ static bool row_of(enum binary_opcode opcode, const struct packet *p, bytes key,
     }
 }
 
+static bool is_for_all(uint8_t opcode)
+{
+    return opcode == OP_VERSION || opcode == OP_SASL_LIST || opcode == OP_SASL_AUTH || opcode == OP_SASL_STEP;
+}
+
 static bool stores(enum memcached_row row) { return row == ROW_BIN_STORE || row == ROW_BIN_JOIN; }
 
 enum parse_result memcached_parse_binary(struct memcached *m, const struct protocol_limits *limits, bytes input,
                                          struct resp_words *words, struct protocol_command *out, size_t *used)
 {
-    static const uint8_t unknown = BINARY_UNKNOWN, invalid = BINARY_INVALID;
     enum memcached_row row;
     *used = 0;
     m->needs = BINARY_HEADER;
@@ -99,10 +104,12 @@ enum parse_result memcached_parse_binary(struct memcached *m, const struct proto
     struct packet p = {.key = (size_t)binary_number(head + 2, 2), .extras = head[4], .body = (size_t)binary_number(head + 8, 4)};
     *out = (struct protocol_command){.head = head, .quiet = binary_loud(head[1]) != head[1]};
     *used = BINARY_HEADER;
+    if (!limits->authenticated && !is_for_all(head[1]))
+        return say(words, out, BINARY_AUTH_ERROR, true);
     if (p.key + p.extras > p.body)
-        return say(words, out, &unknown, true);
+        return say(words, out, BINARY_UNKNOWN, true);
     if (p.key > MEMCACHED_KEY_MAX)
-        return say(words, out, &invalid, true);
+        return say(words, out, BINARY_INVALID, true);
     p.value = p.body - p.key - p.extras;
     m->needs = BINARY_HEADER + p.extras + p.key;
     if (input.size < m->needs) {
@@ -111,12 +118,10 @@ enum parse_result memcached_parse_binary(struct memcached *m, const struct proto
     }
     bytes extras = bytes_of(head + BINARY_HEADER, p.extras), key = bytes_of(extras.data + p.extras, p.key);
     if (!row_of(binary_loud(head[1]), &p, key, &row))
-        return say(words, out, &invalid, true);
-    if (!limits->authenticated && p.body > LOGIN_BODY_MAX)
-        return PARSE_BAD;
-    if (row == ROW_BIN_SAY) {
+        return say(words, out, BINARY_INVALID, true);
+    if (row == ROW_BIN_SAY || (row == ROW_BIN_AUTH && p.body > LOGIN_BODY_MAX)) {
         out->skip = p.body;
-        return say(words, out, &unknown, false);
+        return say(words, out, row == ROW_BIN_SAY ? BINARY_UNKNOWN : BINARY_AUTH_ERROR, false);
     }
     bool fits = !stores(row) || memcached_item_fits(p.key, p.value, (uint32_t)(p.extras ? binary_number(extras.data, 4) : 0));
     if (!fits) {

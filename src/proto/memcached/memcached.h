@@ -33,6 +33,7 @@ struct memcached {
     uint64_t walk;            /* where the dump under way goes on */
     size_t scanned;           /* no line end before this */
     size_t needs;
+    bool login_begun;         /* by a SASL start without data: a step brings it */
     struct protocol_command now; /* the one that runs */
     struct watcher *watcher;  /* watch.h; NULL: it does not watch */
     struct engine *engine;    /* with a watcher */
