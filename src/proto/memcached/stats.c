@@ -16,6 +16,7 @@ struct writer {
     struct call *call;
     stat_put *put;
     struct buf info; /* what INFO says, for numbers that other layers keep */
+    struct memcached_counts counts;
 };
 
 static void put_text(struct writer *w, const char *name, bytes value) { w->put(w->call, bytes_str(name), value); }
@@ -68,6 +69,7 @@ static void put_items(struct writer *w)
 {
     uint64_t keys = db_size(w->call->txn, w->call->session->db);
     put_number(w, "curr_items", keys);
+    put_number(w, "total_items", w->counts.total_items);
 }
 
 static void put_watching(struct writer *w)
@@ -83,17 +85,16 @@ static void put_watching(struct writer *w)
 
 static void put_counts(struct writer *w)
 {
-    struct memcached_counts counts;
-    memcached_counts_sum(&counts);
-#define PUT(name) put_number(w, #name, counts.name)
+#define PUT(name) put_number(w, #name, w->counts.name)
     PUT(cmd_get); PUT(cmd_set); PUT(cmd_flush); PUT(cmd_touch); PUT(cmd_meta);
     PUT(get_hits); PUT(get_misses); PUT(get_expired);
     PUT(delete_misses); PUT(delete_hits); PUT(incr_misses); PUT(incr_hits); PUT(decr_misses); PUT(decr_hits);
     PUT(cas_misses); PUT(cas_hits); PUT(cas_badval); PUT(touch_hits); PUT(touch_misses); PUT(store_too_large);
-    PUT(store_no_memory); PUT(auth_cmds); PUT(auth_errors); PUT(total_items);
+    PUT(store_no_memory); PUT(auth_cmds); PUT(auth_errors);
 #undef PUT
 }
 
+/* In the order of memcached. */
 static void general(struct writer *w)
 {
     put_number(w, "pid", (uint64_t)getpid());
@@ -108,14 +109,14 @@ static void general(struct writer *w)
     put_info(w, "total_connections", "total_connections_received");
     put_info(w, "rejected_connections", "rejected_connections");
     put_counts(w);
+    put_info(w, "idle_kicks", "idle_disconnections");
     put_info(w, "bytes_read", "total_net_input_bytes");
     put_info(w, "bytes_written", "total_net_output_bytes");
     put_setting(w, "limit_maxbytes", "maxmemory");
     put_number(w, "accepting_conns", 1);
     put_setting(w, "threads", "workers");
-    put_info(w, "idle_kicks", "idle_disconnections");
-    put_info(w, "bytes", "used_memory");
     put_watching(w);
+    put_info(w, "bytes", "used_memory");
     put_items(w);
     put_info(w, "evictions", "evicted_keys");
     put_info(w, "reclaimed", "expired_keys");
@@ -184,12 +185,10 @@ static void items(struct writer *w)
 
 static void slabs(struct writer *w)
 {
-    struct memcached_counts counts;
-    memcached_counts_sum(&counts);
     uint64_t keys = db_size(w->call->txn, w->call->session->db);
     if (keys) {
         put_number(w, "1:used_chunks", keys);
-#define PUT(name) put_number(w, "1:" #name, counts.name)
+#define PUT(name) put_number(w, "1:" #name, w->counts.name)
         PUT(get_hits); PUT(cmd_set); PUT(delete_hits); PUT(incr_hits); PUT(decr_hits); PUT(cas_hits); PUT(cas_badval); PUT(touch_hits);
 #undef PUT
     }
@@ -311,6 +310,7 @@ bool stats_write(struct call *c, bytes what, stat_put *put)
             continue;
         struct writer w = {.call = c, .put = put};
         buf_init(&w.info, SIZE_MAX);
+        memcached_counts_sum(&w.counts);
         if (all[i].needs_info)
             host->info(c->txn, NULL, 0, &w.info);
         all[i].write(&w);
