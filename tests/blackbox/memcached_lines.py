@@ -193,6 +193,7 @@ LINES = [b"lru tune 10 20 0.1 2 noreply\r\n", b"lru tune 50 60 0.1 2\r\n", b"lru
          b"set %k 0 0 1\r\nab\r\n", b"set %k 0 0 1\r\na\n", b"set %k 0 0 3\r\na\r\n\r\n", b"set %k 0 0 1 noreply\r\nabc\r\nget %k\r\n", b"ms %k 1\r\nabc\r\nget %k\r\n",
          b"ms %k 1 Tx\r\na\r\nmn\r\n", b"ms %k 1 b\r\na\r\n", b"get " + b"%k " * 2000 + b"\r\n", b"get " + b"kk " * 3000 + b"\r\nmn\r\n", b"gat 0 " + b"kk " * 3000 + b"\r\nmn\r\n",
          b"x" * 1025 + b"\r\n", b"x" * 2047, b"x" * 2049, b"get " + b"x" * 70000, b"gets " + b"x" * 5000, b"mg " + b"x" * 5000, b"set %k 0 0 " + b"0" * 3000 + b"1\r\na\r\n",
+         b"gat 0 " + b"kk " * 5459 + b"\nmn\r\n", b"gat 0 " + b"kk " * 5459 + b"\r\nmn\r\n", b"gets " + b"kk " * 5600 + b"\r\nmn\r\n", b" " * 101 + b"get " + b"kk " * 5600 + b"\r\nmn\r\n",
          b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"*1\r\n$4\r\nPING\r\n", b"\x81\x00", b"\x16\x03\x01\x02\x00\r\n", b"auth a b\r\n"]
 QUIET_SECONDS = 0.15
 
@@ -246,10 +247,20 @@ def check_pieces(*servers):
         assert found[0] == found[1], found
 
 
+def check_stats(*servers):
+    """holdfast tells fewer, all of which memcached knows, in memcached's order."""
+    texts = [Text(server) for server in servers]
+    for text in texts:
+        text.call(b"set k 0 0 1\r\nv\r\n")
+    for word in (b"", b" settings", b" items", b" slabs", b" sizes"):
+        peers, own = [re.findall(rb"STAT (?:items:1:|1:)?([a-z]\S*)", text.call(b"stats%b\r\n" % word)) for text in texts]
+        assert own and [name for name in peers if name in own] == own, (word, own)
+
+
 def main():
     checks = Checks("memcached_lines")
-    with Peer(workers=1, extra=["-o", "no_lru_maintainer"]) as peer, Holdfast(workers=2) as server:
-        checks.run([check_flags, check_leases, check_numbers, check_times, check_keys, check_lines, check_pieces], peer, server)
+    with Peer(workers=1, extra=["-o", "no_lru_maintainer,idle_timeout=600"]) as peer, Holdfast(workers=2) as server:
+        checks.run([check_flags, check_leases, check_numbers, check_times, check_keys, check_lines, check_pieces, check_stats], peer, server)
     return checks.end()
 
 

@@ -9,7 +9,8 @@
 #include "proto/protocol.h"
 
 #define MEMCACHED_KEY_MAX 250
-#define MEMCACHED_LINE_MAX 2048     /* without a line end, unless it begins as a get of many keys */
+#define MEMCACHED_LINE_MAX 2048     /* that waits for its end, unless it begins as a get of many keys */
+#define MEMCACHED_LINE_WHOLE_MAX 16384 /* that has arrived with its end, line end included; with the same exception */
 #define MEMCACHED_SKIP_ALL UINT64_MAX
 #define MEMCACHED_VERSION "1.6.18"  /* whose behaviour this has */
 

@@ -549,7 +549,7 @@ static enum parse_result parse_line(struct line *l)
     return say(l, "ERROR");
 }
 
-/* May a line that has no end yet become longer than others? */
+/* May a line be longer than others? */
 static bool is_long_get(bytes input)
 {
     size_t at = 0;
@@ -577,6 +577,8 @@ enum parse_result memcached_parse_text(struct memcached *m, const struct protoco
         return input.size > MEMCACHED_LINE_MAX && !is_long_get(input) ? PARSE_BAD : PARSE_MORE;
     }
     size_t size = (size_t)(end - input.data);
+    if (HF_UNLIKELY(size >= MEMCACHED_LINE_WHOLE_MAX) && !is_long_get(input))
+        return PARSE_BAD;
     m->scanned = size;
     l.size = l.used = size + 1;
     size -= size > 1 && end[-1] == '\r';
