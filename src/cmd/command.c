@@ -381,13 +381,19 @@ static size_t rest_at(const struct key_range *range, const bytes *argv, size_t a
 static size_t positions_of_rest(const struct key_range *range, const bytes *argv, size_t argc, uint32_t *positions)
 {
     size_t first = rest_at(range, argv, argc) + 1, count = 0;
-    if (first <= argc && argv[range->first].size)
+    if (first < argc && argv[range->first].size)
         return 0; /* the handler words the error */
     for (size_t i = first; i < argc; i++)
         positions[count++] = (uint32_t)i;
     if (!count)
         positions[count++] = (uint32_t)range->first;
     return count;
+}
+
+/* Of SORT's options. */
+static size_t values_of(bytes option)
+{
+    return bytes_is_word(option, "LIMIT") ? 2 : bytes_is_word(option, "BY") || bytes_is_word(option, "GET");
 }
 
 /* Positions of the keys behind words; only_last: what COMMAND GETKEYS says of one word that is given twice. Locks are for all. */
@@ -401,8 +407,10 @@ static size_t positions_behind(const struct key_range *range, const bytes *argv,
         return count;
     }
     for (size_t i = (size_t)range->from; i + 1 < argc; i++) {
-        if (!is_one_of(argv[i], range->behind))
+        if (!is_one_of(argv[i], range->behind)) {
+            i += only_last ? values_of(argv[i]) : 0;
             continue;
+        }
         count = only_last ? 0 : count;
         positions[count++] = (uint32_t)i + 1; /* and on: it may have been the value of another option */
     }

@@ -189,6 +189,7 @@ size_t command_key_positions(const struct command *row, const bytes *argv, size_
 size_t command_locked_positions(const struct command *row, const bytes *argv, size_t argc, uint32_t *positions);
 /* How the n-th of these keys is used, as COMMAND GETKEYSANDFLAGS says it: "RW access update". */
 bytes command_key_use(const struct command *row, const bytes *argv, size_t argc, size_t n);
+void reply_key_use(struct reply *r, bytes use); /* replies it, a set of its words */
 /* What these words say about a user's rights. */
 enum key_right { KEY_READ = 1, KEY_WRITE = 2 };
 unsigned key_use_rights(bytes use);

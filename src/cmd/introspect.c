@@ -100,7 +100,7 @@ static void key_uses_of(const struct command *row, struct words *uses)
         words_add(uses, row->flags & CMD_WRITE ? BYTES("RW access update") : BYTES("RO access"));
 }
 
-static void reply_key_use(struct reply *r, bytes use)
+void reply_key_use(struct reply *r, bytes use)
 {
     char text[64];
     struct words flags = {.count = 0};
@@ -362,55 +362,4 @@ void cmd_command_list(struct call *c)
     }
     reply_array(c->reply, walk_list(c, &filter, false));
     walk_list(c, &filter, true);
-}
-
-/* The row of the words after GETKEYS, and where its keys stand among them. */
-static const struct command *find_described(struct call *c, uint32_t *positions, size_t *count)
-{
-    const bytes *argv = c->argv + 2;
-    size_t argc = c->argc - 2;
-    const struct command *row = command_find(argv[0]);
-    if (row && command_subs(row))
-        row = command_find_sub(row, argv[1]);
-    if (!row)
-        reply_errorf(c->reply, "ERR Invalid command specified");
-    else if (!command_has_keys(row))
-        reply_errorf(c->reply, "ERR The command has no key arguments");
-    else if (!command_arity_fits(row, argc))
-        reply_errorf(c->reply, "ERR Invalid number of arguments specified for command");
-    else {
-        *count = command_key_positions(row, argv, argc, positions);
-        if (*count > 0 || row->flags & CMD_KEYS_OPTIONAL)
-            return row;
-        reply_errorf(c->reply, "ERR Invalid arguments specified for command");
-    }
-    return NULL;
-}
-
-static void reply_described(struct call *c, bool with_flags)
-{
-    uint32_t *positions = mem_alloc(c->argc * sizeof(*positions));
-    size_t count;
-    const struct command *row = find_described(c, positions, &count);
-    if (row) {
-        reply_array(c->reply, count);
-        for (size_t i = 0; i < count; i++) {
-            if (with_flags)
-                reply_array(c->reply, 2);
-            reply_bulk(c->reply, c->argv[2 + positions[i]]);
-            if (with_flags)
-                reply_key_use(c->reply, command_key_use(row, c->argv + 2, c->argc - 2, i));
-        }
-    }
-    mem_free(positions);
-}
-
-void cmd_command_getkeys(struct call *c)
-{
-    reply_described(c, false);
-}
-
-void cmd_command_getkeysandflags(struct call *c)
-{
-    reply_described(c, true);
 }

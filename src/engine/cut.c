@@ -295,7 +295,7 @@ static void tell(struct part *p, void (*each)(void *context, const struct cut_ke
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct taken *t = &p->items[i];
-        const uint8_t *name = p->bytes.data + t->name_at;
+        const uint8_t *name = (p->bytes.data ? p->bytes.data : (const uint8_t *)"") + t->name_at;
         each(context, &(struct cut_key){t->db, bytes_of(name, t->name_size), t->deadline_ms, t->type,
                                         t->blob ? bytes_of(t->blob->data, t->blob->size) : bytes_of(name + t->name_size, t->text_size), t->object});
     }
