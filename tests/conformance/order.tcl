@@ -5,6 +5,8 @@
 # serves them in the order of their arrival; of two workers, the second may be first, and then the first has nothing to wait
 # for. The order that these tests mean is made here: the next command goes when the first one is blocked, or has its reply.
 #
+# Tests send EXEC on one connection, and a write on another that the transaction must not see, before they read its reply.
+#
 # Tests subscribe on one connection, its earlier replies unread, and take the right to it from the user on another.
 #
 # What goes to a replica waits for the disk, which on a busy machine may take longer than the second that tests give it: it
@@ -13,7 +15,7 @@
 namespace eval ::order {
     variable shows {subscribe psubscribe ssubscribe}
     variable waits {blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop xread xreadgroup
-        unsubscribe punsubscribe sunsubscribe}
+        unsubscribe punsubscribe sunsubscribe exec}
     variable tries 500
 }
 
