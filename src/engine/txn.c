@@ -537,15 +537,16 @@ uint64_t txn_commit_lsn(struct txn *t)
 
 static void undo_entry(struct txn *t, const struct undo *u)
 {
+    uint64_t tail = t->engine->log ? log_tail(t->engine->log) : 0; /* a table that moves compares its stamps by it */
     struct table *table = table_for(t, u->stripe, u->db_id);
     struct place p;
     struct entry *current = table_find(table, u->key, u->hash, &p) ? p.entry : NULL;
     if (current && u->old)
         table_replace(table, &p, u->old);
     else if (current)
-        table_remove(table, &p, u->hash, 0);
+        table_remove(table, &p, u->hash, tail);
     else if (u->old)
-        table_insert(table, u->hash, u->old, 0);
+        table_insert(table, u->hash, u->old, tail);
     if (current && u->shallow_new)
         slab_release(t->heap, current);
     else if (current)

@@ -6,7 +6,8 @@
  *        crashes inside recovery: none of a dead epoch shows. A group whose header says an older or a later epoch
  *        is the end of the log. What recovery has read from a page cache that a failed fsync left is on disk after.
  *   R9   eight workers change few keys: each key's events come in commit order; a rollback's do not come.
- *   R12  what shows that a key is gone waits for the change that took it, and a cut before that brings the key back.
+ *   R12  what shows that a key is gone waits for the change that took it, and a cut before that brings the key back; the positions
+ *        that tell so move with a table that grows or shrinks, also in a rollback.
  *   R13  two workers whose clocks differ by 50 ms: a key that one of them saw expired is gone for both, and after a
  *        crash too.
  */
@@ -378,6 +379,54 @@ static void test_r12_absence_is_gated(void **state)
     assert_true(back > 0); /* the trap is there */
 }
 
+/* One stripe's table grows and shrinks under changes and rollbacks, and its positions move with it: whoever reads a key waits for its
+ * last change, or for longer. After a reopening most buckets have none, and must not hide those of others. */
+static void test_r12_positions_move_with_a_growing_table(void **state)
+{
+    enum { KEYS = 1500, STEPS = 4000 };
+    (void)state;
+    static uint64_t changed_lsn[KEYS];
+    memset(changed_lsn, 0, sizeof(changed_lsn));
+    struct look look;
+    struct client *c = &look.client;
+    look_open(&look, DURABILITY_INTERVAL);
+    c->session.durability = DURABILITY_INTERVAL; /* else its replies wait for nothing */
+    uint64_t chance = 7, waited = 0;
+    assert_true(client_ok(client_do(c, "SET {t}text x")));
+    for (int i = 0; i < STEPS; i++) {
+        bool rolled_back = rec_next(&chance) % 3 != 0, grows = i / 400 % 2 == 0;
+        unsigned keys[4];
+        if (i % 200 == 199) {
+            look_close(&look);
+            look_open(&look, DURABILITY_INTERVAL);
+            c->session.durability = DURABILITY_INTERVAL;
+            memset(changed_lsn, 0, sizeof(changed_lsn)); /* what is recovered is on disk */
+        }
+        if (rolled_back)
+            assert_true(client_ok(client_do(c, "MULTI STRICT")));
+        for (int k = 0; k < 4; k++) {
+            keys[k] = (unsigned)(rec_next(&chance) % KEYS);
+            bool sets = rec_next(&chance) % 8 ? grows : !grows;
+            assert_true(client_do(c, sets ? "SET {t}%u v" : "DEL {t}%u", keys[k])[0] != '-');
+            if (!rolled_back && c->lsn > changed_lsn[keys[k]])
+                changed_lsn[keys[k]] = c->lsn; /* of a DEL that found none: what it waits for */
+        }
+        if (rolled_back) {
+            client_do(c, "INCR {t}text");
+            assert_int_equal(client_do(c, "EXEC")[0], '-');
+        }
+        for (unsigned asked = 0; asked < KEYS && i % 10 == 0; asked++) {
+            client_do(c, "GET {t}%u", asked);
+            waited += changed_lsn[asked] != 0;
+            if (c->lsn < changed_lsn[asked])
+                fail_msg("step %d: {t}%u may be read at %llu, and was changed at %llu", i, asked, (unsigned long long)c->lsn,
+                         (unsigned long long)changed_lsn[asked]);
+        }
+    }
+    assert_true(waited > STEPS);
+    look_close(&look);
+}
+
 /* --- R13 --------------------------------------------------------------------------------- */
 
 #define R13_START UINT64_C(1700000000000)
@@ -465,6 +514,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_r6_recovery_does_not_trust_the_page_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(test_r9_events_in_commit_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_r12_absence_is_gated, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_r12_positions_move_with_a_growing_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_r13_two_clocks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
