@@ -1,15 +1,17 @@
-"""rules.py -- the engine's rules R2, R11 and R14, each against the trap that it names, on the shipped binary.
+"""rules.py -- the engine's rules R1, R2, R11 and R14, each against the trap that it names, on the shipped binary.
 
 The other rules: tests/README.md.
 
+R1   a connection that asks and does not read is not read either, once it is owed a megabyte; when it reads, it gets all.
 R2   one connection appends to one string, alternating CLIENT DURABILITY none and commit; kill -9 at a random moment:
      what is found is a prefix of what was sent, and holds everything up to the last append acknowledged under
-     commit. Beside it another connection reads the string in commit: what it has seen is there, too.
+     commit. Beside it another connection reads the string in commit: what it has seen is there, too. On a server whose next
+     fsync is half a minute away, who asks under commit does not wait for that.
 R11  WATCH of an absent key, then SET and DEL by another: EXEC is nil. Write skew: two clients watch both of two keys in
      two stripes and each writes one; in no round do both succeed, and in most one does.
 R14  on a real file system no extent of a prepared segment is "unwritten" (filefrag -v), new, spare or recycled.
 
-Usage:  rules.py [R2] [R11] [R14] [--rounds N] [--seed S]
+Usage:  rules.py [R1] [R2] [R11] [R14] [--rounds N] [--seed S]
 """
 import argparse
 import os
@@ -30,6 +32,35 @@ class Failed(Exception):
 def demand(holds, text):
     if not holds:
         raise Failed(text)
+
+
+# --- R1 --------------------------------------------------------------------------------------------
+
+OWED_VALUE, OWED_COUNT, OWED_MOST = 65536, 2000, 3 << 20
+LOOKS = 200
+
+
+def owed(client, name):
+    """What the output of the connection of this name holds."""
+    rows = [row for row in client.call("CLIENT", "LIST").decode().split("\n") if " name=%s " % name in row]
+    return int(rows[0].split(" obl=")[1].split()[0])
+
+
+def check_r1(*_):
+    with Server("holdfast", durability="none") as server:
+        client, lazy = server.client(), server.client()
+        client.call("SET", "k", b"x" * OWED_VALUE)
+        lazy.call("CLIENT", "SETNAME", "lazy")
+        lazy.send_raw(encode("GET", "k") * OWED_COUNT)
+        end, most = time.monotonic() + 30, 0
+        while owed(client, "lazy") < 1 << 20:
+            demand(time.monotonic() < end, "the connection is never owed a megabyte")
+        for _ in range(LOOKS):
+            most = max(most, owed(client, "lazy"))
+        demand(most < OWED_MOST, "a connection that does not read is owed %d bytes" % most)
+        for i in range(OWED_COUNT):
+            demand(lazy.read() == ("$", b"x" * OWED_VALUE), "reply %d" % i)
+    return "owed %d bytes at most, of %d" % (most, OWED_VALUE * OWED_COUNT)
 
 
 # --- R2 --------------------------------------------------------------------------------------------
@@ -114,7 +145,20 @@ def check_r2(rounds, seed):
         demand(client.call("CLIENT", "DURABILITY") == b"none", "memory only")
         for mode in ["commit", "interval"]:
             demand("memory only" in str(plain(client.wire("CLIENT", "DURABILITY", mode))), "memory only refuses %s" % mode)
+    check_fsync_now()
     return "%d rounds in each mode, the tail was cut in %d" % (rounds, lost_some)
+
+
+def check_fsync_now():
+    """The server's own fsync comes half an interval after the write."""
+    with Server("holdfast", durability="interval", extra=["--interval-ms", "60000"]) as server:
+        lax, strict = server.client(), server.client()
+        strict.call("CLIENT", "DURABILITY", "commit")
+        for words in (("GET", "k"), ("SET", "k", "w"), ("EVAL", "return redis.call('GET', KEYS[1])", 1, "k")):
+            lax.call("SET", "k", "v")
+            began = time.monotonic()
+            strict.call(*words)
+            demand(time.monotonic() - began < 20, "%s under commit waits for the interval" % words[0])
 
 
 # --- R11 -------------------------------------------------------------------------------------------
@@ -279,7 +323,7 @@ def check_r14(_rounds, _seed):
     return "%d prepared segments in %s, no unwritten extent" % (len(looked), parent)
 
 
-CHECKS = {"R2": check_r2, "R11": check_r11, "R14": check_r14}
+CHECKS = {"R1": check_r1, "R2": check_r2, "R11": check_r11, "R14": check_r14}
 
 
 def main():
