@@ -9,7 +9,7 @@ R2   one connection appends to one string, alternating CLIENT DURABILITY none an
      fsync is half a minute away, who asks under commit does not wait for that.
 R11  WATCH of an absent key, then SET and DEL by another: EXEC is nil. Write skew: two clients watch both of two keys in
      two stripes and each writes one; in no round do both succeed, and in most one does.
-R14  on a real file system no extent of a prepared segment is "unwritten" (filefrag -v), new, spare or recycled.
+R14  on a real file system no extent of a prepared segment is "unwritten" (filefrag -v) or missing, new, spare or recycled.
 
 Usage:  rules.py [R1] [R2] [R11] [R14] [--rounds N] [--seed S]
 """
@@ -308,6 +308,8 @@ def check_r14(_rounds, _seed):
                     demand(lines is not None, "filefrag of %s" % name)
                     bad = [line for line in lines if "unwritten" in line]
                     demand(not bad, "%s has unwritten extents:\n%s" % (name, "\n".join(bad)))
+                    about = os.stat(path)
+                    demand(about.st_blocks * 512 >= about.st_size, "%s has holes: %r" % (name, about))
                     if lines and os.path.getsize(path) == 1048576:
                         looked.add(name)
     finally:

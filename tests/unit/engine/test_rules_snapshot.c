@@ -17,6 +17,7 @@
 #include "../support/rules.h"
 
 #include "base/crc.h"
+#include "engine/keys.h"
 
 /* --- R3 ------------------------------------------------------------------------------- */
 
@@ -434,6 +435,44 @@ static void test_r4_memory_only(void **state)
     storms(DURABILITY_NONE, 30);
 }
 
+static bool snapshot_runs(struct engine *e)
+{
+    os_mutex_lock(&e->snapshot_lock);
+    bool runs = e->snapshot_running;
+    os_mutex_unlock(&e->snapshot_lock);
+    return runs;
+}
+
+/* A snapshot that begins in the middle of a transaction holds the databases as they are after it: here, after a rollback. */
+static void test_r4_a_swap_that_is_rolled_back(void **state)
+{
+    (void)state;
+    for (int durability = DURABILITY_NONE; durability <= DURABILITY_COMMIT; durability++) {
+        struct look look;
+        rec_stop();
+        rec_start();
+        look_open(&look, (enum durability)durability);
+        assert_true(client_ok(client_do(&look.client, "SET k v")));
+        struct txn *t = txn_new(look.engine);
+        txn_reset(t, OS.wall_ms());
+        t->undoing = true;
+        db_swap(t, 0, 1);
+        assert_int_equal(engine_snapshot_start(look.engine), HF_OK);
+        for (int i = 0; i < 150 && snapshot_runs(look.engine); i++) /* it waits; if it did not, it would have time enough */
+            usleep(1000);
+        txn_rollback_all(t);
+        txn_free(t);
+        for (int i = 0; i < 20000 && snapshot_runs(look.engine); i++)
+            usleep(1000);
+        assert_false(snapshot_runs(look.engine));
+        assert_string_equal(client_do(&look.client, "GET k"), "$1\r\nv\r\n");
+        look_close(&look);
+        look_open(&look, (enum durability)durability);
+        assert_string_equal(client_do(&look.client, "GET k"), "$1\r\nv\r\n");
+        look_close(&look);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +484,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_r4_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_r4_interval, setup, teardown),
         cmocka_unit_test_setup_teardown(test_r4_memory_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_r4_a_swap_that_is_rolled_back, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

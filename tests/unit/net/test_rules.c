@@ -458,12 +458,13 @@ static void test_r15_outcome_unknown(void **state)
     struct caller c, other;
     char line[SERVED_LINE];
     struct engine_config config = commit_config();
-    static const char pipeline[] = "GET old\r\nSET a 1\r\nGET old\r\nPING\r\nMULTI\r\nSET b 1\r\nEXEC\r\n";
-    static const char *const expected[] = {"value", "-IOERR", "value", "+PONG", "+OK", "+QUEUED", "-IOERR"};
+    static const char pipeline[] = "GET old\r\nSET a 1\r\nSET a2 1\r\nINCR a2\r\nGET old\r\nPING\r\nMULTI\r\nSET b 1\r\nEXEC\r\n";
+    static const char *const expected[] = {"value", "-IOERR", "-IOERR", "-IOERR", "value", "+PONG", "+OK", "+QUEUED", "-IOERR"};
     served_start(&s, &config);
     caller_open(&c, &s);
     caller_open(&other, &s);
     assert_string_equal(caller_ask(&c, "SET old value"), "+OK");
+    assert_string_equal(caller_ask(&c, "SET due value PX 900"), "+OK");
     for (int i = 0; i < 200; i++) /* stamps know positions to 4 KiB */
         assert_string_equal(caller_ask(&c, "SET between xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), "+OK");
     set_sync_us(100000); /* time for the whole pipeline to be run before the failure is known */
@@ -476,6 +477,9 @@ static void test_r15_outcome_unknown(void **state)
     }
     assert_string_equal(caller_ask(&c, "PING"), "+PONG");
     assert_string_equal(caller_ask(&other, "GET old"), "value");
+    for (int i = 0; i < 4000 && strcmp(caller_ask(&other, "GET due"), "value") == 0; i++)
+        usleep(5000);
+    assert_string_equal(caller_ask(&other, "GET due"), "$-1"); /* R13: absent; its removal, which would be unsafe, waits */
     assert_int_equal(strncmp(caller_ask(&other, "SET old 2"), "-MISCONF ", 9), 0);
     assert_int_equal(strncmp(caller_ask(&other, "GET a"), "-IOERR ", 7), 0); /* seen, but not safe */
     rec_clear_fault();
