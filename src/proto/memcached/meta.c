@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "engine/keys.h"
 #include "proto/memcached/handlers.h"
+#include "proto/memcached/lines.h"
 #include "proto/memcached/numbers.h"
 #include "proto/memcached/storage.h"
 
@@ -206,7 +207,7 @@ void memcached_mg(struct call *c)
         return;
     }
     if (!put_hit(c, &g))
-        memcached_line_aloud(c, "SERVER_ERROR out of memory writing get response");
+        memcached_line_aloud(c, LINE_NO_ROOM_FOR_VALUE);
     if (!g.flags.no_update && key_exists(c->txn, k))
         item_access(c->txn, k);
     if (g.flags.has_ttl)
@@ -374,7 +375,7 @@ void memcached_ma(struct call *c)
     if (memcached_refused(c, memcached_delta(c, &d, &result, &value, &version)))
         return;
     if (result == DELTA_NOT_NUMBER) {
-        memcached_line_aloud(c, "CLIENT_ERROR cannot increment or decrement non-numeric value");
+        memcached_line_aloud(c, LINE_NOT_NUMBER);
         return;
     }
     bool created = result == DELTA_MISSING && f.has_vivify;

@@ -2,6 +2,7 @@
 #include "proto/memcached/meta.h"
 
 #include "engine/items.h"
+#include "proto/memcached/lines.h"
 #include "proto/memcached/numbers.h"
 
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format"
@@ -31,7 +32,7 @@ static const char *take_flag(uint8_t letter, bytes token, struct meta_flags *f)
     case 'N': return take_i32(token, &f->vivify, &f->has_vivify);
     case 'T': return take_i32(token, &f->ttl, &f->has_ttl);
     case 'R': return take_i32(token, &f->recache, &f->has_recache);
-    case 'F': return memcached_u32(token, &f->client_flags) ? NULL : "CLIENT_ERROR bad command line format";
+    case 'F': return memcached_u32(token, &f->client_flags) ? NULL : LINE_BAD_FORMAT;
     case 'C': f->has_cas = true; return take_u64(token, &f->cas, BAD_TOKEN);
     case 'E':
         f->has_new_cas = true;

@@ -1,24 +1,21 @@
 /* slab_words.c -- what memcached says to words about its memory; a function per command, tables of words where nothing else differs. */
 #include "proto/memcached/slab_words.h"
 
+#include "proto/memcached/lines.h"
 #include "proto/memcached/numbers.h"
 
 #include <stdlib.h>
 
-#define BAD_FORMAT "CLIENT_ERROR bad command line format"
 #define CLASSES_HERE 40          /* that memcached's default sizes give, the pool of free pages, 0, included */
 #define CRAWLER_SLEEP_MAX 1000000 /* microseconds */
 #define LRU_PERCENT_MAX 80
 
-struct words {
-    const bytes *token;
-    size_t count;
-};
-
-static bool is_word(const struct words *w, size_t n, const char *word)
+static bool is_word(const struct slab_words *w, size_t n, const char *word)
 {
     return w->count > n && bytes_equal(w->token[n], bytes_str(word));
 }
+
+static void take_noreply(struct slab_words *w) { w->quiet = is_word(w, w->count - 1, "noreply"); }
 
 static bool is_real(bytes word, double *value)
 {
@@ -51,7 +48,7 @@ enum slab_classes slab_words_classes(bytes list)
     return found;
 }
 
-static const char *lru_crawler(const struct words *w)
+const char *slab_words_lru_crawler(struct slab_words *w)
 {
     uint32_t number;
     if (w->count == 2)
@@ -66,15 +63,15 @@ static const char *lru_crawler(const struct words *w)
     if (!sleeps && !is_word(w, 1, "tocrawl"))
         return "ERROR";
     if (!memcached_u32(w->token[2], &number))
-        return BAD_FORMAT;
+        return LINE_BAD_FORMAT;
     return sleeps && number > CRAWLER_SLEEP_MAX ? "CLIENT_ERROR sleep must be one second or less" : "OK";
 }
 
-static const char *reassign(const struct words *w)
+static const char *reassign(const struct slab_words *w)
 {
     int32_t from, to;
     if (!memcached_i32(w->token[2], &from) || !memcached_i32(w->token[3], &to))
-        return BAD_FORMAT;
+        return LINE_BAD_FORMAT;
     if (from == to)
         return "SAME src and dst class are identical";
     if (from < 0 || from >= CLASSES_HERE || to < 0 || to >= CLASSES_HERE)
@@ -82,7 +79,7 @@ static const char *reassign(const struct words *w)
     return "NOSPARE source class has no spare pages";
 }
 
-static const char *slabs(const struct words *w, bool *quiet)
+const char *slab_words_slabs(struct slab_words *w)
 {
     uint32_t level;
     double ratio;
@@ -90,15 +87,15 @@ static const char *slabs(const struct words *w, bool *quiet)
         return reassign(w);
     if (w->count < 3 || !is_word(w, 1, "automove"))
         return "ERROR";
-    *quiet = is_word(w, w->count - 1, "noreply");
+    take_noreply(w);
     if (is_word(w, 2, "ratio"))
         return w->count > 3 && is_real(w->token[3], &ratio) ? "OK" : "ERROR";
     if (!memcached_u32(w->token[2], &level))
-        return BAD_FORMAT;
+        return LINE_BAD_FORMAT;
     return level <= 2 ? "OK" : "ERROR";
 }
 
-static const char *tune(const struct words *w)
+static const char *tune(const struct slab_words *w)
 {
     uint32_t hot, warm;
     double hot_factor, warm_factor;
@@ -110,9 +107,10 @@ static const char *tune(const struct words *w)
     return hot_factor <= 0 || warm_factor <= 0 ? "ERROR hot/warm age factors must be greater than 0" : "OK";
 }
 
-static const char *lru(const struct words *w)
+const char *slab_words_lru(struct slab_words *w)
 {
     int32_t seconds;
+    take_noreply(w);
     if (is_word(w, 1, "tune"))
         return tune(w);
     if (is_word(w, 1, "mode"))
@@ -120,12 +118,13 @@ static const char *lru(const struct words *w)
     return is_word(w, 1, "temp_ttl") && w->count > 2 && memcached_i32(w->token[2], &seconds) ? "OK" : "ERROR";
 }
 
-static const char *extstore(const struct words *w)
+const char *slab_words_extstore(struct slab_words *w)
 {
     static const char *const numbers[] = {"item_size", "item_age", "low_ttl", "recache_rate", "compact_under", "drop_under", "max_sleep",
                                           "drop_unread"};
     uint32_t number, most;
     double part;
+    take_noreply(w);
     if (w->count < 3)
         return "ERROR";
     if (is_word(w, 1, "max_frag"))
@@ -139,18 +138,14 @@ static const char *extstore(const struct words *w)
     return "ERROR";
 }
 
-const char *slab_words_answer(const bytes *token, size_t count, bool *quiet)
+const char *slab_words_shutdown(struct slab_words *w)
 {
-    struct words w = {token, count};
-    *quiet = false;
-    if (is_word(&w, 0, "lru_crawler"))
-        return lru_crawler(&w);
-    if (is_word(&w, 0, "slabs"))
-        return slabs(&w, quiet);
-    if (is_word(&w, 0, "refresh_certs"))
-        return "Error TLS not enabled";
-    if (is_word(&w, 0, "shutdown"))
-        return "ERROR: shutdown not enabled";
-    *quiet = is_word(&w, count - 1, "noreply");
-    return is_word(&w, 0, "lru") ? lru(&w) : extstore(&w);
+    (void)w;
+    return "ERROR: shutdown not enabled";
+}
+
+const char *slab_words_refresh_certs(struct slab_words *w)
+{
+    (void)w;
+    return "Error TLS not enabled";
 }

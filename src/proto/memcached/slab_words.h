@@ -11,8 +11,16 @@
 
 #define SLAB_CLASSES_MAX 64 /* in memcached: 1 to 63 */
 
-/* Of lru, slabs, extstore, lru_crawler, refresh_certs, shutdown; token[0] is that name. The line to answer. *quiet: noreply holds it back. */
-const char *slab_words_answer(const bytes *token, size_t count, bool *quiet);
+/* A line. token[0] is the command's name, by which the caller has chosen the function. */
+struct slab_words {
+    const bytes *token;
+    size_t count;
+    bool quiet; /* out: its last word, noreply, holds the answer back */
+};
+
+/* The line to answer. */
+typedef const char *slab_words_answer(struct slab_words *w);
+slab_words_answer slab_words_lru_crawler, slab_words_lru, slab_words_slabs, slab_words_extstore, slab_words_shutdown, slab_words_refresh_certs;
 
 /* "all", "hash", or numbers of classes with commas between. Class 1 holds all items. */
 enum slab_classes { CLASSES_WRONG, CLASSES_NONE, CLASSES_EMPTY, CLASSES_WITH_ITEMS };

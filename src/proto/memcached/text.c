@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "engine/keys.h"
+#include "proto/memcached/lines.h"
 #include "proto/memcached/numbers.h"
 #include "proto/memcached/prefix.h"
 #include "proto/memcached/storage.h"
@@ -100,7 +101,7 @@ static void get_all(struct call *c, const struct getting *g)
             continue;
         out->size = begin;
         if (s == HF_OK)
-            memcached_line(c, "SERVER_ERROR out of memory writing get response");
+            memcached_line(c, LINE_NO_ROOM_FOR_VALUE);
         else
             reply_status(c->reply, s);
         return;
@@ -175,7 +176,7 @@ static void arithmetic(struct call *c, bool down)
         text[number_format_uint(text, value)] = 0;
         memcached_line(c, text);
     } else {
-        memcached_line(c, result == DELTA_MISSING ? "NOT_FOUND" : "CLIENT_ERROR cannot increment or decrement non-numeric value");
+        memcached_line(c, result == DELTA_MISSING ? "NOT_FOUND" : LINE_NOT_NUMBER);
     }
 }
 

@@ -7,6 +7,7 @@
  */
 #include "proto/memcached/memcached.h"
 
+#include "proto/memcached/lines.h"
 #include "proto/memcached/meta.h"
 #include "proto/memcached/numbers.h"
 #include "proto/memcached/slab_words.h"
@@ -19,9 +20,10 @@
 #define TOKENS_MAX 23 /* further words of a line are looked at by commands of many keys only */
 #define TOKENS_NAMED 6 /* that a parser may look at without asking whether they are there; empty then */
 #define META_TOKENS_MAX 19
-#define BAD_FORMAT "CLIENT_ERROR bad command line format"
 #define LONG_OPAQUE "CLIENT_ERROR opaque token too long"
 #define TOO_LARGE "SERVER_ERROR object too large for cache"
+
+struct text_command;
 
 struct line {
     const struct protocol_limits *limits;
@@ -33,9 +35,17 @@ struct line {
     bytes token[TOKENS_MAX];
     size_t count, rest;      /* rest: where the words behind these begin in text */
     size_t used;
+    const struct text_command *command;
 };
 
 typedef enum parse_result line_parser(struct line *l, enum memcached_row row);
+
+struct text_command {
+    bytes name;
+    line_parser *parse;
+    enum memcached_row row;
+    slab_words_answer *answer; /* of words about memory */
+};
 
 static enum parse_result done(struct line *l, enum memcached_row row)
 {
@@ -158,7 +168,7 @@ static enum parse_result parse_get(struct line *l, enum memcached_row row)
 {
     if (l->count < 2)
         return say(l, "ERROR");
-    return take_keys(l, 1) ? done(l, row) : say(l, BAD_FORMAT);
+    return take_keys(l, 1) ? done(l, row) : say(l, LINE_BAD_FORMAT);
 }
 
 static enum parse_result parse_gat(struct line *l, enum memcached_row row)
@@ -172,14 +182,14 @@ static enum parse_result parse_gat(struct line *l, enum memcached_row row)
     if (take_keys(l, 2))
         return done(l, row);
     l->words->count--;
-    return say(l, BAD_FORMAT);
+    return say(l, LINE_BAD_FORMAT);
 }
 
 static enum parse_result parse_key(struct line *l, enum memcached_row row)
 {
     take_noreply(l);
     if (l->token[1].size > MEMCACHED_KEY_MAX)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     protocol_word(l->words, l->token[1]);
     if (row != ROW_DELETE)
         protocol_word(l->words, l->token[2]);
@@ -195,7 +205,7 @@ static enum parse_result parse_key_and_number(struct line *l, enum memcached_row
         return say(l, "ERROR");
     take_noreply(l);
     if (l->token[1].size > MEMCACHED_KEY_MAX)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (row == ROW_TOUCH ? !memcached_i32(l->token[2], &exptime) : !memcached_u64(l->token[2], &delta))
         return say(l, row == ROW_TOUCH ? "CLIENT_ERROR invalid exptime argument" : "CLIENT_ERROR invalid numeric delta argument");
     return parse_key(l, row);
@@ -210,7 +220,7 @@ static enum parse_result parse_delete(struct line *l, enum memcached_row row)
         bool zero = bytes_equal(l->token[2], BYTES("0"));
         take_noreply(l);
         if (l->count == 3 ? !zero && !l->out->quiet : !zero || !l->out->quiet)
-            return say(l, BAD_FORMAT ".  Usage: delete <key> [noreply]");
+            return say(l, LINE_BAD_FORMAT ".  Usage: delete <key> [noreply]");
     }
     bool quiet = l->out->quiet;
     enum parse_result result = parse_key(l, row);
@@ -257,7 +267,7 @@ static enum parse_result parse_store(struct line *l, enum memcached_row row)
     if (l->token[1].size > MEMCACHED_KEY_MAX || !memcached_u32(l->token[2], &flags) || !memcached_i32(l->token[3], &exptime) ||
         !memcached_i32(l->token[4], &size) || (row == ROW_CAS && !memcached_u64(l->token[5], &number)) || size < 0 ||
         size > INT32_MAX - 2)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (!memcached_item_fits(l->token[1].size, (size_t)size, flags))
         return oversize(l, (size_t)size, l->token[1], l->token[0]);
     if (!take_data(l, (size_t)size, &data))
@@ -302,7 +312,7 @@ static enum parse_result parse_meta(struct line *l, enum memcached_row row)
     if (l->count < 2)
         return say(l, "ERROR");
     if (l->token[1].size > MEMCACHED_KEY_MAX)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (l->count > META_TOKENS_MAX)
         return say(l, row == ROW_MG ? "CLIENT_ERROR options flags are too long" : "CLIENT_ERROR options flags too long");
     size_t name = l->words->count;
@@ -328,11 +338,11 @@ static enum parse_result parse_ms(struct line *l, enum memcached_row row)
     if (l->count < 2)
         return say(l, "ERROR");
     if (l->token[1].size > MEMCACHED_KEY_MAX || l->count == 2)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (l->count > META_TOKENS_MAX)
         return say(l, "CLIENT_ERROR options flags too long");
     if (!memcached_i32(l->token[2], &size) || size < 0 || size > INT32_MAX - 2)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     size_t name = l->words->count;
     const char *error = take_meta(l, 3, &f);
     if (!error && f.long_opaque)
@@ -362,9 +372,9 @@ static enum parse_result parse_ms(struct line *l, enum memcached_row row)
 static enum parse_result parse_me(struct line *l, enum memcached_row row)
 {
     if (l->count < 2 || l->token[1].size > MEMCACHED_KEY_MAX)
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (l->count > 2 && bytes_equal(l->token[2], BYTES("b")) && !decode_key(l, &l->token[1]))
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     for (size_t i = 1; i < l->count; i++)
         protocol_word(l->words, l->token[i]);
     return done(l, row);
@@ -398,7 +408,7 @@ static enum parse_result parse_number(struct line *l, enum memcached_row row)
         return say(l, "ERROR");
     take_noreply(l);
     if (!memcached_u32(l->token[1], &number))
-        return say(l, row == ROW_MEMLIMIT ? "ERROR" : BAD_FORMAT);
+        return say(l, row == ROW_MEMLIMIT ? "ERROR" : LINE_BAD_FORMAT);
     return parse_words(l, row);
 }
 
@@ -409,7 +419,7 @@ static enum parse_result parse_cachedump(struct line *l)
     if (l->count < 4)
         return say(l, "CLIENT_ERROR bad command line");
     if (!memcached_u32(l->token[2], &class) || !memcached_u32(l->token[3], &most))
-        return say(l, BAD_FORMAT);
+        return say(l, LINE_BAD_FORMAT);
     if (class >= SLAB_CLASSES_MAX)
         return say(l, "CLIENT_ERROR Illegal slab id");
     if (class != 1)
@@ -457,8 +467,11 @@ static enum parse_result parse_watch(struct line *l, enum memcached_row row)
 
 static enum parse_result parse_slab_words(struct line *l, enum memcached_row row)
 {
+    struct slab_words w = {l->token, l->count, false};
     (void)row;
-    return say(l, slab_words_answer(l->token, l->count, &l->out->quiet));
+    const char *answer = l->command->answer(&w);
+    l->out->quiet = w.quiet;
+    return say(l, answer);
 }
 
 static enum parse_result parse_lru_crawler(struct line *l, enum memcached_row row)
@@ -470,41 +483,41 @@ static enum parse_result parse_lru_crawler(struct line *l, enum memcached_row ro
     return parse_slab_words(l, row);
 }
 
-static const struct { bytes name; line_parser *parse; enum memcached_row row; } commands[] = {
-    {BYTES("get"), parse_get, ROW_GET},
-    {BYTES("set"), parse_store, ROW_SET},
-    {BYTES("mg"), parse_meta, ROW_MG},
-    {BYTES("ms"), parse_ms, ROW_MS},
-    {BYTES("gets"), parse_get, ROW_GETS},
-    {BYTES("cas"), parse_store, ROW_CAS},
-    {BYTES("add"), parse_store, ROW_ADD},
-    {BYTES("incr"), parse_key_and_number, ROW_INCR},
-    {BYTES("decr"), parse_key_and_number, ROW_DECR},
-    {BYTES("delete"), parse_delete, ROW_DELETE},
-    {BYTES("touch"), parse_key_and_number, ROW_TOUCH},
-    {BYTES("md"), parse_meta, ROW_MD},
-    {BYTES("ma"), parse_meta, ROW_MA},
-    {BYTES("mn"), parse_words, ROW_MN},
-    {BYTES("me"), parse_me, ROW_ME},
-    {BYTES("gat"), parse_gat, ROW_GAT},
-    {BYTES("gats"), parse_gat, ROW_GATS},
-    {BYTES("append"), parse_store, ROW_APPEND},
-    {BYTES("prepend"), parse_store, ROW_PREPEND},
-    {BYTES("replace"), parse_store, ROW_REPLACE},
-    {BYTES("bget"), parse_get, ROW_GET},
-    {BYTES("stats"), parse_stats, ROW_STATS},
-    {BYTES("version"), parse_words, ROW_VERSION},
-    {BYTES("quit"), parse_words, ROW_QUIT},
-    {BYTES("flush_all"), parse_flush_all, ROW_FLUSH_ALL},
-    {BYTES("verbosity"), parse_number, ROW_VERBOSITY},
-    {BYTES("cache_memlimit"), parse_number, ROW_MEMLIMIT},
-    {BYTES("watch"), parse_watch, ROW_WATCH},
-    {BYTES("lru_crawler"), parse_lru_crawler, ROW_SAY},
-    {BYTES("lru"), parse_slab_words, ROW_SAY},
-    {BYTES("slabs"), parse_slab_words, ROW_SAY},
-    {BYTES("extstore"), parse_slab_words, ROW_SAY},
-    {BYTES("shutdown"), parse_slab_words, ROW_SAY},
-    {BYTES("refresh_certs"), parse_slab_words, ROW_SAY},
+static const struct text_command commands[] = {
+    {BYTES("get"), parse_get, ROW_GET, NULL},
+    {BYTES("set"), parse_store, ROW_SET, NULL},
+    {BYTES("mg"), parse_meta, ROW_MG, NULL},
+    {BYTES("ms"), parse_ms, ROW_MS, NULL},
+    {BYTES("gets"), parse_get, ROW_GETS, NULL},
+    {BYTES("cas"), parse_store, ROW_CAS, NULL},
+    {BYTES("add"), parse_store, ROW_ADD, NULL},
+    {BYTES("incr"), parse_key_and_number, ROW_INCR, NULL},
+    {BYTES("decr"), parse_key_and_number, ROW_DECR, NULL},
+    {BYTES("delete"), parse_delete, ROW_DELETE, NULL},
+    {BYTES("touch"), parse_key_and_number, ROW_TOUCH, NULL},
+    {BYTES("md"), parse_meta, ROW_MD, NULL},
+    {BYTES("ma"), parse_meta, ROW_MA, NULL},
+    {BYTES("mn"), parse_words, ROW_MN, NULL},
+    {BYTES("me"), parse_me, ROW_ME, NULL},
+    {BYTES("gat"), parse_gat, ROW_GAT, NULL},
+    {BYTES("gats"), parse_gat, ROW_GATS, NULL},
+    {BYTES("append"), parse_store, ROW_APPEND, NULL},
+    {BYTES("prepend"), parse_store, ROW_PREPEND, NULL},
+    {BYTES("replace"), parse_store, ROW_REPLACE, NULL},
+    {BYTES("bget"), parse_get, ROW_GET, NULL},
+    {BYTES("stats"), parse_stats, ROW_STATS, NULL},
+    {BYTES("version"), parse_words, ROW_VERSION, NULL},
+    {BYTES("quit"), parse_words, ROW_QUIT, NULL},
+    {BYTES("flush_all"), parse_flush_all, ROW_FLUSH_ALL, NULL},
+    {BYTES("verbosity"), parse_number, ROW_VERBOSITY, NULL},
+    {BYTES("cache_memlimit"), parse_number, ROW_MEMLIMIT, NULL},
+    {BYTES("watch"), parse_watch, ROW_WATCH, NULL},
+    {BYTES("lru_crawler"), parse_lru_crawler, ROW_SAY, slab_words_lru_crawler},
+    {BYTES("lru"), parse_slab_words, ROW_SAY, slab_words_lru},
+    {BYTES("slabs"), parse_slab_words, ROW_SAY, slab_words_slabs},
+    {BYTES("extstore"), parse_slab_words, ROW_SAY, slab_words_extstore},
+    {BYTES("shutdown"), parse_slab_words, ROW_SAY, slab_words_shutdown},
+    {BYTES("refresh_certs"), parse_slab_words, ROW_SAY, slab_words_refresh_certs},
 };
 
 /* Before the login only "set any 0 0 size", with "user password" as its data. */
@@ -540,6 +553,7 @@ static enum parse_result parse_line(struct line *l)
         if (!bytes_equal(commands[i].name, l->token[0]))
             continue;
         l->words->items[l->words->count - 1] = commands[i].name;
+        l->command = &commands[i];
         return commands[i].parse(l, commands[i].row);
     }
     /* A browser, or something that was made to speak like one: nothing is said to it. */
