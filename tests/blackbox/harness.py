@@ -268,6 +268,30 @@ class Client:
 
 # --- servers -----------------------------------------------------------------------------------
 
+class Played:
+    """A server that a test plays: serve(connection) in a thread of its own for each."""
+
+    def __init__(self, serve):
+        self.serve, self.connections = serve, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections.append(connection)
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def close(self):
+        for one in [self.listener] + self.connections:
+            one.close()
+
+
 REDIS_DURABILITY = {
     "none": ["--appendonly", "no"],
     "interval": ["--appendonly", "yes", "--appendfsync", "everysec"],

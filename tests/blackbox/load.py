@@ -11,13 +11,12 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 
-from harness import Server, holdfast_path
+from harness import Played, Server, holdfast_path
 
 LOAD = os.environ.get("HOLDFAST_LOAD") or os.path.join(os.path.dirname(holdfast_path()), "holdfast-load")
 RUN_SECONDS = 60
@@ -125,23 +124,12 @@ def refusals_are_readable():
 
 # --- memcached ----------------------------------------------------------------------------------------
 
-class TornMemcached:
+class TornMemcached(Played):
     """get, set and version; each reply leaves in random pieces."""
 
     def __init__(self):
         self.data, self.sets, self.gets = {}, 0, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        super().__init__(self.converse)
 
     def reply(self, lines):
         words = lines.readline().split()
@@ -157,7 +145,7 @@ class TornMemcached:
             return b"END\r\n" if value is None else b"VALUE %b 0 %d\r\n%b\r\nEND\r\n" % (words[1], len(value), value)
         return b"VERSION 1\r\n" if words[0] == b"version" else b"ERROR\r\n"
 
-    def serve(self, connection):
+    def converse(self, connection):
         lines = connection.makefile("rb")
         try:
             reply = self.reply(lines)
@@ -182,7 +170,7 @@ def memcached_text_in_torn_replies():
     assert load(server.port, "--protocol", "memcached", "--keys", 1000000, "--ops", 100)["misses"] > 90
     assert load(server.port, "--protocol", "memcached", "--op", "ping", "--ops", 100)["operations"] == 100
     assert "not of this protocol" in load(server.port, "--op", "ping", "--ops", 1, status=1)["first_error"]
-    server.listener.close()
+    server.close()
 
 
 CHECKS = [every_operation_is_sent_once, a_line_of_commands_is_one_operation, fill_sets_every_key_and_gets_hit, large_values_pass_in_pieces,

@@ -13,7 +13,7 @@ import threading
 import time
 
 from dump import make, value_of
-from harness import Checks, ReplyError, Server, plain
+from harness import Checks, Played, ReplyError, Server, plain
 
 HOST = "127.0.0.1"
 WAIT_SECONDS = 30
@@ -30,29 +30,14 @@ def until(what, condition):
         time.sleep(0.005)
 
 
-class Target:
-    """A server that is played: answer(words, socket) for each command that arrives; None closes the connection."""
+class Target(Played):
+    """answer(words) for each command that arrives; None closes the connection."""
 
     def __init__(self, answer):
-        self.answer, self.commands, self.connections = answer, [], 0
-        self.listener = socket.socket()
-        self.listener.bind((HOST, 0))
-        self.listener.listen(16)
-        self.port = self.listener.getsockname()[1]
-        self.open = []
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.answer, self.commands = answer, []
+        super().__init__(self.converse)
 
-    def accept(self):
-        while True:
-            try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self.open.append(peer)
-            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
-
-    def serve(self, peer):
+    def converse(self, peer):
         file = peer.makefile("rb")
         try:
             while True:
@@ -70,11 +55,6 @@ class Target:
                 peer.sendall(reply)
         except (OSError, ValueError):
             pass
-
-    def close(self):
-        self.listener.close()
-        for peer in self.open:
-            peer.close()
 
     def names(self):
         return [words[0] for words in self.commands]
@@ -134,7 +114,7 @@ def check_played(mine, peer):
             client.call("FLUSHALL")
             client.call("MSET", "k", "v", "k2", "w")
             said = client.wire("MIGRATE", HOST, target.port, "", 0, *(timeout or [20000]), "KEYS", *keys.split())
-            seen.append((said, sorted(client.call("KEYS", "*")), target.connections))
+            seen.append((said, sorted(client.call("KEYS", "*")), len(target.connections)))
             target.close()
         expect(seen[0], seen[1], name)
     client = mine.client()
