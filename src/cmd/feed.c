@@ -168,14 +168,13 @@ static size_t room_for(const struct feed_note *note)
 }
 
 /* All notes of a transaction; its first one is the one that is told. */
-static void tell(struct txn *t, struct feed_note *note, uint64_t lsn)
+static void tell(struct feed_note *note, uint64_t lsn)
 {
     char text[SELECT_MAX];
     uint32_t first_db = note->db, db = first_db;
     size_t select = select_text(text, first_db);
     struct piece *p = piece_new(room_for(note), lsn);
     uint8_t *begin = (uint8_t *)(p + 1) + select, *at = begin;
-    (void)t;
     memcpy(p + 1, text, select);
     while (note)
         at = put_unit(at, &note, &db);

@@ -6,10 +6,10 @@
 
 static void deliver(struct txn *t, struct delivery *d, uint64_t lsn)
 {
-    void (*tell)(struct txn *t, struct feed_note *note, uint64_t lsn) = atomic_load(&t->engine->on_feed);
+    void (*tell)(struct feed_note *note, uint64_t lsn) = atomic_load(&t->engine->on_feed);
     struct feed_note *note = (struct feed_note *)d; /* its first member */
     if (tell && !note->told)
-        tell(t, note, lsn);
+        tell(note, lsn);
 }
 
 static uint8_t *put(uint8_t *at, const void *data, size_t size)
@@ -94,7 +94,7 @@ void txn_feed_fields_due(struct txn *t, const struct key *k, const void *hash)
     txn_feed(t, k->db, f.words, f.count);
 }
 
-void engine_feed(struct engine *e, void (*tell)(struct txn *t, struct feed_note *note, uint64_t lsn))
+void engine_feed(struct engine *e, void (*tell)(struct feed_note *note, uint64_t lsn))
 {
     atomic_store(&e->on_feed, tell);
 }

@@ -40,6 +40,6 @@ static inline uint64_t txn_own_changes(const struct txn *t) { return t->changes 
 
 
 /* tell NULL: nobody follows any more. Switched on while the gate is held, so that no transaction is half collected. */
-void engine_feed(struct engine *e, void (*tell)(struct txn *t, struct feed_note *note, uint64_t lsn));
+void engine_feed(struct engine *e, void (*tell)(struct feed_note *note, uint64_t lsn));
 
 #endif

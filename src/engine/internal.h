@@ -44,7 +44,7 @@ struct engine {
     struct log *log;                /* NULL: memory only */
     struct cut *_Atomic cuts;       /* NULL: none is being taken (cut.h); changed under cuts_lock */
     void (*_Atomic on_change)(struct txn *t, struct change *change, uint64_t lsn); /* NULL: nobody caches (events.h) */
-    void (*_Atomic on_feed)(struct txn *t, struct feed_note *note, uint64_t lsn); /* NULL: nobody follows (feed.h) */
+    void (*_Atomic on_feed)(struct feed_note *note, uint64_t lsn); /* NULL: nobody follows (feed.h) */
     struct tail tail;               /* memory only: what changes while a snapshot is written */
     struct spin cuts_lock;
     _Atomic unsigned cuts_ending;   /* out of the list, and not freed yet */

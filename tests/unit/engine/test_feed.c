@@ -21,9 +21,8 @@ static struct engine *engine;
 static struct txn *txn;
 static struct buf heard; /* "unit/db:words;" of each note, units counted from the transaction's first */
 
-static void tell(struct txn *t, struct feed_note *first, uint64_t lsn)
+static void tell(struct feed_note *first, uint64_t lsn)
 {
-    (void)t;
     assert_int_equal(lsn, 0);
     for (struct feed_note *note = first; note; note = feed_note_next(note)) {
         buf_printf(&heard, "%u/%u:%.*s;", note->unit - first->unit, note->db, (int)note->text.size, (const char *)note->text.data);
