@@ -360,9 +360,12 @@ def check_stats(server):
     first, second = Text(server), Text(server)
     first.send(b"watch\r\n")
     first.until(b"\n")
+    half = Text(server)
+    half.send(b"set half 0 0 50\r\nonly")
+    wait_for(lambda: b"conn_nread" in stats_of(second, b" conns").values())
     conns = stats_of(second, b" conns")
     by_port = {value.rsplit(b":", 1)[1]: name.split(":")[0] for name, value in conns.items() if name.endswith(":addr")}
-    for one, state in ((first, b"conn_watch"), (second, b"conn_parse_cmd"), (text, b"conn_read")):
+    for one, state in ((first, b"conn_watch"), (half, b"conn_nread"), (second, b"conn_parse_cmd"), (text, b"conn_read")):
         number = by_port[b"%d" % one.socket.getsockname()[1]]
         expect((conns[number + ":state"], conns[number + ":listen_addr"]), (state, b"tcp:127.0.0.1:%d" % server.memcached_port))
 

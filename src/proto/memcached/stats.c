@@ -237,12 +237,15 @@ static void put_connection(struct writer *w, bytes fd, const char *what, const c
     put_text(w, name, bytes_str(text));
 }
 
-static bytes state_of(const struct writer *w, bytes fd, bytes command)
+/* conn_nread: a part of something has come. */
+static bytes state_of(const struct writer *w, bytes fd, bytes line)
 {
     char own[NUMBER_TEXT_MAX];
     if (bytes_equal(fd, bytes_of(own, number_format_uint(own, (uint64_t)memcached_of(w->call)->fd))))
         return BYTES("conn_parse_cmd");
-    return bytes_equal(command, BYTES("watch")) ? BYTES("conn_watch") : BYTES("conn_read");
+    if (!bytes_equal(word_of(line, "qbuf="), BYTES("0")))
+        return BYTES("conn_nread");
+    return bytes_equal(word_of(line, "cmd="), BYTES("watch")) ? BYTES("conn_watch") : BYTES("conn_read");
 }
 
 /* Sockets that listen, then connections. */
@@ -260,7 +263,7 @@ static void conns(struct writer *w)
         put_connection(w, fd, "addr", "tcp:", word_of(line, "addr="));
         if (at >= listening)
             put_connection(w, fd, "listen_addr", "tcp:", word_of(line, "laddr="));
-        put_connection(w, fd, "state", "", at < listening ? BYTES("conn_listening") : state_of(w, fd, word_of(line, "cmd=")));
+        put_connection(w, fd, "state", "", at < listening ? BYTES("conn_listening") : state_of(w, fd, line));
         put_connection(w, fd, "secs_since_last_cmd", "", idle_of(w, line));
         at += line.size + 1;
     }
