@@ -5,9 +5,10 @@ Method: the tests come as Debian's source package, fetched into build/peer and n
         server (T_MEMD_USE_DAEMON). Many files ask for a memcached with options of their own and get the running one instead,
         so that they fail on memcached, too: the first run takes memcached's own results as the baseline and keeps them beside
         the source; what it passes counts. What stands in memcached-known.txt, with a reason, is not run.
-Usage:  script/conformance memcached [--peer] [--file NAME ...] [--short] [--jobs N] [--seconds N] [--verbose]
-        --peer takes the baseline anew and runs nothing else; --short runs files that take little time; --seconds: what a file
-        may take at most (on memcached itself some never end). The last line is
+Usage:  script/conformance memcached [--peer | --others] [--file NAME ...] [--short] [--jobs N] [--seconds N] [--verbose]
+        --peer takes the baseline anew and runs nothing else; --others runs what memcached does not pass as a whole against both
+        and lists the tests that memcached alone passes, to be looked at; --short runs files that take little time; --seconds: what
+        a file may take at most (on memcached itself some never end). The last line is
         "N passed, M failed, K known, S that memcached does not pass" (files); the status is 1 when M is not 0.
 """
 import argparse
@@ -42,13 +43,13 @@ def known():
     return dict(rows)
 
 
-def run_file(tree, name, seconds, peer):
+def run_file(tree, name, seconds, peer, command=("prove", "-v", "--nocolor")):
     """One file on a new server: how it ended, how many of its tests passed, how long it took, output."""
     server = (Peer if peer else Holdfast)()
     server.start()
     began = time.monotonic()
     daemon = dict(os.environ, T_MEMD_USE_DAEMON="127.0.0.1:%d" % server.memcached_port)
-    output, status = run_group(["prove", "-v", "--nocolor", name], seconds, cwd=tree, env=daemon)
+    output, status = run_group(list(command) + [name], seconds, cwd=tree, env=daemon)
     result = "hangs" if status is None else "failed" if status else "ok"
     text = output.decode("latin-1")
     passed = len(re.findall(r"^ok \d+", text, re.M))
@@ -84,9 +85,30 @@ def judge(tree, name, arguments):
     return result == "ok", passed, "\n".join(["%-28s %-8s %6d tests %5.1f s" % (name, result, passed, took)] + ["    | " + x[:200] for x in shown])
 
 
+def tests_of(tree, name, seconds, peer):
+    """{number: (did it pass, its name)}, also of a file that hangs."""
+    text = run_file(tree, name, seconds, peer, ("perl", "-Ilib"))[3]
+    return {int(number): (ok == "ok", title) for ok, number, title in re.findall(r"^(ok|not ok) (\d+)(?: - )?(.*)", text, re.M)}
+
+
+def look_at_others(tree, names, arguments):
+    """Test by test: a file fails on memcached as a whole when one test of it asks for an option."""
+    totals = [0, 0]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = [[pool.submit(tests_of, tree, name, arguments.seconds, peer) for peer in (True, False)] for name in names]
+        for name, (theirs, ours) in zip(names, [[run.result() for run in pair] for pair in runs]):
+            passed = [{number for number, (ok, _) in found.items() if ok} for found in (theirs, ours)]
+            totals = [total + len(found) for total, found in zip(totals, passed)]
+            lost = sorted(passed[0] - passed[1])
+            print("%-28s memcached %6d, holdfast %6d, memcached alone %5d %s" % (
+                name, len(passed[0]), len(passed[1]), len(lost), "; ".join("%d %s" % (n, theirs[n][1]) for n in lost[:3])), flush=True)
+    print("%d tests pass on memcached, %d on holdfast, in %d files" % (totals[0], totals[1], len(names)))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="script/conformance memcached")
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--others", action="store_true")
     parser.add_argument("--file", action="append", help="t/NAME.t, or NAME")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--jobs", type=int, default=4, help="most files wait more than they work")
@@ -105,6 +127,9 @@ def main():
     if arguments.peer:
         print("memcached passes %d tests in %d of %d files" % (sum(passes.values()), len(passes), len(names)))
         return 0 if passes else 1
+    if arguments.others:
+        look_at_others(tree, [name for name in names if name not in passes], arguments)
+        return 0
     run = [name for name in passes if name not in left_out]
     failed = tests = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
