@@ -72,6 +72,8 @@ static void enlist(struct session *s, struct replica *r)
     r->follows = s->looks_on = true;
     list_add(&f->at, &f->count, &f->capacity, r);
     spin_lock(&replicas.lock);
+    if (replicas.count == 0)
+        atomic_store(&replicas.pinged_us, OS.monotonic_us()); /* the first PING comes a period after the first replica */
     list_add(&replicas.at, &replicas.count, &replicas.capacity, r);
     spin_unlock(&replicas.lock);
 }

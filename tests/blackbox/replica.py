@@ -250,10 +250,10 @@ class Stream:
         assert line[:1] == b"$", line
         self.client.file.read(int(line[1:]))
 
-    def read(self):
+    def read(self, pings=False):
         while True:
             words = [value for _, value in self.client.read()[1]]
-            if words != [b"PING"]:
+            if words != [b"PING"] or pings:
                 return words
 
 
@@ -312,6 +312,20 @@ def check_stream():
 
 
 # --- the connection ------------------------------------------------------------------------------
+
+
+def check_pings():
+    """They begin a period after the first replica came, however long the machine has been running."""
+    with Server("holdfast", extra=["--repl-ping-replica-period", "25"]) as server:
+        client, began = server.client(), time.monotonic()
+        stream = Stream(server.port)
+        while time.monotonic() < began + 2.2:       # connections are tended once a second
+            client.call("SET", "k", 1)
+            words = stream.read(pings=True)
+            assert words != [b"PING"] or time.monotonic() > began + 20, "pinged at once"
+        client.call("CONFIG", "SET", "repl-ping-replica-period", 1)
+        while stream.read(pings=True) != [b"PING"]:
+            pass
 
 
 def check_slow():
@@ -439,7 +453,7 @@ def main():
             else:
                 SECONDS = float(value)
     checks = Checks("replica")
-    checks.run([check_load, check_stream, check_slow, check_power, check_good])
+    checks.run([check_load, check_stream, check_pings, check_slow, check_power, check_good])
     return checks.end()
 
 
