@@ -179,6 +179,9 @@ def check_keys(*servers):
     coded = [base64.b64encode(b"\x01" * size) for size in (1, 2, 3, 186, 187, 188, 189)]
     sequences += [[line % key] for key in coded for line in
                   (b"mg %b b v k\r\n", b"ms %b 2 b\r\nhi\r\n", b"mg %b b v k f\r\n", b"ma %b b\r\n", b"md %b b k\r\n", b"me %b b\r\n", b"mg %b v\r\n")]
+    sequences += [[line] for line in (b"mg A=== Rx b\r\n", b"mg A=== b Rx\r\n", b"mg A=== Tx b Rx\r\n", b"mg A=== Rx b v\r\n", b"mg A=== b v v\r\n", b"mg A=== v v b\r\n",
+                                     b"mg A=== b !\r\n", b"mg A=== ! b\r\n", b"mg A=== Rx Nx b\r\n", b"mg AAAA Rx b\r\n", b"mg A=== b b\r\n", b"md A=== b Tx\r\n", b"ma A=== Dx b\r\n",
+                                     b"ms A=== 1 b Tx\r\na\r\n", b"ms A=== 1 Tx b\r\na\r\n")]
     compare(servers, sequences)
 
 

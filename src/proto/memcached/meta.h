@@ -8,6 +8,7 @@
 #define META_OPAQUE_MAX 32 /* with its letter */
 
 struct meta_flags {
+    bool base64_last; /* no error behind it: what is wrong with the key is told, if anything is */
     bool base64, quiet, value, no_update, stale, remove_value, long_opaque;
     bool has_ttl, has_vivify, has_recache, has_cas, has_new_cas;
     char mode; /* of M; 0: none */

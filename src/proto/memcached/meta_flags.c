@@ -7,6 +7,8 @@
 
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format"
 
+static const char INVALID_FLAG[] = "CLIENT_ERROR invalid flag"; /* the others behind it are not looked at */
+
 static const char *take_i32(bytes token, int32_t *value, bool *given)
 {
     *given = true;
@@ -43,7 +45,7 @@ static const char *take_flag(uint8_t letter, bytes token, struct meta_flags *f)
         f->mode = token.size == 1 ? (char)token.data[0] : 0;
         return token.size == 1 ? NULL : "CLIENT_ERROR incorrect length for M token";
     case 'c': case 'f': case 'h': case 'k': case 'l': case 's': case 't': case 'L': case 'P': return NULL;
-    default: return "CLIENT_ERROR invalid flag";
+    default: return INVALID_FLAG;
     }
 }
 
@@ -54,11 +56,13 @@ const char *meta_parse(const bytes *tokens, size_t count, struct meta_flags *f)
     *f = (struct meta_flags){.delta = 1};
     for (size_t i = 0; i < count; i++) {
         uint8_t letter = tokens[i].data[0];
-        if (letter >= 127 || seen[letter]++)
-            return "CLIENT_ERROR duplicate flag";
-        const char *wrong = take_flag(letter, bytes_of(tokens[i].data + 1, tokens[i].size - 1), f);
-        if (wrong && bytes_equal(bytes_str(wrong), BYTES("CLIENT_ERROR invalid flag")))
+        bool again = letter >= 127 || seen[letter]++;
+        const char *wrong = again ? "CLIENT_ERROR duplicate flag" : take_flag(letter, bytes_of(tokens[i].data + 1, tokens[i].size - 1), f);
+        f->base64_last = letter == 'b' || (f->base64_last && !wrong);
+        if (again || wrong == INVALID_FLAG) {
+            f->base64_last = false;
             return wrong;
+        }
         error = wrong ? wrong : error;
     }
     return error;

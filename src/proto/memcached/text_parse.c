@@ -296,7 +296,7 @@ static bool decode_key(struct line *l, bytes *key)
 static const char *take_meta(struct line *l, size_t first_flag, struct meta_flags *f)
 {
     const char *error = meta_parse(&l->token[first_flag], l->count - first_flag, f);
-    if (!error && f->base64 && !decode_key(l, &l->token[1]))
+    if (f->base64 && (!error || f->base64_last) && !decode_key(l, &l->token[1]))
         error = "CLIENT_ERROR error decoding key";
     if (error)
         return error;
