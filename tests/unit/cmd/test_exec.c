@@ -326,6 +326,26 @@ static void test_a_walk_parks_at_a_busy_stripe(void **state)
     close_it();
 }
 
+/* R11: EXEC holds what it watches while it looks and writes; else two could each find nothing changed, and write what the other watches. */
+static void test_exec_waits_for_what_it_watches(void **state)
+{
+    (void)state;
+    open_it(DURABILITY_NONE);
+    struct stripe *busy = stripe_of("a");
+    assert_ptr_not_equal(busy, stripe_of("b"));
+    is("WATCH a", "+OK\r\n");
+    is("MULTI", "+OK\r\n");
+    is("SET b 1", "+QUEUED\r\n");
+    stripe_lock_wait(busy);
+    parks("EXEC");
+    assert_false(atomic_load(&client.woken));
+    stripe_unlock(busy);
+    assert_true(atomic_exchange(&client.woken, false));
+    is("EXEC", "*1\r\n+OK\r\n");
+    is("GET b", "$1\r\n1\r\n");
+    close_it();
+}
+
 /* A script that meets a busy stripe in each attempt runs alone in the end; its client goes before the others have left. */
 static void test_a_script_that_waits_for_the_gate_can_go(void **state)
 {
@@ -361,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_target_wakes_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_was_left_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_parks_at_a_busy_stripe, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exec_waits_for_what_it_watches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_script_that_waits_for_the_gate_can_go, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
