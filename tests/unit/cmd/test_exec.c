@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "cmd/exec_private.h"
+#include "engine/events.h"
 
 #include "../support/one_exec.h"
 
@@ -122,6 +123,16 @@ static void test_refused_half_way(void **state)
     }
 }
 
+static char told[64]; /* the keys of events, one byte each */
+
+static void note_event(const struct event *e, uint64_t lsn)
+{
+    (void)lsn;
+    size_t at = strlen(told);
+    hf_assert(e->key.size == 1 && at + 1 < sizeof(told));
+    told[at] = (char)e->key.data[0];
+}
+
 static void test_refused_inside_exec(void **state)
 {
     (void)state;
@@ -138,9 +149,13 @@ static void test_refused_inside_exec(void **state)
         assert_string_equal(mset("MSET", "lost", "b", "lost"), "+QUEUED\r\n");
         is("APPEND a !", "+QUEUED\r\n");
         is("SET y after", "+QUEUED\r\n");
+        memset(told, 0, sizeof(told));
+        engine_events_listen(engine, EVENT_STRING, note_event);
         limit_memory(SLACK);
         const char *reply = client_do(&client, "EXEC");
         limit_memory(SIZE_MAX);
+        engine_events_listen(engine, 0, note_event);
+        assert_string_equal(told, "xaeay"); /* R9: of what was undone nobody hears */
         assert_int_equal(strncmp(reply, "*5\r\n+OK\r\n+OK\r\n-OOM ", 19), 0);
         assert_non_null(strstr(reply, ":5\r\n+OK\r\n"));
         for (int again = 0; again < 2; again++) {
