@@ -311,8 +311,7 @@ static const char *error_text(lua_State *lua)
     return text ? text : "unknown error";
 }
 
-/* Parses and runs new source; NULL: the error was replied. */
-struct library *library_make(struct state *s, struct call *c, bytes source)
+struct library *library_make(struct state *s, struct call *c, bytes source, bool must_be_new)
 {
     bytes code;
     char error[256], *name;
@@ -328,6 +327,8 @@ struct library *library_make(struct state *s, struct call *c, bytes source)
     struct run run = {.loading = true, .script = {.call = c}, .started_us = OS.monotonic_us()};
     if (!name_is_plain(l->name)) {
         reply_errorf(c->reply, "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long");
+    } else if (must_be_new && library_find(bytes_str(l->name))) {
+        reply_errorf(c->reply, "ERR Library '%s' already exists", l->name);
     } else if (!state_compile_only(s->lua, code)) {
         reply_errorf(c->reply, "ERR Error compiling function: %s", error_text(s->lua));
     } else if (!run_library(s, &run, l, code)) {
@@ -372,13 +373,11 @@ void cmd_function_load(struct call *c)
     bytes source = c->argv[c->argc - 1];
     s->generation = 0; /* what it registers goes through the state; everything is loaded again after */
     new_function_table(s->lua);
-    struct library *l = library_make(s, c, source);
+    struct library *l = library_make(s, c, source, !replace);
     if (!l)
         return;
     struct library *old = library_find(bytes_str(l->name));
-    if (old && !replace)
-        reply_errorf(c->reply, "ERR Library '%s' already exists", l->name);
-    if ((old && !replace) || clashes(c, l, old) || arg_refused(c, system_put(c->txn, SYSTEM_LIBRARY, bytes_str(l->name), source))) {
+    if (clashes(c, l, old) || arg_refused(c, system_put(c->txn, SYSTEM_LIBRARY, bytes_str(l->name), source))) {
         library_free(l);
         return;
     }
@@ -571,7 +570,7 @@ static void load_one(void *context, bytes name, bytes source)
 {
     struct call *c = context;
     (void)name;
-    struct library *l = library_make(state_of(c), c, source);
+    struct library *l = library_make(state_of(c), c, source, false);
     if (l)
         put(l);
 }

@@ -109,7 +109,7 @@ static bool make_all(struct call *c, bytes body, enum restore_policy policy, str
             break;
         }
         new_function_table(s->lua);
-        struct library *l = library_make(s, c, buf_view(&source));
+        struct library *l = library_make(s, c, buf_view(&source), false);
         sound = l && is_free(c, l, *added, policy);
         if (sound) {
             l->next = *added;

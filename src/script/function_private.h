@@ -28,7 +28,8 @@ struct library *library_find(bytes name);  /* NULL: none */
 void library_exchange(struct call *c, struct library *old, struct library *new);
 struct function *function_find(bytes name, struct library **of); /* in any case of letters, as in Redis */
 void new_function_table(lua_State *lua);
-/* Compiles and runs the source once, to see what it registers; the registry is not touched. NULL: the error was replied. */
-struct library *library_make(struct state *s, struct call *c, bytes source);
+/* Compiles and runs the source once, to see what it registers; the registry is not touched. must_be_new: refused when there is one
+ * of its name. NULL: the error was replied. */
+struct library *library_make(struct state *s, struct call *c, bytes source, bool must_be_new);
 
 #endif
