@@ -310,6 +310,10 @@ static void reply_random_fields(struct call *c, const struct hash *hash, int64_t
     uint64_t size = hash ? hash_count(hash) : 0, chance;
     bool repeated = wanted < 0;
     uint64_t count = repeated ? (uint64_t)-wanted : (uint64_t)wanted;
+    if (size && wanted < -HRANDFIELD_REPEATED_MAX) {
+        reply_errorf(c->reply, "ERR value is out of range");
+        return;
+    }
     if (size == 0 || (!repeated && count > size))
         count = size;
     reply_array(c->reply, with_values && c->reply->version == 2 ? count * 2 : count);
@@ -333,7 +337,7 @@ static bool take_random_count(struct call *c, int64_t *count, bool *with_values)
         reply_status(c->reply, HF_ERR_SYNTAX);
         return false;
     }
-    if (*count < -HRANDFIELD_REPEATED_MAX || (*with_values && *count > INT64_MAX / 2)) {
+    if (*with_values && (*count > INT64_MAX / 2 || *count < -(INT64_MAX / 2))) {
         reply_errorf(c->reply, "ERR value is out of range");
         return false;
     }

@@ -263,6 +263,8 @@ static void reply_random_members(struct call *c, const struct set *set, int64_t 
 {
     if (!set || count == 0) {
         reply_array(c->reply, 0);
+    } else if (count < -REPEATED_MAX) {
+        reply_errorf(c->reply, "ERR value is out of range");
     } else if (count < 0) {
         reply_repeated(c, set, (uint64_t)-count);
     } else if ((uint64_t)count >= set_count(set)) {
@@ -282,13 +284,7 @@ static bool take_random_count(struct call *c, int64_t *count)
         reply_status(c->reply, HF_ERR_SYNTAX);
         return false;
     }
-    if (!arg_int_within(c, 2, INT64_MAX, count))
-        return false;
-    if (*count < -REPEATED_MAX) {
-        reply_errorf(c->reply, "ERR value is out of range");
-        return false;
-    }
-    return true;
+    return arg_int_within(c, 2, INT64_MAX, count);
 }
 
 void cmd_srandmember(struct call *c)

@@ -527,6 +527,7 @@ static bool take_auto_options(struct call *c, int64_t *count, bool *only_ids)
     return true;
 }
 
+#define COUNT_TOO_HIGH (INT64_C(1) << 43) /* Redis asks for 16 bytes each, and no machine has so many addresses */
 #define ATTEMPTS_PER_ENTRY 10 /* how many pending entries are looked at for each that may be taken */
 
 void cmd_xautoclaim(struct call *c)
@@ -538,6 +539,10 @@ void cmd_xautoclaim(struct call *c)
     if (!take_idle(c, "Invalid min-idle-time argument for XAUTOCLAIM", &k.min_idle) || !arg_stream_start(c, 5, &start) ||
         !take_auto_options(c, &count, &k.only_ids) || !find_group(c, &k.object, &k.group))
         return;
+    if (count >= COUNT_TOO_HIGH) {
+        reply_errorf(c->reply, "ERR Insufficient memory, failed allocating transient memory, COUNT too high.");
+        return;
+    }
     see_consumer(c, &k.object, &k.group, c->argv[3]);
     const struct stream *s = k.object.object;
     uint64_t at = stream_pending_position(s, k.group.number, start), total = stream_pending_count(s, k.group.number);

@@ -530,8 +530,12 @@ void cmd_zrandmember(struct call *c)
         return;
     if (c->argc > 4 || (c->argc == 4 && !with_scores))
         reply_status(c->reply, HF_ERR_SYNTAX);
-    else if (count < -REPEATED_MAX || (with_scores && count > INT64_MAX / 2))
+    else if (with_scores && (count > INT64_MAX / 2 || count < -(INT64_MAX / 2)))
         reply_errorf(c->reply, "ERR value is out of range");
-    else if (zset_view(c, 0, &z))
-        reply_random(c, z, count, with_scores);
+    else if (zset_view(c, 0, &z)) {
+        if (z && count < -REPEATED_MAX)
+            reply_errorf(c->reply, "ERR value is out of range");
+        else
+            reply_random(c, z, count, with_scores);
+    }
 }

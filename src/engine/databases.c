@@ -406,19 +406,24 @@ static void scan_each(void *context, struct entry *e, uint64_t hash)
 /* Cursor: stripe << 33 | first high hash half to visit. */
 #define CURSOR_SHIFT 33
 
+#define SCAN_VISITS 4096u /* without finding much */
+#define SCAN_HOLD 1024u   /* entries under one hold of a lock */
+
+static size_t step_of(size_t left) { return left < SCAN_HOLD ? left : SCAN_HOLD; }
+
 uint64_t db_scan_entries(struct txn *t, uint32_t db, uint64_t cursor, size_t count, void (*each)(void *, struct entry *), void *context)
 {
     uint64_t end = UINT64_C(1) << 32, from = cursor & ((UINT64_C(1) << CURSOR_SHIFT) - 1);
     uint64_t stripe = cursor >> CURSOR_SHIFT;
     struct scan scan = {t, each, context, 0};
-    unsigned visited = 0;
-    while (stripe < STRIPE_COUNT && scan.count < count && visited++ < 4096) {
+    size_t visited = 0, most = SCAN_VISITS + count / 8;
+    while (stripe < STRIPE_COUNT && scan.count < count && visited++ < most) {
         struct stripe *s = &t->engine->store->stripes[stripe];
         bool locked;
         if (!walk_enter(t, s, &locked))
             return 0; /* nobody asks for more */
         struct table *table = walk_table(t, s, db);
-        from = table && table->count && from < end ? table_walk(table, from, count - scan.count, scan_each, &scan) : end;
+        from = table && table->count && from < end ? table_walk(table, from, step_of(count - scan.count), scan_each, &scan) : end;
         if (locked)
             stripe_unlock(s);
         if (from >= end) {

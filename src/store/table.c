@@ -622,7 +622,8 @@ uint64_t table_walk(struct table *t, uint64_t from, size_t at_least,
     uint64_t end = UINT64_C(1) << 32;
     hf_assert(from < end);
     struct index *x = index_for(t, from << 32);
-    uint32_t buckets = (uint32_t)(at_least / 8 + 1), home = home_of(x, from << 32);
+    size_t asked = at_least / 8 + 1;
+    uint32_t buckets = asked < x->home_count ? (uint32_t)asked : x->home_count, home = home_of(x, from << 32);
     uint32_t limit = x == &t->now || !t->growing ? x->home_count : 0;
     uint64_t to;
     if (limit == 0) { /* in next: up to where now takes over */
