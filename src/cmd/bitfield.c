@@ -156,17 +156,17 @@ static __int128 exact_result(const struct operation *o, int64_t old)
 
 struct outcome { bool succeeded, changed; };
 
-/* Always replies one element. A write that changes nothing may still make the string longer. */
-static void run_write(struct call *c, const struct operation *o, bytes view, struct outcome *outcome)
+/* there: the bytes that the field touches, as far as they exist. Always replies one element. A write that changes nothing may still make the string longer. */
+static void run_write(struct call *c, const struct operation *o, bytes there, struct outcome *outcome)
 {
-    uint64_t old_bits = bits_get(view, o->offset, o->width), bits = 0;
+    uint64_t old_bits = bits_get(there, o->offset % 8, o->width), bits = 0;
     int64_t old = value_of(o, old_bits);
     uint8_t out[BITS_FIELD_BYTES];
     size_t size;
     bool grew = false, fits = fit(o, exact_result(o, old), &bits), changes = fits && bits != old_bits;
     status s;
     if (changes) {
-        size = bits_put(view, o->offset, o->width, bits, out);
+        size = bits_put(there, o->offset % 8, o->width, bits, out);
         s = string_set_range(c->txn, call_key(c, 0), o->offset / 8, bytes_of(out, size), &size);
     } else {
         s = string_grow(c->txn, call_key(c, 0), end_of(o), &grew);
@@ -188,12 +188,14 @@ static void run_program(struct call *c, const struct program *p, bool grew)
     reply_array(c->reply, p->count);
     for (size_t i = 0; i < p->count; i++) {
         const struct operation *o = &p->operations[i];
-        status s = string_peek(c->txn, call_key(c, 0), &text); /* a write ends the view */
+        status s = string_look_aside(c->txn, call_key(c, 0), &text); /* a write ends the view */
         hf_assert(s == HF_OK);
+        uint8_t room[BITS_FIELD_BYTES];
+        bytes there = text_part(&text, o->offset / 8, sizeof(room), room);
         if (o->verb == FIELD_GET)
-            reply_int(c->reply, value_of(o, bits_get(text.view, o->offset, o->width)));
+            reply_int(c->reply, value_of(o, bits_get(there, o->offset % 8, o->width)));
         else
-            run_write(c, o, text.view, &outcome);
+            run_write(c, o, there, &outcome);
     }
     if (outcome.succeeded && outcome.changed)
         txn_event(c->txn, call_key(c, 0), EVENT_STRING, "setbit");
@@ -212,8 +214,8 @@ static void run_bitfield(struct call *c, bool may_write)
         return;
     }
     if (arg_refused(c, program.writes > 1    ? string_grow(c->txn, call_key(c, 0), program.size_needed, &grew)
-                       : program.writes == 1 ? string_peek(c->txn, call_key(c, 0), &text)
-                                             : string_get(c->txn, call_key(c, 0), &text)))
+                       : program.writes == 1 ? string_look_aside(c->txn, call_key(c, 0), &text)
+                                             : string_look(c->txn, call_key(c, 0), &text)))
         return;
     run_program(c, &program, grew);
 }

@@ -31,7 +31,7 @@ bool bitmap_take_offset(struct call *c, size_t index, unsigned unit, uint64_t *o
 
 static bool get_text(struct call *c, struct text *text)
 {
-    return !arg_refused(c, string_get(c->txn, call_key(c, 0), text));
+    return !arg_refused(c, string_look(c->txn, call_key(c, 0), text));
 }
 
 void cmd_getbit(struct call *c)
@@ -39,7 +39,7 @@ void cmd_getbit(struct call *c)
     uint64_t offset;
     struct text text;
     if (bitmap_take_offset(c, 2, 0, &offset) && get_text(c, &text))
-        reply_int(c->reply, (int64_t)bits_get(text.view, offset, 1));
+        reply_int(c->reply, (int64_t)bits_get(text_part(&text, offset / 8, 1, NULL), offset % 8, 1));
 }
 
 void cmd_setbit(struct call *c)
@@ -53,11 +53,12 @@ void cmd_setbit(struct call *c)
         reply_errorf(c->reply, "ERR bit is not an integer or out of range");
         return;
     }
-    if (arg_refused(c, string_peek(c->txn, call_key(c, 0), &text)))
+    if (arg_refused(c, string_look_aside(c->txn, call_key(c, 0), &text)))
         return;
-    uint64_t old = bits_get(text.view, offset, 1);
+    bytes there = text_part(&text, offset / 8, 1, NULL);
+    uint64_t old = bits_get(there, offset % 8, 1);
     uint8_t byte[BITS_FIELD_BYTES];
-    size_t size = bits_put(text.view, offset, 1, (uint64_t)bit, byte);
+    size_t size = bits_put(there, offset % 8, 1, (uint64_t)bit, byte);
     bool grew;
     if ((uint64_t)bit == old && offset / 8 < text.view.size) {
         if (arg_refused(c, string_grow(c->txn, call_key(c, 0), 0, &grew)))
@@ -105,6 +106,40 @@ static bool clip(const struct range *r, size_t size, uint64_t *from, uint64_t *t
     return true;
 }
 
+/* The bits from *from to `to` that lie in one run of the text: from bit *first of it to *last. Moves *from behind them. */
+static bytes next_bits(const struct text *text, uint64_t *from, uint64_t to, uint64_t *first, uint64_t *last)
+{
+    uint64_t begin = *from / 8 * 8;
+    bytes run = text_run(text, *from / 8, SIZE_MAX);
+    *first = *from - begin;
+    *last = to - begin < run.size * 8 ? to - begin : run.size * 8 - 1;
+    *from = begin + run.size * 8;
+    return run;
+}
+
+static uint64_t count_bits(const struct text *text, uint64_t from, uint64_t to)
+{
+    uint64_t count = 0, first, last;
+    while (from <= to) {
+        bytes run = next_bits(text, &from, to, &first, &last);
+        count += bits_count(run, first, last);
+    }
+    return count;
+}
+
+static uint64_t find_bit(const struct text *text, bool bit, uint64_t from, uint64_t to)
+{
+    uint64_t first, last;
+    while (from <= to) {
+        uint64_t begin = from / 8 * 8;
+        bytes run = next_bits(text, &from, to, &first, &last);
+        uint64_t found = bits_find(run, bit, first, last);
+        if (found != BITS_NONE)
+            return begin + found;
+    }
+    return BITS_NONE;
+}
+
 void cmd_bitcount(struct call *c)
 {
     struct text text;
@@ -128,7 +163,7 @@ void cmd_bitcount(struct call *c)
     }
     if (c->argc == 5 && !take_unit(c, 4, &range))
         return;
-    reply_int(c->reply, clip(&range, text.view.size, &from, &to) ? (int64_t)bits_count(text.view, from, to) : 0);
+    reply_int(c->reply, clip(&range, text.view.size, &from, &to) ? (int64_t)count_bits(&text, from, to) : 0);
 }
 
 static bool take_search_range(struct call *c, struct range *r)
@@ -164,7 +199,7 @@ void cmd_bitpos(struct call *c)
         return;
     bool any = clip(&range, text.view.size, &from, &to);
     if (any)
-        found = bits_find(text.view, bit == 1, from, to);
+        found = find_bit(&text, bit == 1, from, to);
     if (found == BITS_NONE && any && bit == 0 && !range.has_end)
         found = (uint64_t)text.view.size * 8; /* a string that has no end given is followed by zeros */
     reply_int(c->reply, found == BITS_NONE ? -1 : (int64_t)found);
@@ -204,8 +239,7 @@ static bool check_sources(struct call *c, enum bit_operation operation, size_t c
     return true;
 }
 
-/* Shorter operands are followed by zeros. */
-static void combine(enum bit_operation operation, uint8_t *restrict out, size_t size, bytes other)
+static void combine_run(enum bit_operation operation, uint8_t *restrict out, bytes other)
 {
     const uint8_t *restrict in = other.data;
     size_t i = 0;
@@ -214,22 +248,18 @@ static void combine(enum bit_operation operation, uint8_t *restrict out, size_t 
     case BIT_ANDOR:
         for (; i < other.size; i++)
             out[i] &= in[i];
-        if (other.size < size)
-            memset(out + other.size, 0, size - other.size);
         break;
     case BIT_XOR:
         for (; i < other.size; i++)
             out[i] ^= in[i];
         break;
     case BIT_NOT:
-        for (; i < size; i++)
-            out[i] = (uint8_t)~out[i];
+        for (; i < other.size; i++)
+            out[i] = (uint8_t)~in[i];
         break;
     case BIT_DIFF: /* `out` is what is taken away */
         for (; i < other.size; i++)
             out[i] = (uint8_t)(in[i] & ~out[i]);
-        if (other.size < size)
-            memset(out + other.size, 0, size - other.size);
         break;
     case BIT_DIFF1:
         for (; i < other.size; i++)
@@ -241,37 +271,51 @@ static void combine(enum bit_operation operation, uint8_t *restrict out, size_t 
     }
 }
 
-static void begin_with(uint8_t *out, size_t size, bytes first)
+/* Shorter operands are followed by zeros. */
+static void combine(enum bit_operation operation, uint8_t *out, size_t size, const struct text *other)
 {
-    if (first.size)
-        memcpy(out, first.data, first.size);
-    memset(out + first.size, 0, size - first.size);
+    size_t end = other->view.size;
+    for (size_t at = 0; at < end;) {
+        bytes run = text_run(other, at, SIZE_MAX);
+        combine_run(operation, out + at, run);
+        at += run.size;
+    }
+    if (end < size && (operation == BIT_AND || operation == BIT_ANDOR || operation == BIT_DIFF))
+        memset(out + end, 0, size - end);
+}
+
+static void begin_with(uint8_t *out, size_t size, const struct text *first)
+{
+    text_read(first, 0, first->view.size, out);
+    memset(out + first->view.size, 0, size - first->view.size);
 }
 
 /* Bits that exactly one string has; `more`, as large as `out`, collects those that several have. */
 static void combine_one(uint8_t *restrict out, uint8_t *restrict more, size_t size, const struct text *texts, size_t count)
 {
     memset(more, 0, size);
-    begin_with(out, size, texts[0].view);
+    begin_with(out, size, &texts[0]);
     for (size_t n = 1; n < count; n++) {
-        const uint8_t *in = texts[n].view.data;
-        for (size_t i = 0; i < texts[n].view.size; i++) {
-            more[i] |= out[i] & in[i];
-            out[i] |= in[i];
+        for (size_t at = 0; at < texts[n].view.size;) {
+            bytes run = text_run(&texts[n], at, SIZE_MAX);
+            for (size_t i = 0; i < run.size; i++, at++) {
+                more[at] |= out[at] & run.data[i];
+                out[at] |= run.data[i];
+            }
         }
     }
-    combine(BIT_DIFF1, out, size, bytes_of(more, size));
+    combine_run(BIT_DIFF1, out, bytes_of(more, size));
 }
 
 static void combine_all(enum bit_operation operation, uint8_t *out, size_t size, const struct text *texts, size_t count)
 {
     size_t from = has_first(operation) ? 1 : 0;
     enum bit_operation each = has_first(operation) ? BIT_OR : operation;
-    begin_with(out, size, texts[from].view);
+    begin_with(out, size, &texts[from]);
     for (size_t i = from + 1; i < count; i++)
-        combine(each, out, size, texts[i].view);
+        combine(each, out, size, &texts[i]);
     if (from || operation == BIT_NOT)
-        combine(operation, out, size, texts[0].view);
+        combine(operation, out, size, &texts[0]);
 }
 
 static void store_combined(struct call *c, enum bit_operation operation, const struct text *texts, size_t count, size_t size)
@@ -305,7 +349,7 @@ void cmd_bitop(struct call *c)
         return;
     struct text *texts = arena_alloc(txn_arena(c->txn), count * sizeof(*texts));
     for (size_t i = 0; i < count; i++) {
-        if (arg_refused(c, string_get(c->txn, call_key(c, i + 1), &texts[i])))
+        if (arg_refused(c, string_look(c->txn, call_key(c, i + 1), &texts[i])))
             return;
         if (texts[i].view.size > size)
             size = texts[i].view.size;

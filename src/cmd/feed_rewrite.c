@@ -25,7 +25,8 @@ static const struct entry *stored(const struct call *c, const struct key *k)
 static bytes value_of(const struct call *c, const struct entry *e)
 {
     char digits[24];
-    return entry_encoding(e) == ENC_INT ? arena_dup(txn_arena(c->txn), string_view(e, digits)) : string_view(e, digits);
+    bytes text = string_flat(e, digits, txn_arena(c->txn));
+    return entry_encoding(e) == ENC_INT ? arena_dup(txn_arena(c->txn), text) : text;
 }
 
 void feed_nothing(struct call *c) { (void)c; }

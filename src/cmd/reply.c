@@ -2,6 +2,7 @@
 #include "cmd/reply.h"
 
 #include "base/memory.h"
+#include "data/rope.h"
 #include "os/thread.h"
 
 #include <stdarg.h>
@@ -85,6 +86,18 @@ void reply_errorf(struct reply *r, const char *format, ...)
     reply_error_line(r, whole ? whole : line);
     if (whole != line)
         mem_free(whole);
+}
+
+void reply_rope(struct reply *r, struct rope *rope, size_t offset, size_t size)
+{
+    if (HF_LIKELY(r->ops->rope != NULL)) {
+        r->ops->rope(r, rope, offset, size);
+        return;
+    }
+    uint8_t *joined = mem_alloc(size);
+    rope_read(rope, offset, size, joined);
+    r->ops->bulk(r, bytes_of(joined, size));
+    mem_free(joined);
 }
 
 void reply_status(struct reply *r, status s)

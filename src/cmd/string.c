@@ -25,8 +25,10 @@ static inline void set_events(struct call *c, size_t key, const struct set_optio
 
 static inline void reply_text_of(struct call *c, const struct text *text)
 {
-    if (HF_LIKELY(text->found))
+    if (HF_LIKELY(text->view.data != NULL))
         reply_bulk(c->reply, text->view);
+    else if (text->found)
+        reply_rope(c->reply, text->rope, 0, text->view.size);
     else
         reply_null(c->reply);
 }
@@ -34,7 +36,7 @@ static inline void reply_text_of(struct call *c, const struct text *text)
 void cmd_get(struct call *c)
 {
     struct text text;
-    if (!arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+    if (!arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         reply_text_of(c, &text);
 }
 
@@ -166,7 +168,7 @@ void cmd_setnx(struct call *c)
 void cmd_getdel(struct call *c)
 {
     struct text text;
-    if (arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+    if (arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         return;
     reply_text_of(c, &text); /* copied before the text goes */
     if (text.found && key_remove(c->txn, call_key(c, 0)))
@@ -179,7 +181,7 @@ void cmd_getex(struct call *c)
     struct lifetime_words w = {0};
     struct text text;
     uint64_t deadline_ms = 0;
-    if (!take_lifetime_words(c, 2, false, &w) || arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+    if (!take_lifetime_words(c, 2, false, &w) || arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         return;
     if (text.found && w.unit != EXPIRE_NONE && !arg_deadline(c, w.unit, w.time_at, &deadline_ms))
         return;
@@ -199,7 +201,7 @@ void cmd_mget(struct call *c)
     reply_array(c->reply, c->key_count);
     for (size_t i = 0; i < c->key_count; i++) {
         struct text text;
-        if (string_get(c->txn, call_key(c, i), &text) != HF_OK)
+        if (string_look(c->txn, call_key(c, i), &text) != HF_OK)
             reply_null(c->reply); /* another type counts as absent */
         else
             reply_text_of(c, &text);
@@ -256,7 +258,7 @@ void cmd_append(struct call *c)
 void cmd_strlen(struct call *c)
 {
     struct text text;
-    if (!arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+    if (!arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         reply_int(c->reply, text.found ? (int64_t)text.view.size : 0);
 }
 
@@ -275,21 +277,20 @@ void cmd_setrange(struct call *c)
     }
 }
 
-/* Negative offsets count from the end; both are then cut to the text. */
-static bytes part_of(bytes text, int64_t start, int64_t end)
+/* Negative offsets count from the end; both are then cut to the text. Returns how many bytes from *start on. */
+static size_t clip(int64_t size, int64_t *from, int64_t end)
 {
-    int64_t size = (int64_t)text.size;
+    int64_t start = *from;
     if (start < 0 && end < 0 && start > end)
-        return BYTES("");
+        return 0;
     if (start < 0)
         start = start < -size ? 0 : start + size;
     if (end < 0)
         end = end < -size ? 0 : end + size;
     if (end >= size)
         end = size - 1;
-    if (start > end || size == 0)
-        return BYTES("");
-    return bytes_of(text.data + start, (size_t)(end - start + 1));
+    *from = start;
+    return start > end || size == 0 ? 0 : (size_t)(end - start + 1);
 }
 
 void cmd_getrange(struct call *c)
@@ -297,9 +298,15 @@ void cmd_getrange(struct call *c)
     int64_t start, end;
     struct text text;
     if (!arg_int(c, 2, &start) || !arg_int(c, 3, &end) ||
-        arg_refused(c, string_get(c->txn, call_key(c, 0), &text)))
+        arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         return;
-    reply_bulk(c->reply, text.found ? part_of(text.view, start, end) : BYTES(""));
+    size_t size = clip((int64_t)text.view.size, &start, end);
+    if (size == 0)
+        reply_bulk(c->reply, BYTES(""));
+    else if (text.view.data)
+        reply_bulk(c->reply, bytes_of(text.view.data + start, size));
+    else
+        reply_rope(c->reply, text.rope, (size_t)start, size);
 }
 
 /* ---- numbers ---- */

@@ -71,18 +71,25 @@ static void begin(struct buf *out, enum effect_kind kind, uint32_t db_id, bytes 
     put_bytes(out, key);
 }
 
-static bytes string_bytes(const struct entry *e)
+void put_rope(struct buf *out, const struct rope *r)
 {
-    if (entry_encoding(e) != ENC_BLOB)
-        return entry_inline(e);
-    const struct blob *b = entry_pointer(e);
-    return bytes_of(b->data, b->size);
+    buf_reserve(out, r->size);
+    rope_read(r, 0, r->size, out->data + out->size);
+    out->size += r->size;
+}
+
+static void put_string(struct buf *out, const struct entry *e)
+{
+    if (entry_encoding(e) == ENC_ROPE)
+        put_rope(out, entry_pointer(e));
+    else
+        buf_append_bytes(out, entry_inline(e));
 }
 
 /* What stands before the value. */
 static bytes head_of(const struct entry *e, uint8_t room[HEAD_MAX])
 {
-    enum encoding encoding = entry_encoding(e) == ENC_BLOB ? ENC_BYTES : entry_encoding(e);
+    enum encoding encoding = entry_encoding(e) == ENC_ROPE ? ENC_BYTES : entry_encoding(e);
     uint8_t *at = room;
     *at++ = (uint8_t)(entry_type(e) | encoding << 4);
     *at++ = e->fields & (FIELD_DEADLINE | FIELD_VERSION | FIELD_FLAGS);
@@ -105,7 +112,7 @@ void entry_encode(const struct entry *e, struct buf *out)
     if (entry_encoding(e) == ENC_OBJECT)
         type_ops_of((int)entry_type(e))->encode(entry_pointer(e), out);
     else
-        buf_append_bytes(out, string_bytes(e));
+        put_string(out, e);
 }
 
 status entry_decode(bytes in, struct entry_image *image, void **object)
@@ -164,13 +171,19 @@ void effect_put(struct buf *out, uint32_t db_id, const struct entry *e)
         return;
     }
     uint8_t room[HEAD_MAX]; /* the size of a string is known beforehand, so all is written in one go */
-    bytes key = entry_key(e), head = head_of(e, room), value = string_bytes(e);
+    bytes key = entry_key(e), head = head_of(e, room);
+    const struct rope *rope = entry_encoding(e) == ENC_ROPE ? entry_pointer(e) : NULL;
+    bytes value = rope ? bytes_of(NULL, rope->size) : entry_inline(e);
     buf_reserve(out, 1 + 3 * VARINT_MAX + key.size + head.size + value.size);
     uint8_t *at = out->data + out->size;
     *at++ = EFFECT_PUT;
     at = bytes_to(varint_to(varint_to(at, db_id), key.size), key);
-    at = bytes_to(bytes_to(varint_to(at, head.size + value.size), head), value);
-    out->size = (size_t)(at - out->data);
+    at = bytes_to(varint_to(at, head.size + value.size), head);
+    if (rope)
+        rope_read(rope, 0, rope->size, at);
+    else
+        bytes_to(at, value);
+    out->size = (size_t)(at + value.size - out->data);
 }
 
 void effect_remove(struct buf *out, uint32_t db_id, bytes key)

@@ -50,6 +50,7 @@ void entry_encode(const struct entry *e, struct buf *out);
 status entry_decode(bytes payload, struct entry_image *image, void **object) HF_CHECK;
 
 void put_varint(struct buf *out, uint64_t value);
+void put_rope(struct buf *out, const struct rope *r); /* its bytes alone */
 bool take_varint(bytes *in, uint64_t *value) HF_CHECK;
 bool take_bytes(bytes *in, bytes *out) HF_CHECK; /* varint size, then the bytes */
 

@@ -36,7 +36,7 @@
 
 /* A large value, held by a share of its own. Its payload belongs at `offset` of the captured bytes, where the
  * head of that payload stands; `entries`: how many there are up to this one. */
-struct mark { size_t offset, head_size; uint32_t entries; enum type type; struct blob *blob; void *object; };
+struct mark { size_t offset, head_size; uint32_t entries; enum type type; struct rope *rope; void *object; };
 
 /* What one hold took. */
 struct capture {
@@ -95,8 +95,8 @@ static void encode_head(const struct entry *e, struct buf *out)
 static bool is_large(const struct entry *e)
 {
     switch (entry_encoding(e)) {
-    case ENC_BLOB:
-        return ((const struct blob *)entry_pointer(e))->size > SHARE_ABOVE;
+    case ENC_ROPE:
+        return ((const struct rope *)entry_pointer(e))->size > SHARE_ABOVE;
     case ENC_OBJECT:
         return type_ops_of((int)entry_type(e))->memory(entry_pointer(e)) > SHARE_ABOVE;
     default:
@@ -112,8 +112,8 @@ static void mark_share(struct capture *c, const struct entry *e)
     }
     struct mark *m = &c->marks[c->mark_count++];
     *m = (struct mark){.offset = c->bytes.size, .entries = c->range.entries, .type = entry_type(e)};
-    if (entry_encoding(e) == ENC_BLOB)
-        m->blob = blob_ref(entry_pointer(e));
+    if (entry_encoding(e) == ENC_ROPE)
+        m->rope = rope_ref(entry_pointer(e));
     else
         m->object = type_ops_of((int)m->type)->share(entry_pointer(e));
     encode_head(e, &c->bytes);
@@ -325,10 +325,10 @@ static void emit_share(struct writer *x, const struct mark *m)
     uint8_t room[10];
     struct buf *out = &x->block, size = {.data = room, .capacity = sizeof(room), .size_max = sizeof(room)};
     bytes head = bytes_of(x->capture.bytes.data + m->offset, m->head_size);
-    if (m->blob) {
-        put_varint(out, head.size + m->blob->size);
+    if (m->rope) {
+        put_varint(out, head.size + m->rope->size);
         buf_append_bytes(out, head);
-        buf_append(out, m->blob->data, m->blob->size);
+        put_rope(out, m->rope);
         return;
     }
     size_t at = out->size;
@@ -421,8 +421,8 @@ static status emit_tail(struct writer *x, bool all)
 static void capture_drop(struct capture *c)
 {
     for (size_t i = 0; i < c->mark_count; i++) {
-        if (c->marks[i].blob)
-            blob_unref(c->marks[i].blob);
+        if (c->marks[i].rope)
+            rope_unref(c->marks[i].rope);
         else
             type_ops_of((int)c->marks[i].type)->free(c->marks[i].object);
     }

@@ -24,7 +24,7 @@ struct taken { /* one entry */
     enum type type;
     uint64_t deadline_ms;
     size_t name_at, name_size, text_size; /* in bytes; a small string stands behind its name */
-    struct blob *blob;
+    struct rope *rope;
     void *object;
 };
 
@@ -74,8 +74,8 @@ static struct part *part_new(void)
 
 static void taken_release(struct taken *t)
 {
-    if (t->blob)
-        blob_unref(t->blob);
+    if (t->rope)
+        rope_unref(t->rope);
     if (t->object)
         type_ops_of((int)t->type)->free(t->object);
 }
@@ -96,11 +96,11 @@ static void take_value(struct part *p, struct taken *t, const struct entry *e)
         t->object = type_ops_of((int)t->type)->share(entry_pointer(e));
         return;
     }
-    bytes text = string_view(e, digits);
-    if (entry_encoding(e) == ENC_BLOB && text.size > ENTRY_INLINE_MAX) {
-        t->blob = blob_ref(entry_pointer(e));
+    if (entry_encoding(e) == ENC_ROPE) {
+        t->rope = rope_ref(entry_pointer(e));
         return;
     }
+    bytes text = string_flat(e, digits, NULL); /* small: in one run */
     t->text_size = text.size;
     buf_append_bytes(&p->bytes, text);
 }
@@ -291,14 +291,28 @@ static struct part *take_waiting(struct cut *c)
     return p;
 }
 
+/* Of a string; a large one is put together in room. */
+static bytes text_of(const struct taken *t, const uint8_t *name, struct buf *room)
+{
+    if (!t->rope)
+        return bytes_of(name + t->name_size, t->text_size);
+    room->size = 0;
+    buf_reserve(room, t->rope->size);
+    rope_read(t->rope, 0, t->rope->size, room->data);
+    return bytes_of(room->data, t->rope->size);
+}
+
 static void tell(struct part *p, void (*each)(void *context, const struct cut_key *k), void *context)
 {
+    struct buf room;
+    buf_init(&room, SIZE_MAX);
     for (size_t i = 0; i < p->count; i++) {
         const struct taken *t = &p->items[i];
         const uint8_t *name = (p->bytes.data ? p->bytes.data : (const uint8_t *)"") + t->name_at;
         each(context, &(struct cut_key){t->db, bytes_of(name, t->name_size), t->deadline_ms, t->type,
-                                        t->blob ? bytes_of(t->blob->data, t->blob->size) : bytes_of(name + t->name_size, t->text_size), t->object});
+                                        text_of(t, name, &room), t->object});
     }
+    buf_release(&room);
 }
 
 status cut_next(struct cut *c, void (*each)(void *context, const struct cut_key *k), void *context, bool *more)

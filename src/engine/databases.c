@@ -256,11 +256,18 @@ void databases_detach_unmapped(struct engine *e)
 
 #define FREED_LATER_BYTES (8u << 10)
 #define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
+#define FREE_SLICE_CHUNKS 8u  /* of a string, 64 KiB each */
+
+static bool is_freed_later(const struct entry *old)
+{
+    if (entry_encoding(old) == ENC_ROPE)
+        return rope_memory(entry_pointer(old)) > FREE_SLICE_CHUNKS * ROPE_CHUNK;
+    return entry_encoding(old) == ENC_OBJECT && type_ops_of((int)entry_type(old))->memory(entry_pointer(old)) >= FREED_LATER_BYTES;
+}
 
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old)
 {
-    const struct type_ops *ops = entry_encoding(old) == ENC_OBJECT ? type_ops_of((int)entry_type(old)) : NULL;
-    if (!ops || ops->memory(entry_pointer(old)) < FREED_LATER_BYTES) {
+    if (HF_LIKELY(!is_freed_later(old))) {
         entry_free(heap, old);
         return;
     }
@@ -281,10 +288,16 @@ static void count_freed(struct engine *e, size_t count)
     atomic_fetch_add_explicit(&e->freed, count, memory_order_relaxed);
 }
 
+/* True: all of it is free. */
+static bool free_some(const struct dropped_object *d)
+{
+    size_t chunks = FREE_SLICE_CHUNKS, nodes = FREE_SLICE_NODES;
+    return d->type == TYPE_STRING ? rope_unref_some(d->object, &chunks) : type_ops_of((int)d->type)->free_some(d->object, &nodes);
+}
+
 /* True: there was one, and there may be more. */
 static bool free_object_slice(struct engine *e)
 {
-    size_t budget = FREE_SLICE_NODES;
     spin_lock(&e->dropped_lock);
     struct dropped_object *d = e->dropped_objects;
     if (d)
@@ -292,7 +305,7 @@ static bool free_object_slice(struct engine *e)
     spin_unlock(&e->dropped_lock);
     if (!d)
         return false;
-    if (type_ops_of((int)d->type)->free_some(d->object, &budget)) {
+    if (free_some(d)) {
         mem_free(d);
         atomic_fetch_sub_explicit(&e->dropped_any, 1, memory_order_relaxed);
         count_freed(e, 1);

@@ -34,7 +34,7 @@ struct item;
 struct feed_note;
 
 struct dropped { struct dropped *next; struct table *table; }; /* a table out of its stripe, to be freed in slices */
-struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection, likewise */
+struct dropped_object { struct dropped_object *next; enum type type; void *object; }; /* a large collection or string, likewise */
 
 struct engine {
     struct engine_config config;
@@ -222,7 +222,8 @@ static inline void txn_count_lookup(struct txn *t, bool hit)
     counter_add(hit ? &t->slot_stats->hits : &t->slot_stats->misses, 1);
 }
 
-bytes string_view(const struct entry *e, char digits[24]);
+/* A string in one run; a large one is put together in the arena. */
+bytes string_flat(const struct entry *e, char digits[24], struct arena *arena);
 /* The form that a string has in its entry: a 64-bit integer where it reads as one (kept in *number), else its bytes. */
 void string_form(struct entry_image *image, bytes value, int64_t *number);
 

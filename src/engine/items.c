@@ -40,11 +40,11 @@ static status find(struct txn *t, const struct key *k, struct spot *spot)
     return e && entry_type(e) != TYPE_STRING ? HF_ERR_WRONGTYPE : HF_OK;
 }
 
-static inline void fill(const struct txn *t, const struct entry *e, struct item *out)
+static inline void fill(struct txn *t, const struct entry *e, struct item *out)
 {
     struct entry_image image = entry_read(e);
     out->fetched = image.fetched;
-    out->value = string_view(e, out->digits);
+    out->value = string_flat(e, out->digits, &t->arena);
     out->flags = image.flags;
     out->version = image.version & ITEM_VERSION_MAX;
     out->marks = (unsigned)(image.version >> MARKS_SHIFT);

@@ -150,16 +150,16 @@ static status put_value(struct txn *t, struct entry *source, const struct key *t
         entry_write(fresh, &image);
         return txn_adopt(t, to, spot, fresh, share && image.encoding > ENC_INT);
     }
-    struct blob *blob = NULL; /* shared until one of the two changes */
-    if (image.encoding == ENC_BLOB)
-        blob = blob_ref(entry_pointer(source));
+    struct rope *rope = NULL; /* shared until one of the two changes */
+    if (image.encoding == ENC_ROPE)
+        rope = rope_ref(entry_pointer(source));
     else
         object = type_ops_of((int)image.type)->share(entry_pointer(source));
     status s = txn_put(t, to, spot, &image, object, true);
     if (s != HF_OK && object)
         type_ops_of((int)image.type)->free(object);
-    if (s != HF_OK && blob)
-        blob_unref(blob);
+    if (s != HF_OK && rope)
+        rope_unref(rope);
     return s;
 }
 

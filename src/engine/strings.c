@@ -10,18 +10,68 @@
 
 uint64_t string_growth_max = STRING_SIZE_MAX;
 
-bytes string_view(const struct entry *e, char digits[24])
+/* A large one in several chunks has no view: data is NULL. */
+static inline bytes view_of(const struct entry *e, char digits[24])
 {
     switch (entry_encoding(e)) {
     case ENC_INT:
         return bytes_of(digits, number_format_int(digits, (int64_t)get_u64(entry_inline(e).data)));
-    case ENC_BLOB: {
-        const struct blob *b = entry_pointer(e);
-        return bytes_of(b->data, b->size);
-    }
+    case ENC_ROPE:
+        return rope_view(entry_pointer(e));
     default:
         return entry_inline(e);
     }
+}
+
+static bytes flat(const struct rope *r, struct arena *arena)
+{
+    uint8_t *joined = arena_alloc(arena, r->size);
+    rope_read(r, 0, r->size, joined);
+    return bytes_of(joined, r->size);
+}
+
+bytes string_flat(const struct entry *e, char digits[24], struct arena *arena)
+{
+    bytes view = view_of(e, digits);
+    return HF_LIKELY(view.data != NULL) ? view : flat(entry_pointer(e), arena);
+}
+
+/* Of an entry or of none. */
+static size_t size_of(const struct entry *e)
+{
+    char digits[24];
+    return e ? view_of(e, digits).size : 0;
+}
+
+bytes text_run(const struct text *t, size_t offset, size_t most)
+{
+    if (HF_UNLIKELY(!t->view.data))
+        return rope_run(t->rope, offset, most);
+    size_t left = t->view.size - offset;
+    return bytes_of(t->view.data + offset, left < most ? left : most);
+}
+
+void text_read(const struct text *t, size_t offset, size_t size, uint8_t *out)
+{
+    while (size) {
+        bytes run = text_run(t, offset, size);
+        memcpy(out, run.data, run.size);
+        out += run.size;
+        offset += run.size;
+        size -= run.size;
+    }
+}
+
+bytes text_part(const struct text *t, size_t offset, size_t size, uint8_t *room)
+{
+    if (offset >= t->view.size)
+        return BYTES("");
+    size = size < t->view.size - offset ? size : t->view.size - offset;
+    bytes run = text_run(t, offset, size);
+    if (run.size == size)
+        return run;
+    text_read(t, offset, size, room);
+    return bytes_of(room, size);
 }
 
 static status find_string(struct txn *t, const struct key *k, struct spot *spot, struct entry **found)
@@ -58,14 +108,27 @@ static status get(struct txn *t, const struct key *k, bool reads, struct text *o
     out->view = (bytes){0};
     if (e) {
         txn_access(t, e);
-        out->view = string_view(e, out->digits);
+        out->view = view_of(e, out->digits);
+        if (HF_UNLIKELY(!out->view.data))
+            out->rope = entry_pointer(e);
     }
     return HF_OK;
 }
 
-status string_get(struct txn *t, const struct key *k, struct text *out) { return get(t, k, true, out); }
+status string_look(struct txn *t, const struct key *k, struct text *out) { return get(t, k, true, out); }
 
-status string_peek(struct txn *t, const struct key *k, struct text *out) { return get(t, k, false, out); }
+status string_look_aside(struct txn *t, const struct key *k, struct text *out) { return get(t, k, false, out); }
+
+static status in_one_run(struct txn *t, status s, struct text *out)
+{
+    if (s == HF_OK && out->found && !out->view.data)
+        out->view = flat(out->rope, &t->arena);
+    return s;
+}
+
+status string_get(struct txn *t, const struct key *k, struct text *out) { return in_one_run(t, get(t, k, true, out), out); }
+
+status string_peek(struct txn *t, const struct key *k, struct text *out) { return in_one_run(t, get(t, k, false, out), out); }
 
 static status keep_old(struct txn *t, const struct entry *e, struct text *out)
 {
@@ -75,7 +138,8 @@ static status keep_old(struct txn *t, const struct entry *e, struct text *out)
         return HF_OK;
     if (entry_type(e) != TYPE_STRING)
         return HF_ERR_WRONGTYPE;
-    out->view = arena_dup(&t->arena, string_view(e, out->digits));
+    bytes view = view_of(e, out->digits);
+    out->view = view.data ? arena_dup(&t->arena, view) : flat(entry_pointer(e), &t->arena);
     return HF_OK;
 }
 
@@ -129,30 +193,11 @@ static status rewrite(struct txn *t, const struct key *k, struct spot *spot, enu
     return txn_put(t, k, spot, &image, NULL, log);
 }
 
-/* A blob of ours alone that may grow in place: NULL when there is none. */
-static struct blob *own_blob(const struct entry *e)
+/* A rope of ours alone, which is changed where it is: NULL when there is none. */
+static struct rope *own_rope(const struct entry *e)
 {
-    if (!e || entry_encoding(e) != ENC_BLOB)
-        return NULL;
-    struct blob *b = entry_pointer(e);
-    return atomic_load_explicit(&b->count, memory_order_acquire) == 1 ? b : NULL;
-}
-
-static struct blob *blob_grown(struct entry *e, struct blob *b, size_t size)
-{
-    if (size > b->capacity) {
-        size_t capacity = size + size / 2 > STRING_SIZE_MAX ? STRING_SIZE_MAX : size + size / 2;
-        struct blob *moved = blob_resize(b, capacity < size ? size : capacity);
-        if (!moved)
-            return NULL;
-        memcpy((void *)(uintptr_t)entry_inline(e).data, &moved, sizeof(moved));
-        b = moved;
-    }
-    if (size > b->size) {
-        memset(b->data + b->size, 0, size - b->size);
-        b->size = size;
-    }
-    return b;
+    struct rope *r = e && entry_encoding(e) == ENC_ROPE ? entry_pointer(e) : NULL;
+    return r && !rope_is_shared(r) ? r : NULL;
 }
 
 /* Bytes of the block that may be overwritten where they stand: NULL when there are none. */
@@ -164,71 +209,88 @@ static uint8_t *own_bytes(const struct txn *t, struct entry *e, size_t end)
 }
 
 /* Undo of a change in place costs what the change writes, not what the string holds. */
-static void keep_bytes(struct txn *t, const struct key *k, const struct spot *spot, const struct blob *b, uint64_t offset, size_t size)
+static void keep_bytes(struct txn *t, const struct key *k, const struct spot *spot, const struct rope *r, uint64_t offset, size_t size)
 {
     struct undo *u = txn_undo_push(t, UNDO_BYTES, k, spot);
-    size_t inside = offset < b->size ? b->size - offset : 0;
+    size_t inside = offset < r->size ? r->size - offset : 0;
+    inside = inside < size ? inside : size;
+    uint8_t *before = arena_alloc(&t->arena, inside);
+    if (inside)
+        rope_read(r, offset, inside, before);
     u->offset = offset;
-    u->size = b->size;
-    u->overwritten = arena_dup(&t->arena, bytes_of(b->data + (inside ? offset : 0), inside < size ? inside : size));
+    u->size = r->size;
+    u->overwritten = bytes_of(before, inside);
+}
+
+/* The old value with the new one in it as a rope of its own, which shares what it can. NULL: no memory. */
+static struct rope *rope_with(const struct entry *old, uint64_t offset, bytes value)
+{
+    char digits[24];
+    struct rope *r = old && entry_encoding(old) == ENC_ROPE ? rope_clone(entry_pointer(old)) : rope_new(old ? view_of(old, digits) : BYTES(""));
+    if (r && !rope_write(r, offset, value)) {
+        rope_unref(r);
+        r = NULL;
+    }
+    return r;
+}
+
+static status write_large(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value)
+{
+    struct rope *r = rope_with(spot->place.entry, offset, value);
+    if (!r)
+        return HF_ERR_NO_MEMORY;
+    status s = rewrite(t, k, spot, ENC_ROPE, bytes_of(&r, sizeof(r)), false);
+    if (s != HF_OK)
+        rope_unref(r);
+    return s;
 }
 
 /* The old value with the new one in it, as an entry of its own. */
-static status write_copy(struct txn *t, const struct key *k, struct spot *spot, bytes old, uint64_t offset, bytes value, size_t total)
+static status write_small(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value, size_t total)
 {
-    bool large = total > ENTRY_INLINE_MAX;
-    size_t room = total + (old.size > ENTRY_INLINE_MAX ? total / 2 : 0); /* one that grows goes on growing */
-    struct blob *blob = large ? blob_new(total, room < STRING_SIZE_MAX ? room : STRING_SIZE_MAX) : NULL;
-    uint8_t *joined = large ? (blob ? blob->data : NULL) : arena_alloc(&t->arena, total);
-    if (!joined)
-        return HF_ERR_NO_MEMORY;
+    char digits[24];
+    bytes old = spot->place.entry ? view_of(spot->place.entry, digits) : (bytes){0};
+    uint8_t *joined = arena_alloc(&t->arena, total);
     if (old.size)
         memcpy(joined, old.data, old.size);
     if (total > old.size)
         memset(joined + old.size, 0, total - old.size);
     memcpy(joined + offset, value.data, value.size);
-    status s = rewrite(t, k, spot, large ? ENC_BLOB : ENC_BYTES, large ? bytes_of(&blob, sizeof(blob)) : bytes_of(joined, total), false);
-    if (s != HF_OK && blob)
-        blob_unref(blob);
-    return s;
+    return rewrite(t, k, spot, ENC_BYTES, bytes_of(joined, total), false);
+}
+
+static void changed_in_place(struct txn *t, const struct key *k, struct spot *spot)
+{
+    struct entry *e = spot->place.entry;
+    entry_value_changed(e);
+    txn_access(t, e);
+    txn_changed(t, k, spot);
 }
 
 /* Writes value at offset, zero-filling a gap; effect: log_append or log_range. */
 static status write_at(struct txn *t, const struct key *k, struct spot *spot, uint64_t offset, bytes value, size_t *size)
 {
     struct entry *e = spot->place.entry;
-    char digits[24];
     cut_before(t->engine, spot->stripe, spot->db_id, k->hash);
-    bytes old = e ? string_view(e, digits) : (bytes){0};
-    size_t end = offset + value.size, total = end > old.size ? end : old.size;
+    size_t end = offset + value.size, old = size_of(e), total = end > old ? end : old;
     uint8_t *inside = own_bytes(t, e, end);
+    *size = total;
     if (inside) {
         memcpy(inside + offset, value.data, value.size);
-        entry_value_changed(e);
         e->fields |= FIELD_RAW;
-        txn_access(t, e);
-        txn_changed(t, k, spot);
-        *size = total;
+        changed_in_place(t, k, spot);
         return HF_OK;
     }
-    struct blob *blob = own_blob(e);
-    if (blob && t->undoing && total > blob->capacity)
-        blob = NULL; /* it would move, and blocks kept for undo may name it (RENAME, EXPIRE) */
-    if (blob) {
+    struct rope *rope = own_rope(e);
+    if (rope) {
         if (t->undoing)
-            keep_bytes(t, k, spot, blob, offset, value.size);
-        blob = blob_grown(e, blob, total);
-        if (!blob)
+            keep_bytes(t, k, spot, rope, offset, value.size);
+        if (!rope_write(rope, offset, value))
             return HF_ERR_NO_MEMORY;
-        memcpy(blob->data + offset, value.data, value.size);
-        entry_value_changed(e);
-        txn_access(t, e);
-        txn_changed(t, k, spot);
-        *size = total;
+        changed_in_place(t, k, spot);
         return HF_OK;
     }
-    *size = total;
-    return write_copy(t, k, spot, old, offset, value, total);
+    return total > ENTRY_INLINE_MAX ? write_large(t, k, spot, offset, value) : write_small(t, k, spot, offset, value, total);
 }
 
 status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size)
@@ -238,8 +300,7 @@ status string_append(struct txn *t, const struct key *k, bytes tail, size_t *siz
     status s = find_string(t, k, &spot, &e);
     if (s != HF_OK)
         return s;
-    char digits[24];
-    size_t old = e ? string_view(e, digits).size : 0;
+    size_t old = size_of(e);
     if (old + tail.size > string_may_grow_to())
         return HF_ERR_STRING_TOO_LONG;
     if (!e) {
@@ -262,8 +323,7 @@ status string_set_range(struct txn *t, const struct key *k, uint64_t offset, byt
     status s = find_string(t, k, &spot, &e);
     if (s != HF_OK)
         return s;
-    char digits[24];
-    *size = e ? string_view(e, digits).size : 0;
+    *size = size_of(e);
     if (value.size == 0)
         return HF_OK;
     if (offset > STRING_SIZE_MAX || offset + value.size > string_may_grow_to())
@@ -282,8 +342,7 @@ status string_grow(struct txn *t, const struct key *k, uint64_t size, bool *grew
     status s = find_string(t, k, &spot, &e);
     if (s != HF_OK)
         return s;
-    char digits[24];
-    *grew = size > (e ? string_view(e, digits).size : 0);
+    *grew = size > size_of(e);
     if (*grew)
         return string_set_range(t, k, size - 1, bytes_of("", 1), &written);
     if (e)
@@ -301,7 +360,7 @@ status string_incr_by(struct txn *t, const struct key *k, int64_t delta, int64_t
         return s;
     if (e && entry_encoding(e) == ENC_INT)
         value = (int64_t)get_u64(entry_inline(e).data);
-    else if (e && !number_parse_int(string_view(e, NULL), &value))
+    else if (e && (entry_encoding(e) == ENC_ROPE || !number_parse_int(entry_inline(e), &value)))
         return HF_ERR_NOT_INTEGER;
     if (__builtin_add_overflow(value, delta, &value))
         return HF_ERR_OVERFLOW;
@@ -320,7 +379,7 @@ status string_incr_float(struct txn *t, const struct key *k, long double delta, 
     status s = find_string(t, k, &spot, &e);
     if (s != HF_OK)
         return s;
-    if (e && !number_parse_float(string_view(e, digits), &value))
+    if (e && (entry_encoding(e) == ENC_ROPE || !number_parse_float(view_of(e, digits), &value)))
         return HF_ERR_NOT_FLOAT;
     value += delta;
     if (isnan(value) || isinf(value))

@@ -14,12 +14,21 @@
 extern uint64_t string_growth_max;
 static inline uint64_t string_may_grow_to(void) { return __atomic_load_n(&string_growth_max, __ATOMIC_RELAXED); }
 
-/* A string's text: a view into the entry or blob, or the digits of an integer. */
+/* A string's text: a view into the entry, or the digits of an integer. string_look gives a large one as the rope that it is. */
 struct text {
     bool found;
-    bytes view; /* empty when absent */
-    char digits[24];
+    bytes view; /* empty when absent; data NULL: in `rope`, and only the size says something */
+    union {
+        char digits[24];
+        struct rope *rope;
+    };
 };
+
+/* Of text in any form: the bytes from offset on that lie in one run, at most `most`; offset < size. */
+bytes text_run(const struct text *t, size_t offset, size_t most);
+void text_read(const struct text *t, size_t offset, size_t size, uint8_t *out); /* all of them are there */
+/* Those of [offset, offset + size) that there are; copied to `room` only if they lie in two runs. */
+bytes text_part(const struct text *t, size_t offset, size_t size, uint8_t *room);
 
 enum set_when { SET_ALWAYS, SET_IF_ABSENT, SET_IF_PRESENT };
 
@@ -38,6 +47,10 @@ struct set_result {
 
 /* Overwrites a key of any type. */
 status string_set(struct txn *t, const struct key *k, bytes value, const struct set_options *o, struct set_result *result) HF_CHECK;
+/* The text in whatever form it has: for whatever large strings are usual with. */
+status string_look(struct txn *t, const struct key *k, struct text *out) HF_CHECK;
+status string_look_aside(struct txn *t, const struct key *k, struct text *out) HF_CHECK; /* as string_peek */
+/* The text in one run: a large one is put together in the txn's arena. */
 status string_get(struct txn *t, const struct key *k, struct text *out) HF_CHECK;
 status string_peek(struct txn *t, const struct key *k, struct text *out) HF_CHECK; /* for a command that writes: not counted as a read */
 status string_append(struct txn *t, const struct key *k, bytes tail, size_t *size) HF_CHECK;

@@ -50,8 +50,12 @@ static void each_entry(void *context, struct entry *e, uint64_t hash)
     char digits[24];
     bytes key = entry_key(e);
     (void)hash;
-    if (key.size && key.data[0] == (uint8_t)w->kind)
-        w->each(w->context, bytes_of(key.data + 1, key.size - 1), string_view(e, digits));
+    if (!key.size || key.data[0] != (uint8_t)w->kind)
+        return;
+    struct arena arena;
+    arena_init(&arena);
+    w->each(w->context, bytes_of(key.data + 1, key.size - 1), string_flat(e, digits, &arena));
+    arena_release(&arena);
 }
 
 void system_walk(struct engine *e, enum system_kind kind, void (*each)(void *context, bytes name, bytes value), void *context)

@@ -568,14 +568,6 @@ static void undo_object(const struct undo *u)
     ops->free(u->share);
 }
 
-/* A large string that was changed in place: the bytes of before, and the size. */
-static void undo_bytes(const struct undo *u, struct blob *b)
-{
-    if (u->overwritten.size)
-        memcpy(b->data + u->offset, u->overwritten.data, u->overwritten.size);
-    b->size = u->size;
-}
-
 /* The collection has its deadlines back. */
 static void enrol_again(const struct undo *u, struct table *table, struct entry *e)
 {
@@ -593,7 +585,7 @@ static void undo_value(const struct undo *u)
         entry_set_deadline(p.entry, u->deadline_ms);
         table_enrol(table, u->key, u->hash, u->deadline_ms);
     } else if (u->kind == UNDO_BYTES) {
-        undo_bytes(u, entry_pointer(p.entry));
+        rope_put_back(entry_pointer(p.entry), u->offset, u->overwritten, u->size);
     } else {
         hf_assert(entry_pointer(p.entry) == u->object);
         undo_object(u);

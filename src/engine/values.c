@@ -37,11 +37,14 @@ static void view_one(void *context, struct entry *e, uint64_t hash)
     (void)hash;
     if (v.deadline_ms && v.deadline_ms <= walk->txn->now_ms)
         return;
+    struct arena arena;
+    arena_init(&arena);
     if (v.type == TYPE_STRING)
-        v.text = string_view(e, digits);
+        v.text = string_flat(e, digits, &arena);
     else
         v.object = entry_pointer(e);
     walk->each(walk->context, &v);
+    arena_release(&arena);
 }
 
 void values_walk(struct txn *t, uint32_t db, void (*each)(void *, const struct value_view *), void *context)

@@ -1,10 +1,7 @@
-/* entry.c -- writing and reading entry blocks; counted blobs. */
+/* entry.c -- writing and reading entry blocks. */
 #include "store/entry.h"
 
-#include "base/memory.h"
 #include "types/type.h"
-
-#include <stdatomic.h>
 
 static uint8_t image_fields(const struct entry_image *image)
 {
@@ -76,37 +73,4 @@ void entry_forget_version(struct entry *e)
     e->fields &= (uint8_t)~FIELD_FETCHED;
     if (e->fields & FIELD_VERSION)
         entry_set_version(e, 0);
-}
-
-struct blob *blob_new(size_t size, size_t capacity)
-{
-    struct blob *b = mem_try_alloc(sizeof(*b) + capacity);
-    if (!b)
-        return NULL;
-    atomic_init(&b->count, 1);
-    b->unused = 0;
-    b->size = size;
-    b->capacity = capacity;
-    return b;
-}
-
-struct blob *blob_resize(struct blob *b, size_t capacity)
-{
-    hf_assert(atomic_load_explicit(&b->count, memory_order_relaxed) == 1 && b->size <= capacity);
-    b = mem_try_realloc(b, sizeof(*b) + capacity);
-    if (b)
-        b->capacity = capacity;
-    return b;
-}
-
-struct blob *blob_ref(struct blob *b)
-{
-    atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
-    return b;
-}
-
-void blob_unref(struct blob *b)
-{
-    if (atomic_fetch_sub_explicit(&b->count, 1, memory_order_acq_rel) == 1)
-        mem_free(b);
 }

@@ -7,25 +7,26 @@
  *   8 [wide: u32 key size, u32 value size] [deadline 6 or 8 bytes, ms] [version 8] [client flags 4]
  *     (version: the low 62 bits a number, 0: none yet; the high two marks, engine/items.h)
  *   then key bytes, value bytes.
- * A value of encoding ENC_BLOB or ENC_OBJECT is an 8-byte pointer: to a counted
- * struct blob, or to the object of the type's type_ops.
+ * A value of encoding ENC_ROPE or ENC_OBJECT is an 8-byte pointer: to a counted
+ * struct rope, or to the object of the type's type_ops.
  * Threads: an entry is touched only under the lock of its stripe.
  */
 #ifndef HF_STORE_ENTRY_H
 #define HF_STORE_ENTRY_H
 
-#include "base/bytes.h"
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/wire.h"
+#include "data/rope.h"
 
 /* On disk: never renumber. */
 enum type { TYPE_STRING = 0, TYPE_LIST = 1, TYPE_SET = 2, TYPE_ZSET = 3, TYPE_HASH = 4, TYPE_STREAM = 5, TYPE_COUNT };
-enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_BLOB = 2, ENC_OBJECT = 3 };
+enum encoding { ENC_BYTES = 0, ENC_INT = 1, ENC_ROPE = 2, ENC_OBJECT = 3 };
 enum { FIELD_DEADLINE = 1, FIELD_VERSION = 2, FIELD_FLAGS = 4, FIELD_WIDE = 8, FIELD_LONG_DEADLINE = 16 /* with DEADLINE: 8 bytes, beyond the year 10889 */, FIELD_PARTS = 32 /* parts of the collection may expire by themselves */, FIELD_RAW = 64 /* string grown in place: OBJECT ENCODING says raw */,
        FIELD_FETCHED = 128 /* read since its value was set, by a reader who asks for that; in memory only */ };
 
 #define KEY_SIZE_MAX (512u << 20)
-#define ENTRY_INLINE_MAX 16384 /* values above it are blobs */
+#define ENTRY_INLINE_MAX 16384 /* values above it are ropes */
 
 struct entry {
     uint8_t kind, fields, key_size, value_size;
@@ -93,7 +94,7 @@ static inline uint64_t entry_deadline(const struct entry *e)
 static inline void *entry_pointer(const struct entry *e)
 {
     void *pointer;
-    hf_assert(entry_encoding(e) >= ENC_BLOB);
+    hf_assert(entry_encoding(e) >= ENC_ROPE);
     memcpy(&pointer, entry_inline(e).data, sizeof(pointer));
     return pointer;
 }
@@ -142,19 +143,5 @@ static inline size_t entry_size(const struct entry *e)
 {
     return sizeof(*e) + entry_fields_size(e->fields) + entry_key_size(e) + entry_value_size(e);
 }
-
-/* A counted large string. Held by its entry, by replies being sent, by snapshots.
- * Changed only while the count is 1 and the stripe is locked. */
-struct blob {
-    _Atomic uint32_t count;
-    uint32_t unused;
-    size_t size, capacity;
-    uint8_t data[];
-};
-
-struct blob *blob_new(size_t size, size_t capacity); /* count 1; NULL: no memory */
-struct blob *blob_resize(struct blob *b, size_t capacity); /* not shared; it may move. NULL: no memory, unchanged */
-struct blob *blob_ref(struct blob *b);
-void blob_unref(struct blob *b);
 
 #endif

@@ -6,23 +6,22 @@
 struct entry *entry_from_image(struct slab_heap *heap, struct entry_image *image, void *object)
 {
     struct entry_image made = *image;
-    struct blob *blob = NULL;
+    struct rope *rope = NULL;
     if (made.encoding == ENC_OBJECT) {
         const struct type_ops *ops = type_ops_of((int)made.type);
         made.value = bytes_of(&object, sizeof(object));
         made.has_parts = ops && ops->deadline && ops->deadline(object);
     } else if (made.encoding == ENC_BYTES && made.value.size > ENTRY_INLINE_MAX) {
-        blob = blob_new(made.value.size, made.value.size);
-        if (!blob)
+        rope = rope_new(made.value);
+        if (!rope)
             return NULL;
-        memcpy(blob->data, made.value.data, made.value.size);
-        made.encoding = ENC_BLOB;
-        made.value = bytes_of(&blob, sizeof(blob));
+        made.encoding = ENC_ROPE;
+        made.value = bytes_of(&rope, sizeof(rope));
     }
     struct entry *e = slab_alloc(heap, entry_image_size(&made));
     if (!e) {
-        if (blob)
-            blob_unref(blob);
+        if (rope)
+            rope_unref(rope);
         return NULL;
     }
     entry_write(e, &made);

@@ -48,8 +48,8 @@ static void free_values(struct table *t)
     struct entry *taken[256];
     for (size_t count; (count = table_take_some(t, taken, 256));) {
         for (size_t i = 0; i < count; i++) {
-            if (entry_encoding(taken[i]) == ENC_BLOB)
-                blob_unref(entry_pointer(taken[i]));
+            if (entry_encoding(taken[i]) == ENC_ROPE)
+                rope_unref(entry_pointer(taken[i]));
             else if (entry_encoding(taken[i]) == ENC_OBJECT)
                 type_ops_of((int)entry_type(taken[i]))->free(entry_pointer(taken[i]));
         }
@@ -118,8 +118,8 @@ void stripe_deadline_update(struct stripe *s)
 
 void entry_free(struct slab_heap *heap, struct entry *e)
 {
-    if (entry_encoding(e) == ENC_BLOB)
-        blob_unref(entry_pointer(e));
+    if (entry_encoding(e) == ENC_ROPE)
+        rope_unref(entry_pointer(e));
     else if (entry_encoding(e) == ENC_OBJECT)
         type_ops_of((int)entry_type(e))->free(entry_pointer(e));
     slab_release(heap, e);
@@ -128,8 +128,8 @@ void entry_free(struct slab_heap *heap, struct entry *e)
 uint64_t entry_memory(const struct store *s, const struct entry *e)
 {
     uint64_t size = slab_usable_size(s->slab, e);
-    if (entry_encoding(e) == ENC_BLOB)
-        size += sizeof(struct blob) + ((const struct blob *)entry_pointer(e))->capacity;
+    if (entry_encoding(e) == ENC_ROPE)
+        size += rope_memory(entry_pointer(e));
     else if (entry_encoding(e) == ENC_OBJECT)
         size += type_ops_of((int)entry_type(e))->memory(entry_pointer(e));
     return size;

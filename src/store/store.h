@@ -35,7 +35,7 @@ struct table *stripe_table_detach(struct stripe *s, uint32_t db_id);
 /* Recomputes deadline_next from its tables. Caller holds the lock. */
 void stripe_deadline_update(struct stripe *s);
 
-/* Gives the block back, and the blob or object it refers to. */
+/* Gives the block back, and the rope or object it refers to. */
 void entry_free(struct slab_heap *heap, struct entry *e);
 /* Bytes of the block and what it refers to. */
 uint64_t entry_memory(const struct store *s, const struct entry *e);

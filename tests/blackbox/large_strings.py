@@ -13,7 +13,8 @@ import random
 from harness import Client, Server, plain
 
 KEYS = ["{a}one", "{a}two", "three", "four"]
-SIZES = [0, 1, 254, 16383, 16384, 16385, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, (3 << 20) + 17]
+CHUNK = 65528       # of src/data/rope.h
+SIZES = [0, 1, 254, 16383, 16384, 16385, CHUNK, 65536, 2 * CHUNK, 3 * CHUNK, 1 << 20, 20 * CHUNK, (3 << 20) + 17]
 
 
 def near(rng):
@@ -30,7 +31,7 @@ def change(rng):
     return rng.choice([
         ("SET", key, text(rng)), ("APPEND", key, text(rng)), ("APPEND", key, text(rng)), ("SETRANGE", key, near(rng), text(rng)),
         ("SETRANGE", key, near(rng), text(rng)), ("SETBIT", key, near(rng) * 8 + 3, rng.randrange(2)),
-        ("BITFIELD", key, "SET", "u16", near(rng) * 8, 4711, "INCRBY", "i32", near(rng) * 8 + 5, 99), ("COPY", key, other, "REPLACE"),
+        ("BITFIELD", key, "SET", "u16", near(rng) * 8 + rng.randrange(8), 4711, "INCRBY", "i32", near(rng) * 8 + 5, 99), ("COPY", key, other, "REPLACE"),
         ("BITOP", "XOR", key, key, other), ("BITOP", "NOT", key, other), ("RENAME", key, other), ("DEL", key), ("EXPIRE", key, 10000),
         ("PERSIST", key), ("GETSET", key, text(rng))])
 
@@ -38,7 +39,9 @@ def change(rng):
 def question(rng):
     key, first = rng.choice(KEYS), near(rng)
     return rng.choice([("STRLEN", key), ("GETRANGE", key, first, first + rng.randrange(70000)), ("GETRANGE", key, -near(rng), -1),
-                       ("BITCOUNT", key), ("BITCOUNT", key, first, -2), ("BITPOS", key, rng.randrange(2), first), ("GETBIT", key, first * 8 + 3),
+                       ("BITCOUNT", key), ("BITCOUNT", key, first, -2), ("BITCOUNT", key, first * 8 + 5, first * 9 + 700000, "BIT"), ("BITPOS", key, rng.randrange(2), first),
+                       ("BITPOS", key, rng.randrange(2), first * 8 + 3, -1, "BIT"), ("BITFIELD_RO", key, "GET", "i61", first * 8 + 2), ("MGET", key, "three", "four"),
+                       ("GETBIT", key, first * 8 + 3),
                        ("GET", key)])
 
 
@@ -65,6 +68,25 @@ def undone(client, rng):
                          % ([len(x or b"") for x in after], [len(x or b"") for x in before]))
 
 
+def shared_costs_a_chunk(server):
+    """A change of a value that a copy shares takes the memory of a chunk, not of the value; so does a bit far behind the end."""
+    size, c = 16 << 20, Client(server.port)
+    c.call("SET", "{a}big", b"x" * size)
+    c.call("COPY", "{a}big", "{a}two", "REPLACE")
+    used = lambda: int(c.call("INFO", "memory").decode().split("used_memory:")[1].split()[0])
+    c.call("GETRANGE", "{a}big", 0, 0)
+    before = used()
+    for words in (("SETBIT", "{a}big", 8000001, 1), ("APPEND", "{a}big", "tail"), ("SETRANGE", "{a}big", size // 2, "middle"),
+                  ("SETBIT", "{a}far", (1 << 32) - 1, 1)):
+        c.call(*words)
+    grown = used() - before
+    if grown > 4 << 20:
+        raise SystemExit("four small changes of shared values took %d bytes" % grown)
+    if c.call("STRLEN", "{a}two") != size or c.call("STRLEN", "{a}big") != size + 4 or c.call("BITCOUNT", "{a}far") != 1:
+        raise SystemExit("a change was seen in a copy")
+    c.call("DEL", "{a}big", "{a}two", "{a}far")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=12)
@@ -74,6 +96,7 @@ def main():
     rng = random.Random(options.seed)
     print("large_strings.py --rounds %d --commands %d --seed %d" % (options.rounds, options.commands, options.seed), flush=True)
     with Server("redis") as redis, Server(durability="interval") as holdfast:
+        shared_costs_a_chunk(holdfast)
         for number in range(options.rounds):
             clients = [Client(holdfast.port), Client(redis.port)]
             for at in range(options.commands):

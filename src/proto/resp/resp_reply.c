@@ -2,6 +2,7 @@
 #include "proto/resp/resp_reply.h"
 
 #include "base/number.h"
+#include "data/rope.h"
 
 #define HEADER_MAX (NUMBER_TEXT_MAX + 3)
 
@@ -104,6 +105,16 @@ static void resp_bulk(struct reply *r, bytes value)
     written(r, put_end(at + value.size));
 }
 
+static void resp_rope(struct reply *r, struct rope *rope, size_t offset, size_t size)
+{
+    uint8_t *at = room(r, size + HEADER_MAX + 2);
+    if (!at)
+        return;
+    at = put_header(at, '$', size);
+    rope_read(rope, offset, size, at);
+    written(r, put_end(at + size));
+}
+
 static void resp_verbatim(struct reply *r, const char *format3, bytes text)
 {
     if (r->version < 3) {
@@ -194,5 +205,5 @@ const struct reply_ops resp_reply_ops = {
     .simple = resp_simple, .error = resp_error, .integer = resp_integer, .bulk = resp_bulk,
     .verbatim = resp_verbatim, .dbl = resp_dbl, .number = resp_number, .boolean = resp_boolean, .null = resp_null,
     .null_array = resp_null_array, .array = resp_array, .map = resp_map, .set = resp_set, .push = resp_push, .big_number = resp_big_number,
-    .attribute = resp_attribute,
+    .attribute = resp_attribute, .rope = resp_rope,
 };

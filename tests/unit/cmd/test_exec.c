@@ -18,10 +18,11 @@
 
 #include "../support/one_exec.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #define LARGE ((size_t)96 << 20)
-#define SLACK ((size_t)48 << 20)
+#define SLACK ((size_t)8 << 20)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -41,6 +42,7 @@ static int setup(void **state)
     (void)state;
     command_table_init();
     rec_start();
+    mallopt(M_MMAP_THRESHOLD, 32 << 10); /* what a refused value had of its 64 KiB chunks goes back at once */
     large = malloc(LARGE);
     assert_non_null(large);
     memset(large, 'x', LARGE);

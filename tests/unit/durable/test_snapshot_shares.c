@@ -182,7 +182,7 @@ static void holds_are_bounded_and_shares_are_what_was_taken(void **state)
         check_large(types[i], entry_pointer(e), atomic_load(&changer.number));
         check_large(types[i], entry_pointer(find(&a, large_key(text, types[i]), &s)), atomic_load(&changer.number));
     }
-    const struct blob *string = entry_pointer(find(&b, BYTES("{same}string"), &s));
+    const struct rope *string = entry_pointer(find(&b, BYTES("{same}string"), &s));
     assert_int_equal(string->size, 20u << 20);
     snapshot_ranges_free(l.ranges);
     world_free(&a);
