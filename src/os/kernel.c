@@ -140,10 +140,11 @@ static int64_t kernel_send(int socket, const struct iovec *parts, int count)
 
 static int kernel_unsent(int socket)
 {
-    int domain = AF_UNIX, bytes_left = 0;
-    socklen_t size = sizeof(domain);
-    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain == AF_UNIX || ioctl(socket, SIOCOUTQ, &bytes_left) < 0)
-        return 0;
+    struct tcp_info info;
+    int bytes_left = 0;
+    socklen_t size = sizeof(info);
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || info.tcpi_state == TCP_CLOSE || ioctl(socket, SIOCOUTQ, &bytes_left) < 0)
+        return 0; /* no TCP; or it was reset, and what it has not taken counts for ever */
     return bytes_left;
 }
 

@@ -38,7 +38,7 @@ struct os {
     /* sockets: non-blocking descriptors of the kernel */
     int64_t (*recv)(int socket, void *data, size_t size);
     int64_t (*send)(int socket, const struct iovec *parts, int count);
-    int (*unsent)(int socket); /* bytes that the other machine has not taken yet; 0 for unix sockets, whose bytes a close leaves there */
+    int (*unsent)(int socket); /* bytes that the other machine has not taken yet; 0 after a reset, and for unix sockets, whose bytes a close leaves there */
     int (*connect)(const char *address, unsigned port); /* of numbers; begins, without waiting: send says -EAGAIN until it has */
     int (*resolve)(const char *host, char *address, size_t size); /* a name to numbers; may wait long; -EHOSTUNREACH: none */
     /* time and chance */
