@@ -23,7 +23,7 @@ static char node_id[CLUSTER_ID_SIZE + 1];
 static struct spin lock;
 static struct endpoint {
     char ip[ADDRESS_MAX], hostname[HOSTNAME_MAX];
-    uint16_t port, bus_port;
+    uint16_t port, tls_port, bus_port;
     enum cluster_endpoint kind;
 } announced;
 
@@ -37,7 +37,9 @@ void cluster_start(uint64_t identity)
 
 void cluster_announce(const struct cluster_place *p)
 {
-    struct endpoint e = {.port = p->port, .bus_port = p->bus_port ? p->bus_port : (uint16_t)(p->port + PORT_OFFSET), .kind = p->endpoint};
+    uint16_t port = p->port ? p->port : p->tls_port;
+    struct endpoint e = {.port = port, .tls_port = p->tls_port ? p->tls_port : port, .kind = p->endpoint};
+    e.bus_port = p->bus_port ? p->bus_port : (uint16_t)(port + PORT_OFFSET);
     snprintf(e.ip, sizeof(e.ip), "%.*s", (int)p->ip.size, (const char *)p->ip.data);
     snprintf(e.hostname, sizeof(e.hostname), "%.*s", (int)p->hostname.size, (const char *)p->hostname.data);
     spin_lock(&lock);
@@ -138,6 +140,8 @@ static struct endpoint endpoint_for(const struct session *s)
     spin_unlock(&lock);
     if (!e.ip[0])
         take_local(s, e.ip);
+    if (s->over_tls)
+        e.port = e.tls_port;
     return e;
 }
 

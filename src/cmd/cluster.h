@@ -17,7 +17,7 @@ void cluster_start(uint64_t identity); /* identity: the data directory's; the no
 /* Where clients are sent to; ip "": where they are connected to; hostname "": there is none; bus_port 0: 10000 above. */
 struct cluster_place {
     bytes ip, hostname; /* copied */
-    uint16_t port, bus_port;
+    uint16_t port, tls_port, bus_port; /* tls_port: for clients over TLS; one that is 0 is replaced by the other */
     enum cluster_endpoint { ENDPOINT_IP, ENDPOINT_HOSTNAME, ENDPOINT_UNKNOWN } endpoint; /* which of them CLUSTER SLOTS gives */
 };
 void cluster_announce(const struct cluster_place *place);

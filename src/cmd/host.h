@@ -69,6 +69,9 @@ struct host {
     bool (*snapshot_follow)(void);           /* BGREWRITEAOF; true: once the one that runs has ended */
     status (*snapshot_wait)(void);           /* SAVE: blocks the worker until published */
     uint64_t (*snapshot_last_s)(void);       /* LASTSAVE, unix seconds */
+    /* TLS: the files again, for new connections. On failure error says why, and what stood stays. */
+    enum tls_refreshed { TLS_OFF, TLS_REFRESHED, TLS_KEPT } (*tls_refresh)(char *error, size_t error_size);
+    bool (*tls_facts)(uint64_t *refused, uint64_t *age_s); /* handshakes that failed; since the files were read. False: there is no TLS */
     bool (*shutdown)(unsigned how); /* enum end_how. False: cannot save, or was aborted; END_ABORT: there is nothing to abort */
 };
 

@@ -53,6 +53,7 @@ struct session {
     bool in_script;           /* what a script's commands see: no connection's own */
     void *connection;         /* the net layer's own */
     void *protocol;           /* the protocol's own; NULL: RESP */
+    bool over_tls;
     bool is_local;            /* from this machine: loopback, or the unix socket */
     const char *address;      /* the peer's, as CLIENT LIST shows it; NULL: none */
     const char *local_address; /* that of this server, likewise */

@@ -30,13 +30,14 @@ static const char protected_text[] =
     "sure that the server is not reachable from the internet; 2) set protected-mode to no in the configuration file, or "
     "start with --protected-mode no; 3) set a password (requirepass) for the default user.\r\n";
 
-static void turn_away(struct worker *w, int fd, const char *text, size_t size)
+static struct conn *turn_away(struct worker *w, int fd, const char *text)
 {
-    struct iovec part = {(void *)text, size};
+    struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
     OS.send(fd, &part, 1); /* best effort: the socket is new and its buffer empty */
     OS.close(fd);
     counter_add(&w->stats.rejected, 1);
     atomic_fetch_sub(&w->net->connections, 1);
+    return NULL;
 }
 
 void net_served(struct waiter *waiter)
@@ -51,22 +52,24 @@ static void park_wake(struct park_node *node)
     inbox_push(&c->worker->inbox, &c->wake);
 }
 
-struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
+struct conn *conn_open(struct worker *w, int fd, struct door door)
 {
     const struct net_limits *limits = w->net->limits;
-    struct conn *c = mem_zalloc(sizeof(*c));
+    const struct protocol *protocol = door.protocol;
+    struct tls_context *context = door.tls ? net_tls() : NULL;
     struct peer peer;
-    socket_prepare(fd, is_unix, atomic_load(&limits->tcp_keepalive_s), &peer);
+    socket_prepare(fd, door.is_unix, atomic_load(&limits->tcp_keepalive_s), &peer);
     counter_add(&w->stats.received, 1);
     bool open_to_all = acl_is_open();
-    if (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode)) {
-        const char *text = protocol ? protocol->closed_to_all : protected_text;
-        turn_away(w, fd, text, strlen(text));
-        mem_free(c);
-        return NULL;
+    if ((door.tls && !context) || (!peer.loopback && open_to_all && atomic_load(&limits->protected_mode))) {
+        tls_context_unref(context);
+        return turn_away(w, fd, door.tls ? "" : protocol ? protocol->closed_to_all : protected_text);
     }
+    struct conn *c = mem_zalloc(sizeof(*c));
     c->worker = w;
     c->fd = fd;
+    c->tls = context ? tls_new(context, fd) : NULL;
+    tls_context_unref(context);
     c->writable = true;
     buf_init(&c->input, CONN_BUFFER_MAX);
     buf_init(&c->output, CONN_BUFFER_MAX);
@@ -76,6 +79,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     c->session.durability = atomic_load_explicit(&w->net->default_durability, memory_order_relaxed);
     c->session.connection = c;
     c->session.worker = w->number;
+    c->session.over_tls = door.tls;
     c->park.wake = park_wake;
     c->wake.kind = INBOX_WAKE;
     c->served.kind = INBOX_SERVED;
@@ -84,7 +88,7 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct prot
     c->record.fd = fd;
     c->record.created_us = w->now_us;
     c->record.redirect = -1;
-    c->record.flags = is_unix ? RECORD_UNIX : 0;
+    c->record.flags = door.is_unix ? RECORD_UNIX : 0;
     memcpy(c->record.address, peer.address, PEER_TEXT_MAX);
     c->session.address = c->record.address;
     c->session.is_local = peer.loopback;
@@ -118,6 +122,10 @@ void conn_close(struct conn *c)
         c->protocol->leave(c->session.protocol, w->draining ? END_SHUTDOWN : c->end);
     registry_remove(w, c);
     conn_forget_memory(c);
+    if (HF_UNLIKELY(c->tls != NULL)) {
+        tls_free(c->tls);
+        c->tls = NULL;
+    }
     OS.close(c->fd); /* leaves the epoll set by itself */
     list_remove(&c->ready);
     list_remove(&c->flush);
@@ -256,17 +264,24 @@ static void received(struct conn *c, const uint8_t *data, size_t size)
     }
 }
 
-size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
+inline void conn_received(struct conn *c, size_t size)
 {
     struct worker *w = c->worker;
+    c->reads_little = size <= READ_LITTLE;
+    c->active_us = w->now_us;
+    counter_add(&w->stats.bytes_in, size);
+    counter_add(&w->stats.reads, 1);
+}
+
+size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
+{
+    if (HF_UNLIKELY(c->tls != NULL))
+        return conn_tls_receive(c, data, size);
     int64_t got = OS.recv(c->fd, data, size);
     if (got > 0) {
         if ((size_t)got < size && !c->hung_up)
             c->readable = false; /* a short read emptied the socket; more makes a new edge */
-        c->reads_little = got <= READ_LITTLE;
-        c->active_us = w->now_us;
-        counter_add(&w->stats.bytes_in, (uint64_t)got);
-        counter_add(&w->stats.reads, 1);
+        conn_received(c, (size_t)got);
         return (size_t)got;
     }
     if (got == -EAGAIN) {
@@ -284,6 +299,8 @@ size_t conn_receive(struct conn *c, uint8_t *data, size_t size)
 static void read_socket(struct conn *c)
 {
     size_t size = 0;
+    if (HF_UNLIKELY(c->tls != NULL) && !conn_tls_has_turn(c))
+        return;
     uint8_t *data = read_room(c, &size);
     if (!data) {
         refuse_query(c);
@@ -347,20 +364,29 @@ static void leave(struct conn *c)
         conn_close(c);
 }
 
+/* -EAGAIN: nothing; another error: the connection is broken. */
+static inline int64_t send_some(struct conn *c, size_t size)
+{
+    if (HF_UNLIKELY(c->tls != NULL)) /* perhaps only what is encrypted already */
+        return conn_tls_send(c, size ? c->output.data + c->sent : NULL, size);
+    struct iovec part = {c->output.data + c->sent, size};
+    int64_t put = OS.send(c->fd, &part, 1);
+    if (put < (int64_t)size)
+        c->writable = false; /* the next edge says when */
+    return put;
+}
+
 void conn_flush(struct conn *c)
 {
     const uint8_t *output = c->output.data;
     conn_open_gate(c);
     size_t open = (size_t)(c->open_end > c->output_base ? c->open_end - c->output_base : 0);
-    if (open > c->sent && c->writable) {
-        struct iovec part = {c->output.data + c->sent, open - c->sent};
-        int64_t put = OS.send(c->fd, &part, 1);
+    if (c->writable && (open > c->sent || HF_UNLIKELY(conn_tls_waits(c)))) {
+        int64_t put = send_some(c, open > c->sent ? open - c->sent : 0);
         if (put < 0 && put != -EAGAIN) {
             conn_close(c);
             return;
         }
-        if (put < (int64_t)part.iov_len)
-            c->writable = false; /* the next edge says when */
         if (put > 0) {
             c->sent += (size_t)put;
             counter_add(&c->worker->stats.bytes_out, (uint64_t)put);
@@ -379,7 +405,8 @@ void conn_flush(struct conn *c)
         if (c->dead)
             return;
         if (c->closing) {
-            leave(c);
+            if (HF_LIKELY(c->tls == NULL) || conn_tls_end(c))
+                leave(c);
             return;
         }
     } else if (c->sent > SEND_COMPACT && c->sent > c->output.size / 2) {
@@ -401,14 +428,15 @@ void conn_tend(struct conn *c)
     uint64_t idle_us = w->now_us - c->active_us;
     uint64_t timeout_us = (uint64_t)atomic_load(&limits->timeout_s) * 1000000;
     uint64_t login_us = (uint64_t)atomic_load(&limits->unauthenticated_s) * 1000000;
-    bool late = !c->session.authenticated && login_us && w->now_us - c->created_us > login_us;
+    bool shakes = conn_tls_shakes(c);
+    bool late = (!c->session.authenticated || shakes) && login_us && w->now_us - c->created_us > login_us;
     bool follows = session_follows(&c->session), lost = follows && !replicas_tend(&c->session);
     bool idle = timeout_us && idle_us > timeout_us && !c->blocked && c->output.size == 0 && !c->session.is_told && !follows;
     if (idle || late || lost) {
         c->end = idle ? END_IDLE : END_ERROR;
-        counter_add(&w->stats.idle_closed, 1);
+        counter_add(shakes ? &w->stats.tls_refused : &w->stats.idle_closed, 1);
         net_log(w->net, 1, "client id=%llu addr=%s closed: %s", (unsigned long long)c->session.id, c->record.address,
-                late ? "it did not authenticate in time" : lost ? "a replica that says nothing" : "idle");
+                shakes ? "its TLS handshake did not end in time" : late ? "it did not authenticate in time" : lost ? "a replica that says nothing" : "idle");
         conn_close(c);
         return;
     }
@@ -429,5 +457,9 @@ void conn_tend(struct conn *c)
     buf_shrink(&c->input, idle_us > 1000000 ? 0 : INPUT_KEPT);
     if (idle_us > 1000000)
         buf_shrink(&c->output, 0);
+    if (c->tls) {
+        tls_shrink(c->tls);
+        c->tls_bytes = tls_memory(c->tls);
+    }
     conn_note_memory(c);
 }

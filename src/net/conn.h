@@ -28,6 +28,7 @@
 
 #define CONN_BUFFER_MAX ((size_t)1 << 40) /* the limits are the settings; this is only buf's own */
 
+struct tls;
 struct waiter;
 struct worker;
 
@@ -52,6 +53,8 @@ enum conn_blocked {
 struct conn {
     struct session session;
     struct worker *worker;
+    struct tls *tls;          /* NULL: what it says is not encrypted */
+    size_t tls_bytes;         /* what that takes */
     int fd;
     unsigned blocked;         /* of enum conn_blocked */
     bool readable, writable;  /* edge-triggered: true until the socket says otherwise */
@@ -88,13 +91,21 @@ struct conn {
     struct client_record record;
 };
 
-struct conn *conn_open(struct worker *w, int fd, bool is_unix, const struct protocol *protocol); /* NULL: turned away, fd closed */
+struct conn *conn_open(struct worker *w, int fd, struct door door); /* NULL: turned away, fd closed */
 void conn_close(struct conn *c);    /* dead from here; freed later */
 bool conn_bury(struct conn *c);     /* end of step: releases it; false: its wake-up is still on the way */
 void conn_schedule(struct conn *c); /* ready, if invariant 3 says so */
 void conn_unblock(struct conn *c, enum conn_blocked why);
 /* One read into data; 0: nothing, and c says why (readable, closing, dead). */
 size_t conn_receive(struct conn *c, uint8_t *data, size_t size);
+void conn_received(struct conn *c, size_t size); /* what conn_receive counts */
+/* Of a connection with TLS (conn_tls.c): conn_receive; how much it sent, or -errno; whether close_notify has left (it may have been closed). */
+size_t conn_tls_receive(struct conn *c, uint8_t *data, size_t size);
+int64_t conn_tls_send(struct conn *c, const uint8_t *data, size_t size);
+bool conn_tls_end(struct conn *c);
+bool conn_tls_waits(const struct conn *c); /* encrypted bytes wait for the socket */
+bool conn_tls_shakes(const struct conn *c); /* its handshake is not over */
+bool conn_tls_has_turn(struct conn *c);     /* false: enough handshakes for this step */
 void conn_read_ahead(struct worker *w); /* inside a batch, between connections: for those that are next (conn_ahead.c) */
 void conn_serve(struct conn *c);    /* inside a batch: one read, and what can be run */
 void conn_flush(struct conn *c);    /* outside: sends what the marks allow */

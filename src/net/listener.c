@@ -63,11 +63,12 @@ static uint16_t port_of(const struct sockaddr_storage *a) /* the port is at the 
 }
 
 /* That of the set before which is bound to this very address and not taken over yet. */
-static struct listener *find_same(struct listeners *before, const struct sockaddr_storage *address, const struct protocol *protocol)
+static struct listener *find_same(struct listeners *before, const struct sockaddr_storage *address, struct door door)
 {
     for (size_t i = 0; before && i < before->count; i++) {
         struct listener *l = &before->items[i];
-        if (!l->is_unix && !l->kept && !l->rests && l->protocol == protocol && memcmp(&l->address, address, sizeof(*address)) == 0)
+        bool same = !l->door.is_unix && l->door.tls == door.tls && l->door.protocol == door.protocol;
+        if (same && !l->kept && !l->rests && memcmp(&l->address, address, sizeof(*address)) == 0)
             return l;
     }
     return NULL;
@@ -79,7 +80,7 @@ static bool rest_on_port(struct listeners *before, const struct sockaddr_storage
     bool any = false;
     for (size_t i = 0; before && i < before->count; i++) {
         struct listener *l = &before->items[i];
-        if (l->is_unix || l->kept || l->rests || port_of(&l->address) != port_of(address))
+        if (l->door.is_unix || l->kept || l->rests || port_of(&l->address) != port_of(address))
             continue;
         l->rests = shutdown(l->fd, SHUT_RDWR) == 0;
         any |= l->rests;
@@ -99,11 +100,11 @@ static void restore(struct listeners *before, int backlog)
 }
 
 /* A listening socket for the address, taken over or new; -errno on failure. */
-static int listen_on(const struct addrinfo *a, const struct net_config *config, const struct protocol *protocol,
-                     struct listeners *before, struct sockaddr_storage *address)
+static int listen_on(const struct addrinfo *a, const struct net_config *config, struct door door, struct listeners *before,
+                     struct sockaddr_storage *address)
 {
     memcpy(address, a->ai_addr, a->ai_addrlen);
-    struct listener *same = find_same(before, address, protocol);
+    struct listener *same = find_same(before, address, door);
     if (same) {
         int fd = duplicate(same);
         same->kept = fd >= 0;
@@ -114,7 +115,7 @@ static int listen_on(const struct addrinfo *a, const struct net_config *config, 
 }
 
 static status open_tcp(struct listeners *l, const struct net_config *config, struct listeners *before, uint16_t port_number,
-                       const struct protocol *protocol, const char *address, bool optional, char *detail, size_t detail_size)
+                       struct door door, const char *address, bool optional, char *detail, size_t detail_size)
 {
     bool any4 = strcmp(address, "*") == 0, any6 = strcmp(address, "::*") == 0;
     struct addrinfo how = {.ai_family = any4 ? AF_INET : any6 ? AF_INET6 : AF_UNSPEC, .ai_socktype = SOCK_STREAM,
@@ -128,8 +129,8 @@ static status open_tcp(struct listeners *l, const struct net_config *config, str
     }
     status s = HF_OK;
     for (struct addrinfo *a = found; a && s == HF_OK; a = a->ai_next) {
-        struct listener fresh = {.protocol = protocol};
-        int fd = fresh.fd = listen_on(a, config, protocol, before, &fresh.address);
+        struct listener fresh = {.door = door};
+        int fd = fresh.fd = listen_on(a, config, door, before, &fresh.address);
         if (fd >= 0) {
             s = add(l, fresh);
             continue;
@@ -168,7 +169,7 @@ static status open_unix(struct listeners *l, const struct net_config *config, ch
         return HF_ERR_IO;
     }
     memcpy(l->unix_path, path, strlen(path) + 1);
-    return add(l, (struct listener){.fd = fd, .is_unix = true});
+    return add(l, (struct listener){.fd = fd, .door.is_unix = true});
 }
 
 /* The path stays the older set's until that is replaced. */
@@ -176,8 +177,8 @@ static status keep_unix(struct listeners *l, struct listeners *before)
 {
     status s = HF_OK;
     for (size_t i = 0; i < before->count && s == HF_OK; i++) {
-        if (before->items[i].is_unix)
-            s = add(l, (struct listener){.fd = duplicate(&before->items[i]), .is_unix = true});
+        if (before->items[i].door.is_unix)
+            s = add(l, (struct listener){.fd = duplicate(&before->items[i]), .door.is_unix = true});
     }
     return s;
 }
@@ -185,14 +186,17 @@ static status keep_unix(struct listeners *l, struct listeners *before)
 static status open_all(struct listeners *l, const struct net_config *config, struct listeners *before, char *detail,
                        size_t detail_size)
 {
+    const struct { uint16_t port; struct door door; } doors[] = {
+        {config->port, {.tls = false}}, {config->other_port, {.protocol = config->other}},
+        {config->tls_port, {.tls = true}}, {config->other_tls_port, {.tls = true, .protocol = config->other}},
+    };
     status s = HF_OK;
-    for (size_t i = 0; i < config->bind_count && s == HF_OK; i++) {
+    for (size_t i = 0; i < config->bind_count; i++) {
         bool optional = config->binds[i][0] == '-';
-        const char *address = config->binds[i] + optional;
-        if (config->port)
-            s = open_tcp(l, config, before, config->port, NULL, address, optional, detail, detail_size);
-        if (config->other_port && s == HF_OK)
-            s = open_tcp(l, config, before, config->other_port, config->other, address, optional, detail, detail_size);
+        for (size_t k = 0; k < sizeof(doors) / sizeof(doors[0]) && s == HF_OK; k++) {
+            if (doors[k].port)
+                s = open_tcp(l, config, before, doors[k].port, doors[k].door, config->binds[i] + optional, optional, detail, detail_size);
+        }
     }
     if (s != HF_OK || before)
         return s == HF_OK ? keep_unix(l, before) : s;
@@ -224,7 +228,7 @@ void listeners_replace(struct listeners *old, struct listeners *fresh)
     atomic_store(&old->next, fresh);
     for (size_t i = 0; i < old->count; i++) {
         const struct listener *l = &old->items[i];
-        if (!l->is_unix && !l->kept && !l->rests)
+        if (!l->door.is_unix && !l->kept && !l->rests)
             shutdown(l->fd, SHUT_RDWR); /* it is closed when the last worker has left */
     }
 }
@@ -315,7 +319,7 @@ void listeners_list(const struct listeners *l, struct buf *out)
         const struct listener *one = &l->items[i];
         char address[PEER_TEXT_MAX], line[PEER_TEXT_MAX + 32];
         bool ignored;
-        if (one->is_unix)
+        if (one->door.is_unix)
             snprintf(address, sizeof(address), "%s:0", l->unix_path);
         else
             address_text(&one->address, address, &ignored);

@@ -18,12 +18,17 @@
 
 #include <sys/socket.h>
 
-#define LISTENERS_MAX 34
+#define LISTENERS_MAX 68
+
+/* How those that come in there are to be spoken to. */
+struct door {
+    bool is_unix, tls;
+    const struct protocol *protocol; /* NULL: RESP */
+};
 
 struct listener {
     int fd;
-    bool is_unix;
-    const struct protocol *protocol; /* NULL: RESP */
+    struct door door;
     struct sockaddr_storage address; /* TCP: what it is bound to */
     bool kept;                       /* the set behind has this socket, too */
     bool rests;                      /* refuses connections while the set behind tries an address that covers this one */

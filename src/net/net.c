@@ -13,6 +13,7 @@
 #define SPARE_FILES 128 /* descriptors beside the clients': log, snapshots, listeners */
 
 static _Atomic(struct net *) running;
+static struct { struct spin lock; struct tls_context *context; } tls; /* of new connections */
 static _Atomic uint32_t wakers; /* threads inside net_wake_workers: net_stop waits for them */
 
 _Static_assert(WORKERS_MAX <= 64, "struct net holds 64 workers");
@@ -133,6 +134,24 @@ void net_set_durability(struct net *n, int durability)
     atomic_store_explicit(&n->default_durability, durability, memory_order_relaxed);
 }
 
+void net_set_tls(struct tls_context *context)
+{
+    struct tls_context *fresh = context ? tls_context_ref(context) : NULL;
+    spin_lock(&tls.lock);
+    struct tls_context *old = tls.context;
+    tls.context = fresh;
+    spin_unlock(&tls.lock);
+    tls_context_unref(old);
+}
+
+struct tls_context *net_tls(void)
+{
+    spin_lock(&tls.lock);
+    struct tls_context *context = tls.context ? tls_context_ref(tls.context) : NULL;
+    spin_unlock(&tls.lock);
+    return context;
+}
+
 void net_wake_workers(void *context)
 {
     (void)context;
@@ -196,6 +215,7 @@ void net_sum(const struct net *n, struct net_stats *out)
         out->protocol_errors += atomic_load_explicit(&s->protocol_errors, memory_order_relaxed);
         out->query_limit_closed += atomic_load_explicit(&s->query_closed, memory_order_relaxed);
         out->output_limit_closed += atomic_load_explicit(&s->output_closed, memory_order_relaxed);
+        out->tls_refused += atomic_load_explicit(&s->tls_refused, memory_order_relaxed);
         out->idle_closed += atomic_load_explicit(&s->idle_closed, memory_order_relaxed);
         out->accept_errors += atomic_load_explicit(&s->accept_errors, memory_order_relaxed);
         out->clients_memory += atomic_load_explicit(&s->clients_memory, memory_order_relaxed);
@@ -256,6 +276,7 @@ void net_stats(struct net_stats *out)
     out->protocol_errors -= zero.protocol_errors;
     out->query_limit_closed -= zero.query_limit_closed;
     out->output_limit_closed -= zero.output_limit_closed;
+    out->tls_refused -= zero.tls_refused;
     out->idle_closed -= zero.idle_closed;
     out->accept_errors -= zero.accept_errors;
     out->evicted -= zero.evicted;

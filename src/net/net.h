@@ -18,6 +18,7 @@
 struct engine;
 struct net;
 struct protocol; /* proto/protocol.h */
+struct tls_context;
 
 /* Settings that may change while it runs; the server's config rows write them. */
 struct net_limits {
@@ -47,6 +48,7 @@ struct net_config {
     uint16_t port;                  /* 0: no TCP */
     uint16_t other_port;            /* of `other`, on the same addresses; 0: none */
     const struct protocol *other;   /* a protocol beside RESP */
+    uint16_t tls_port, other_tls_port; /* the same, over TLS (net_set_tls); 0: none */
     const char *unix_path;          /* NULL or "": none */
     unsigned unix_mode;             /* 0: what the umask leaves */
     int backlog;                    /* 511 */
@@ -65,6 +67,9 @@ status net_start(const struct net_config *config, struct net **out, char *detail
  * returns, what is not listened on any more refuses connections; those that stand go on. On failure nothing has changed.
  * By one worker at a time. */
 status net_listen(struct net *n, const struct net_config *config, char *detail, size_t detail_size) HF_CHECK;
+
+/* What TLS connections begin with from now on; a count of it is taken. NULL: none begins. Any thread, also before net_start. */
+void net_set_tls(struct tls_context *context);
 
 /* enum durability of connections from now on. */
 void net_set_durability(struct net *n, int durability);

@@ -11,6 +11,7 @@ struct net_stats {
     uint64_t parks;                 /* commands that waited for a lock or for credit */
     uint64_t protocol_errors;
     uint64_t query_limit_closed, output_limit_closed, idle_closed;
+    uint64_t tls_refused;           /* handshakes that failed, were late, or too large */
     uint64_t clients_memory, evicted; /* held by all connections; closed because that was too much */
     uint64_t accept_errors;
     uint64_t parked_now, gated_now, waiting_now; /* connections waiting: for a lock; for the log with a reply; for a key */

@@ -97,6 +97,7 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
     list_init(&w->ready);
     list_init(&w->turn);
     list_init(&w->flush);
+    list_init(&w->flush_on);
     list_init(&w->gated);
     list_init(&w->sleeping);
     list_init(&w->graveyard);
@@ -136,27 +137,26 @@ void worker_free(struct worker *w)
 struct arrival { /* an accepted socket on its way to another worker */
     struct inbox_node node;
     int fd;
-    bool is_unix;
-    const struct protocol *protocol;
+    struct door door;
 };
 
-static void adopt(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
+static void adopt(struct worker *w, int fd, struct door door)
 {
     if (w->draining) {
         OS.close(fd);
         atomic_fetch_sub(&w->net->connections, 1);
         return;
     }
-    conn_open(w, fd, is_unix, protocol);
+    conn_open(w, fd, door);
 }
 
 /* Round robin over the workers, whoever accepted. */
-static void place(struct worker *w, int fd, bool is_unix, const struct protocol *protocol)
+static void place(struct worker *w, int fd, struct door door)
 {
     struct net *n = w->net;
     static const char full[] = "-ERR max number of clients reached\r\n";
     if (atomic_fetch_add(&n->connections, 1) >= atomic_load(&n->limits->maxclients)) {
-        const char *text = protocol ? protocol->full : full;
+        const char *text = door.tls ? "" : door.protocol ? door.protocol->full : full;
         struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
         OS.send(fd, &part, 1);
         OS.close(fd);
@@ -166,15 +166,15 @@ static void place(struct worker *w, int fd, bool is_unix, const struct protocol 
     }
     unsigned number = atomic_fetch_add_explicit(&n->next_worker, 1, memory_order_relaxed) % n->worker_count;
     if (number == w->number) {
-        adopt(w, fd, is_unix, protocol);
+        adopt(w, fd, door);
         return;
     }
     struct arrival *a = mem_alloc(sizeof(*a));
-    *a = (struct arrival){{NULL, INBOX_SOCKET}, fd, is_unix, protocol};
+    *a = (struct arrival){{NULL, INBOX_SOCKET}, fd, door};
     inbox_push(&n->workers[number]->inbox, &a->node);
 }
 
-static void accept_some(struct worker *w, const struct listener *l)
+static __attribute__((noinline)) void accept_some(struct worker *w, const struct listener *l)
 {
     for (int i = 0; i < ACCEPTS; i++) {
         int fd = listener_accept(l);
@@ -191,7 +191,7 @@ static void accept_some(struct worker *w, const struct listener *l)
             w->accept_again_us = w->now_us + ACCEPT_REST_US;
             return;
         }
-        place(w, fd, l->is_unix, l->protocol);
+        place(w, fd, l->door);
     }
 }
 
@@ -254,7 +254,7 @@ void worker_take_inbox(struct worker *w)
         struct inbox_node *next = node->next;
         if (node->kind == INBOX_SOCKET) {
             struct arrival *a = LIST_OF(node, struct arrival, node);
-            adopt(w, a->fd, a->is_unix, a->protocol);
+            adopt(w, a->fd, a->door);
             mem_free(a);
         } else if (node->kind == INBOX_MESSAGE && HF_UNLIKELY(w->aside_now)) {
             aside_keep_message(w, node); /* it may be for the connection whose script runs */
@@ -424,6 +424,8 @@ void worker_flush(struct worker *w, bool moved)
             continue; /* a reply is being written there; conn_serve lists it again */
         conn_flush(c);
     }
+    if (HF_UNLIKELY(!list_empty(&w->flush_on)))
+        list_move(&w->flush_on, &w->flush);
 }
 
 /* ---- housekeeping ---- */

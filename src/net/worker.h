@@ -13,6 +13,7 @@
 #include "base/counter.h"
 #include "net/conn.h"
 #include "net/net.h"
+#include "net/tls.h"
 
 #define RUN_CHUNK 64              /* commands parsed, prefetched and run together */
 #define READ_SHARED (64u << 10)   /* one per worker: idle connections hold no input memory */
@@ -23,7 +24,7 @@
 
 struct worker_stats { /* written by the owner only */
     _Atomic uint64_t received, rejected, commands, bytes_in, bytes_out, replica_bytes_out, parks, protocol_errors;
-    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, parked_now, gated_now, waiting_now, paused_now;
+    _Atomic uint64_t query_closed, output_closed, idle_closed, accept_errors, tls_refused, parked_now, gated_now, waiting_now, paused_now;
     _Atomic uint64_t reads, writes;
     _Atomic uint64_t clients_memory, evicted; /* what its connections hold; those that it has asked to end for all that is held */
     _Atomic uint64_t step_us_max; /* the longest step, without its wait for events */
@@ -56,8 +57,10 @@ struct worker {
     bool gate_shut, listening;
     struct listeners *listeners; /* that it watches */
 
-    struct link ready, turn, flush, gated, sleeping, graveyard; /* turn: ready ones of the batch that runs */
+    struct link ready, turn, flush, flush_on, gated, sleeping, graveyard; /* turn: ready ones of the batch that runs; flush_on: go on in the next step */
     struct timers timers;
+    uint64_t shakes_us;      /* the step that `shakes` is of */
+    unsigned shakes;         /* handshakes of TLS that it has taken further */
     struct registry registry;
     size_t tend_at;
     struct conn *serving;
@@ -125,6 +128,7 @@ int worker_watch_talk(struct worker *w, int fd, struct conn *c); /* its events c
 bool worker_is_current(const struct worker *w); /* whether the calling thread steps it */
 
 struct net *net_running(void); /* NULL: none */
+struct tls_context *net_tls(void); /* a count of it; NULL: none */
 void net_sum(const struct net *n, struct net_stats *out);
 void net_sample(struct net *n, uint64_t now_us);
 void net_log(const struct net *n, int level, const char *format, ...) HF_PRINTF(3, 4);

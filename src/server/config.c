@@ -33,7 +33,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t set_lock = PTHREAD_MUTEX_INITIALIZER; /* outside `lock`: one CONFIG SET at a time stores */
 static char file_path[CONFIG_TEXT_MAX];
 static void (*on_change)(enum setting id);
-static bool (*on_listen)(uint16_t port, const char *binds);
+static bool (*on_listen)(const struct config_wanted *wanted);
+static bool (*on_tls)(const struct config_wanted *wanted);
+static void (*on_tls_back)(void);
 
 static const char *const durability_words[] = {"none", "interval", "commit"};
 
@@ -401,9 +403,22 @@ void config_on_change(void (*changed)(enum setting id))
     on_change = changed;
 }
 
-void config_on_listen(bool (*listens)(uint16_t port, const char *binds))
+void config_on_listen(bool (*listens)(const struct config_wanted *wanted))
 {
     on_listen = listens;
+}
+
+void config_on_tls(bool (*takes)(const struct config_wanted *wanted), void (*give_back)(void))
+{
+    on_tls = takes;
+    on_tls_back = give_back;
+}
+
+void config_with_all(void (*each)(void *context), void *context)
+{
+    pthread_mutex_lock(&set_lock);
+    each(context);
+    pthread_mutex_unlock(&set_lock);
 }
 
 static bool is_pattern(bytes text)
@@ -483,34 +498,58 @@ static bool check_all(const bytes *names, const bytes *new_values, size_t count,
     return true;
 }
 
-/* The first of them that says where it listens, or NULL; and where that is. As in Redis bind counts also when it is the same. */
-static const struct change *find_listening(const struct change *changes, size_t count, uint16_t *port, const char **binds)
+struct config_wanted { const struct change *changes; size_t count; };
+
+static const struct parsed *find_wanted(const struct config_wanted *w, enum setting id)
 {
-    const struct change *first = NULL;
-    *port = (uint16_t)config_number(SETTING_PORT);
-    *binds = values[SETTING_BIND].text;
-    for (size_t i = 0; i < count; i++) {
-        const struct change *c = &changes[i];
-        bool other = c->id == SETTING_BIND || (c->id == SETTING_PORT && c->parsed.number != *port);
-        if (c->id == SETTING_PORT)
-            *port = (uint16_t)c->parsed.number;
-        if (c->id == SETTING_BIND)
-            *binds = c->parsed.text;
-        first = first || !other ? first : c;
-    }
-    return first;
+    for (size_t i = 0; w && i < w->count; i++)
+        if (w->changes[i].id == id)
+            return &w->changes[i].parsed;
+    return NULL;
 }
 
-static bool listens(const struct change *changes, size_t count, char *error, size_t error_size)
+const char *config_wanted_text(const struct config_wanted *w, enum setting id)
 {
-    uint16_t port;
-    const char *binds;
-    const struct change *first = find_listening(changes, count, &port, &binds);
-    if (!first || !on_listen || on_listen(port, binds))
+    const struct parsed *p = find_wanted(w, id);
+    return p ? p->text : values[id].text;
+}
+
+int64_t config_wanted_number(const struct config_wanted *w, enum setting id)
+{
+    const struct parsed *p = find_wanted(w, id);
+    return p ? p->number : config_number(id);
+}
+
+/* As in Redis bind counts also when it is the same. */
+static bool says_where(const struct change *c)
+{
+    bool port = c->id == SETTING_PORT || c->id == SETTING_TLS_PORT;
+    return c->id == SETTING_BIND || (port && c->parsed.number != config_number(c->id));
+}
+
+static bool says_tls(const struct change *c) { return setting_rows[c->id].flags & TLS; }
+
+static const struct change *find_first(const struct config_wanted *w, bool (*says)(const struct change *c))
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (says(&w->changes[i]))
+            return &w->changes[i];
+    return NULL;
+}
+
+/* TLS first: a port of it needs a certificate. */
+static bool takes_effect(const struct config_wanted *w, char *error, size_t error_size)
+{
+    const struct change *tls = on_tls ? find_first(w, says_tls) : NULL, *where = on_listen ? find_first(w, says_where) : NULL;
+    if (tls && !on_tls(w))
+        return refuse(error, error_size, bytes_str(setting_rows[tls->id].name), "Unable to update TLS configuration. Check server logs.");
+    if (!where || on_listen(w))
         return true;
-    return refuse(error, error_size, bytes_str(setting_rows[first->id].name),
-                  first->id == SETTING_PORT ? "Unable to listen on this port. Check server logs."
-                                            : "Failed to bind to specified addresses.");
+    if (tls)
+        on_tls_back();
+    return refuse(error, error_size, bytes_str(setting_rows[where->id].name),
+                  where->id == SETTING_BIND ? "Failed to bind to specified addresses."
+                                            : "Unable to listen on this port. Check server logs.");
 }
 
 bool config_set_all(const bytes *names, const bytes *new_values, size_t count, char *error, size_t error_size)
@@ -521,7 +560,8 @@ bool config_set_all(const bytes *names, const bytes *new_values, size_t count, c
     }
     struct change *changes = mem_alloc(count * sizeof(*changes));
     pthread_mutex_lock(&set_lock);
-    bool good = check_all(names, new_values, count, changes, error, error_size) && listens(changes, count, error, error_size);
+    bool good = check_all(names, new_values, count, changes, error, error_size) &&
+                takes_effect(&(struct config_wanted){changes, count}, error, error_size);
     pthread_mutex_lock(&lock);
     for (size_t i = 0; good && i < count; i++) {
         if (setting_rows[changes[i].id].flags & LIVE)

@@ -41,9 +41,17 @@ const char *config_file(void);            /* absolute path; "" without one */
  * the value then, whoever comes last applies what stands. */
 void config_on_change(void (*changed)(enum setting id));
 
-/* Called by CONFIG SET with what port and bind are to be, before anything is stored. False: it
- * cannot listen there, still does where it did, and nothing is stored. By one thread at a time. */
-void config_on_listen(bool (*listens)(uint16_t port, const char *binds));
+/* What CONFIG SET is about to store, over what stands; NULL: what stands (at start, and inside of these calls). */
+struct config_wanted;
+const char *config_wanted_text(const struct config_wanted *w, enum setting id); /* TEXT, LIST */
+int64_t config_wanted_number(const struct config_wanted *w, enum setting id);
+
+/* Called by CONFIG SET before anything is stored, by one thread at a time.
+ * on_listen: ports or bind change. False: it cannot listen there, still does where it did, and nothing is stored.
+ * on_tls: something of TLS changes. False: nothing is stored. `give_back`: it was taken, but something else was refused. */
+void config_on_listen(bool (*listens)(const struct config_wanted *wanted));
+void config_on_tls(bool (*takes)(const struct config_wanted *wanted), void (*give_back)(void));
+void config_with_all(void (*each)(void *context), void *context); /* while nothing changes */
 
 /* The settings that were given but have no effect, for a line of the log. */
 size_t config_inert_given(char *out, size_t size);

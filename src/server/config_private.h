@@ -5,7 +5,7 @@
 #include "server/config.h"
 
 enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, FLAGS, TEXT, LIST };
-enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64, FIRST = 128 };
+enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64, FIRST = 128, TLS = 256 };
 enum setting_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG, SOURCE_RUNTIME };
 
 struct setting_row {

@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define FILE_SIZE_MAX (4u << 20)
@@ -20,20 +19,13 @@ extern char **environ;
 static const struct { const char *name, *reason; } refused[] = {
     {"rename-command", "commands cannot be renamed"},
     {"loadmodule", "there are no modules"},
-    {"tls-", "there is no TLS yet"}, /* all that begin so; tls-port 0 is known */
 };
-
-static bool is_refused(const char *name, const char *row)
-{
-    size_t size = strlen(row);
-    return row[size - 1] == '-' ? strncasecmp(name, row, size) == 0 : bytes_is_word(bytes_str(name), row);
-}
 
 /* `place` is "file:line", "HOLDFAST_X" or "--x". */
 static bool unknown(const char *place, const char *name, char *error)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        if (is_refused(name, refused[i].name)) {
+        if (bytes_is_word(bytes_str(name), refused[i].name)) {
             snprintf(error, CONFIG_ERROR_SIZE, "%s: '%s' is not offered: %s", place, name, refused[i].reason);
             return false;
         }

@@ -25,6 +25,7 @@
 #include "server/logline.h"
 #include "server/server.h"
 #include "server/start.h"
+#include "server/tls_settings.h"
 #include "types/hash.h"
 #include "types/hyperloglog.h"
 #include "types/set.h"
@@ -73,11 +74,12 @@ static void apply_eviction(void)
 static void apply_cluster(void)
 {
     char ip[CONFIG_TEXT_MAX], hostname[CONFIG_TEXT_MAX];
-    int64_t port = config_number(SETTING_CLUSTER_ANNOUNCE_PORT);
+    int64_t port = config_number(SETTING_CLUSTER_ANNOUNCE_PORT), tls_port = config_number(SETTING_CLUSTER_ANNOUNCE_TLS_PORT);
     struct cluster_place place = {
         .ip = bytes_of(ip, config_copy(SETTING_CLUSTER_ANNOUNCE_IP, ip)),
         .hostname = bytes_of(hostname, config_copy(SETTING_CLUSTER_ANNOUNCE_HOSTNAME, hostname)),
         .port = (uint16_t)(port ? port : config_number(SETTING_PORT)),
+        .tls_port = (uint16_t)(tls_port ? tls_port : config_number(SETTING_TLS_PORT)),
         .bus_port = (uint16_t)config_number(SETTING_CLUSTER_ANNOUNCE_BUS_PORT),
         .endpoint = (enum cluster_endpoint)config_number(SETTING_CLUSTER_PREFERRED_ENDPOINT_TYPE),
     };
@@ -147,6 +149,8 @@ static void apply(enum setting id)
     case SETTING_SLOWLOG_LEN: slowlog_set_length((uint64_t)number); break;
     case SETTING_NOTIFY: apply_notify(); break;
     case SETTING_PORT:
+    case SETTING_TLS_PORT:
+    case SETTING_CLUSTER_ANNOUNCE_TLS_PORT:
     case SETTING_CLUSTER_ANNOUNCE_IP:
     case SETTING_CLUSTER_ANNOUNCE_HOSTNAME:
     case SETTING_CLUSTER_PREFERRED_ENDPOINT_TYPE:
@@ -275,6 +279,8 @@ void host_bind(void)
         .snapshot_wait = snapshot_wait,
         .snapshot_last_s = snapshot_last_s,
         .shutdown = stop_ask,
+        .tls_refresh = tls_refresh,
+        .tls_facts = tls_facts,
     };
     host = &filled;
 }

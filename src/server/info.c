@@ -116,21 +116,27 @@ static double ratio(uint64_t a, uint64_t b)
     return b ? (double)a / (double)b : 0;
 }
 
+static void write_listener(struct buf *out, unsigned *count, const char *name, enum setting port)
+{
+    char text[CONFIG_TEXT_MAX], *rest = NULL;
+    if (!config_number(port))
+        return;
+    LINE("listener%u:name=%s", (*count)++, name);
+    text[config_copy(SETTING_BIND, text)] = 0;
+    for (const char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        LINE(",bind=%s", word);
+    LINE(",port=%lld\r\n", (long long)config_number(port));
+}
+
 /* As 7.2 shows them, by what the settings say. */
 static void write_listeners(struct buf *out)
 {
     unsigned count = 0;
     const char *unix_path = config_text(SETTING_UNIXSOCKET);
-    if (config_number(SETTING_PORT)) {
-        LINE("listener%u:name=tcp", count++);
-        char text[CONFIG_TEXT_MAX], *rest = NULL;
-        text[config_copy(SETTING_BIND, text)] = 0;
-        for (const char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-            LINE(",bind=%s", word);
-        LINE(",port=%lld\r\n", (long long)config_number(SETTING_PORT));
-    }
+    write_listener(out, &count, "tcp", SETTING_PORT);
     if (*unix_path)
-        LINE("listener%u:name=unix,bind=%s\r\n", count, unix_path);
+        LINE("listener%u:name=unix,bind=%s\r\n", count++, unix_path);
+    write_listener(out, &count, "tls", SETTING_TLS_PORT);
 }
 
 static void write_server(struct buf *out, const struct facts *f)
@@ -143,7 +149,8 @@ static void write_server(struct buf *out, const struct facts *f)
     LINE("os:%s %s %s\r\narch_bits:%d\r\n", os.sysname, os.release, os.machine, (int)sizeof(void *) * 8);
     LINE("monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\n");
     LINE("gcc_version:%s\r\nprocess_id:%d\r\nprocess_supervised:no\r\n", __VERSION__, (int)getpid());
-    LINE("run_id:%s\r\ntcp_port:%lld\r\n", server.run_id, (long long)config_number(SETTING_PORT));
+    LINE("run_id:%s\r\ntcp_port:%lld\r\n", server.run_id,
+         (long long)config_number(config_number(SETTING_PORT) ? SETTING_PORT : SETTING_TLS_PORT));
     UINT("server_time_usec", f->now_ms * 1000);
     UINT("uptime_in_seconds", uptime_s);
     UINT("uptime_in_days", uptime_s / 86400);

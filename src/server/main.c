@@ -5,6 +5,7 @@
 #include "server/logline.h"
 #include "server/server.h"
 #include "server/start.h"
+#include "server/tls_settings.h"
 #include "server/users.h"
 
 #include <stdio.h>
@@ -39,7 +40,7 @@ int main(int argc, char **argv)
     if (run == CONFIG_RUN_VERSION)
         return puts("holdfast " HF_VERSION), EXIT_SUCCESS;
     command_table_init();
-    if (!users_start(error, sizeof(error)) || !start_is_safe(error, sizeof(error)))
+    if (!users_start(error, sizeof(error)) || !start_is_safe(error, sizeof(error)) || !tls_start(error, sizeof(error)))
         return refuse(error);
     if (run == CONFIG_RUN_CHECK)
         return puts("the configuration is good"), EXIT_SUCCESS;

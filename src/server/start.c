@@ -14,6 +14,7 @@
 #include "script/libraries.h"
 #include "server/config.h"
 #include "server/logline.h"
+#include "server/tls_settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -275,29 +276,41 @@ static void split_addresses(struct addresses *a, const char *binds)
     }
 }
 
-static struct net_config where(const struct addresses *a, uint16_t port)
+static struct net_config where(const struct addresses *a, const struct config_wanted *wanted)
 {
     return (struct net_config){
         .binds = a->items,
         .bind_count = a->count,
-        .port = port,
+        .port = (uint16_t)config_wanted_number(wanted, SETTING_PORT),
+        .tls_port = (uint16_t)config_wanted_number(wanted, SETTING_TLS_PORT),
+        .other_tls_port = (uint16_t)config_number(SETTING_MEMCACHED_TLS_PORT),
         .other_port = (uint16_t)config_number(SETTING_MEMCACHED_PORT),
         .other = &memcached_protocol,
         .backlog = (int)config_number(SETTING_TCP_BACKLOG),
     };
 }
 
-static bool listen_elsewhere(uint16_t port, const char *binds)
+/* "6379", or with the one of TLS behind it. */
+static const char *port_words(const struct net_config *config, char out[64])
 {
-    char detail[CONFIG_ERROR_SIZE] = "";
+    int used = snprintf(out, 64, "port %u", config->port);
+    if (config->tls_port)
+        snprintf(out + used, 64 - (size_t)used, ", with TLS on port %u", config->tls_port);
+    return out;
+}
+
+static bool listen_elsewhere(const struct config_wanted *wanted)
+{
+    char detail[CONFIG_ERROR_SIZE] = "", ports[64];
+    const char *binds = config_wanted_text(wanted, SETTING_BIND);
     struct addresses a;
     split_addresses(&a, binds);
-    struct net_config config = where(&a, port);
+    struct net_config config = where(&a, wanted);
     status s = net_listen(server.net, &config, detail, sizeof(detail));
     if (s == HF_OK)
-        logline(LOG_NOTICE, "from now on listening on port %u (%s)", port, binds);
+        logline(LOG_NOTICE, "from now on listening on %s (%s)", port_words(&config, ports), binds);
     else
-        logline(LOG_WARNING, "CONFIG SET port %u, bind %s: %s", port, binds, detail[0] ? detail : status_text(s));
+        logline(LOG_WARNING, "CONFIG SET: %s, bind %s: %s", port_words(&config, ports), binds, detail[0] ? detail : status_text(s));
     return s == HF_OK;
 }
 
@@ -313,7 +326,7 @@ bool start_net(char *error, size_t size)
     memcached_init((uint32_t)config_number(SETTING_MEMCACHED_DB));
     config_copy(SETTING_BIND, binds);
     split_addresses(&addresses, binds);
-    struct net_config config = where(&addresses, (uint16_t)config_number(SETTING_PORT));
+    struct net_config config = where(&addresses, NULL);
     config.unix_path = config_text(SETTING_UNIXSOCKET);
     config.unix_mode = (unsigned)config_number(SETTING_UNIXSOCKETPERM);
     config.workers = server.workers;
@@ -322,11 +335,12 @@ bool start_net(char *error, size_t size)
     config.default_durability = (int)config_number(SETTING_DURABILITY);
     config.on_log_line = logline_callback;
     config_on_listen(listen_elsewhere);
+    tls_follow_settings();
     status s = net_start(&config, &server.net, detail, sizeof(detail));
     if (s == HF_OK)
         return true;
-    snprintf(error, size, "cannot listen on port %lld: %s", (long long)config_number(SETTING_PORT),
-             detail[0] ? detail : status_text(s));
+    char ports[64];
+    snprintf(error, size, "cannot listen on %s: %s", port_words(&config, ports), detail[0] ? detail : status_text(s));
     return false;
 }
 
@@ -354,6 +368,10 @@ void start_announce(void)
     const char *path = config_text(SETTING_UNIXSOCKET);
     config_copy(SETTING_BIND, binds);
     logline(LOG_NOTICE, "ready on port %lld (%s)%s%s", (long long)config_number(SETTING_PORT), binds, path[0] ? " and " : "", path);
+    if (config_number(SETTING_TLS_PORT))
+        logline(LOG_NOTICE, "clients over TLS: port %lld", (long long)config_number(SETTING_TLS_PORT));
+    if (config_number(SETTING_MEMCACHED_TLS_PORT))
+        logline(LOG_NOTICE, "clients of memcached over TLS: port %lld", (long long)config_number(SETTING_MEMCACHED_TLS_PORT));
     if (config_number(SETTING_MEMCACHED_PORT))
         logline(LOG_NOTICE, "clients of memcached: port %lld, database %lld", (long long)config_number(SETTING_MEMCACHED_PORT),
                 (long long)config_number(SETTING_MEMCACHED_DB));

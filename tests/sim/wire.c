@@ -286,6 +286,6 @@ status __wrap_listeners_open(struct listeners *l, const struct net_config *confi
     (void)config, (void)before, (void)detail, (void)size;
     *l = (struct listeners){.count = 1};
     end_new(END_LISTENER, &l->items[0].fd);
-    l->items[0].is_unix = true;
+    l->items[0].door.is_unix = true;
     return HF_OK;
 }

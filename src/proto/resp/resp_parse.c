@@ -308,9 +308,14 @@ static bool split_line(bytes line, struct resp_words *words)
     }
 }
 
+/* The first bytes of a client that wants TLS. */
+static bool is_tls(bytes input) { return input.size > 1 && input.data[0] == 0x16 && input.data[1] == 3; }
+
 static enum parse_result walk_line(struct resp_parser *p, bytes input, struct resp_words *words, size_t *used)
 {
     bytes line;
+    if (is_tls(input))
+        return bad(p, "this is TLS, and the port speaks plain text");
     switch (find_line(p, input, '\n', &line)) {
     case LINE_MORE: return PARSE_MORE;
     case LINE_LONG: return bad(p, "too big inline request");

@@ -110,10 +110,11 @@ static void config_set_is_all_or_nothing(void **state)
     assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
 }
 
-static bool nowhere(uint16_t port, const char *binds)
+static bool nowhere(const struct config_wanted *wanted)
 {
-    assert_int_equal(port, 7002);
-    assert_string_equal(binds, "127.0.0.1 -::1");
+    assert_int_equal(config_wanted_number(wanted, SETTING_PORT), 7002);
+    assert_int_equal(config_wanted_number(wanted, SETTING_TLS_PORT), 0);
+    assert_string_equal(config_wanted_text(wanted, SETTING_BIND), "127.0.0.1 -::1");
     return false;
 }
 
@@ -130,6 +131,42 @@ static void nothing_is_stored_when_it_cannot_listen(void **state)
     assert_int_equal(config_number(SETTING_TIMEOUT), 5);
     assert_int_equal(config_number(SETTING_PORT), 7001);
     config_on_listen(NULL);
+}
+
+static unsigned taken, given_back;
+static bool tls_refused;
+
+static bool take_tls(const struct config_wanted *wanted)
+{
+    assert_string_equal(config_wanted_text(wanted, SETTING_TLS_CERT), "b.crt");
+    assert_string_equal(config_wanted_text(wanted, SETTING_TLS_KEY), "a.key");
+    taken++;
+    return !tls_refused;
+}
+
+static void give_back_tls(void) { given_back++; }
+
+static void tls_is_taken_before_it_is_stored(void **state)
+{
+    (void)state;
+    char refusal[CONFIG_ERROR_SIZE];
+    assert_true(READ("--tls-cert-file", "a.crt", "--tls-key-file", "a.key", "--port", "7001"));
+    bytes names[] = {BYTES("tls-cert-file"), BYTES("port")}, values[] = {BYTES("b.crt"), BYTES("7002")};
+    config_on_tls(take_tls, give_back_tls);
+    tls_refused = true;
+    assert_false(config_set_all(names, values, 1, refusal, sizeof(refusal)));
+    assert_string_equal(refusal, "CONFIG SET failed (possibly related to argument 'tls-cert-file') - Unable to update TLS "
+                                 "configuration. Check server logs.");
+    tls_refused = false;
+    config_on_listen(nowhere);
+    assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal))); /* taken, and then it cannot listen */
+    config_on_listen(NULL);
+    assert_int_equal(taken, 2);
+    assert_int_equal(given_back, 1);
+    assert_string_equal(shown(SETTING_TLS_CERT), "a.crt");
+    assert_true(config_set_all(names, values, 1, refusal, sizeof(refusal)));
+    assert_string_equal(shown(SETTING_TLS_CERT), "b.crt");
+    config_on_tls(NULL, NULL);
 }
 
 static void output_limits_merge_by_class(void **state)
@@ -168,6 +205,7 @@ int main(void)
         cmocka_unit_test(appendfsync_is_another_word_for_durability),
         cmocka_unit_test(config_set_is_all_or_nothing),
         cmocka_unit_test(nothing_is_stored_when_it_cannot_listen),
+        cmocka_unit_test(tls_is_taken_before_it_is_stored),
         cmocka_unit_test(output_limits_merge_by_class),
         cmocka_unit_test(rewrite_keeps_comments_and_reads_back),
     };
