@@ -79,7 +79,9 @@ def redis_files_are_taken():
     result = run("--check-config", config_file("\n".join(lines) + "\n"))
     expect(result.status == 0, result)
     result = run("--check-config", config_file("port 6379\ntls-cert-file redis.crt\n"))
-    expect(result.status == 1 and ":2:" in result.text and "no TLS" in result.text, result)
+    expect(result.status == 0, result)  # read when there is a port of TLS
+    result = run("--check-config", config_file("tls-port 6380\ntls-cert-file redis.crt\ntls-key-file redis.key\n"))
+    expect(result.status == 1 and "tls-cert-file redis.crt: cannot read" in result.text, result)
 
 
 def one_dash_is_no_file():

@@ -44,11 +44,13 @@ INTENDED = {
     ("loglevel", None): "there is nothing, too, as in Redis 7.2",
     ("proto-max-bulk-len", None): "a string is at most 512 MiB, so no argument is longer",
     ("appendfsync", "no"): "that is interval here, too, and CONFIG GET says so",
+    ("tls-cluster", "yes"): "without effect here, and TLS there, which has no certificate", ("tls-cluster", "YES"): "the same",
+    ("tls-replication", "yes"): "the same", ("tls-replication", "YES"): "the same",
     ("maxmemory", "9223372036854775808"): "8 EiB is the most", ("cluster-link-sendbuf-limit", "9223372036854775808"): "the same",
     ("maxmemory-clients", "9223372036854775808"): "too large, not a percentage above 100",
 }
 # Not asked: the answer changes what the test itself needs, or is that of the machine.
-LEFT_OUT = {"port": "listen.py", "bind": "listen.py", "requirepass": "would ask for a password", "unixsocket": "a path",
+LEFT_OUT = {"port": "listen.py", "bind": "listen.py", "tls-port": "tls.py", "requirepass": "would ask for a password", "unixsocket": "a path",
             "maxclients": "the process' limit of files", "dir": "each has its own"}
 
 
@@ -63,7 +65,7 @@ def main():
         for client in (one, other):
             client.call("CLIENT", "NO-EVICT", "on")
         shown = one.call("CONFIG", "GET", "*")
-        names = [n.decode() for n in shown[::2] if not n.startswith(b"tls-")]
+        names = [n.decode() for n in shown[::2]]
         names += ["slaveof", "key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes", "use-exit-on-panic",
                   "watchdog-period", "lua-enable-deprecated-api"]
         for client in (one, other):     # the default of normal is no limit there

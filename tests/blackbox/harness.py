@@ -203,9 +203,12 @@ def encode(*words):
 class Client:
     """One connection, RESP2 until hello(3). Not for use by two threads."""
 
-    def __init__(self, port, resp=2, timeout=REPLY_SECONDS, host="127.0.0.1"):
+    def __init__(self, port, resp=2, timeout=REPLY_SECONDS, host="127.0.0.1", tls=None):
+        """tls: an ssl.SSLContext."""
         self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.file = self.socket.makefile("rb", buffering=65536)
         if resp == 3:
             self.call("HELLO", 3)

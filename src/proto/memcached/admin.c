@@ -112,6 +112,14 @@ void memcached_memlimit(struct call *c)
     memcached_line(c, done ? "OK" : "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust");
 }
 
+void memcached_refresh_certs(struct call *c)
+{
+    char error[1024], line[sizeof(error) + 64];
+    enum tls_refreshed result = host->tls_refresh ? host->tls_refresh(error, sizeof(error)) : TLS_OFF;
+    snprintf(line, sizeof(line), "Error loading the certificates: %s", result == TLS_KEPT ? error : "");
+    memcached_line(c, result == TLS_OFF ? "Error TLS not enabled" : result == TLS_REFRESHED ? "OK" : line);
+}
+
 void memcached_version(struct call *c) { memcached_line(c, "VERSION " MEMCACHED_VERSION); }
 
 void memcached_quit(struct call *c) { c->session->close_after_reply = true; }

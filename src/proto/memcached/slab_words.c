@@ -143,9 +143,3 @@ const char *slab_words_shutdown(struct slab_words *w)
     (void)w;
     return "ERROR: shutdown not enabled";
 }
-
-const char *slab_words_refresh_certs(struct slab_words *w)
-{
-    (void)w;
-    return "Error TLS not enabled";
-}

@@ -20,7 +20,7 @@ struct slab_words {
 
 /* The line to answer. */
 typedef const char *slab_words_answer(struct slab_words *w);
-slab_words_answer slab_words_lru_crawler, slab_words_lru, slab_words_slabs, slab_words_extstore, slab_words_shutdown, slab_words_refresh_certs;
+slab_words_answer slab_words_lru_crawler, slab_words_lru, slab_words_slabs, slab_words_extstore, slab_words_shutdown;
 
 /* "all", "hash", or numbers of classes with commas between. Class 1 holds all items. */
 enum slab_classes { CLASSES_WRONG, CLASSES_NONE, CLASSES_EMPTY, CLASSES_WITH_ITEMS };

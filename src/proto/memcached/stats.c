@@ -48,7 +48,7 @@ static void put_info(struct writer *w, const char *name, const char *field)
     put_text(w, name, value.size ? value : BYTES("0"));
 }
 
-struct setting { char value[64]; size_t size; };
+struct setting { char value[512]; size_t size; };
 
 static void keep_setting(void *context, bytes name, bytes value)
 {
@@ -94,6 +94,15 @@ static void put_counts(struct writer *w)
 #undef PUT
 }
 
+static void put_certificates(struct writer *w)
+{
+    uint64_t refused, age_s;
+    if (!host->tls_facts || !host->tls_facts(&refused, &age_s))
+        return;
+    put_number(w, "ssl_handshake_errors", refused);
+    put_number(w, "time_since_server_cert_refresh", age_s);
+}
+
 /* In the order of memcached. */
 static void general(struct writer *w)
 {
@@ -115,6 +124,7 @@ static void general(struct writer *w)
     put_setting(w, "limit_maxbytes", "maxmemory");
     put_number(w, "accepting_conns", 1);
     put_setting(w, "threads", "workers");
+    put_certificates(w);
     put_watching(w);
     put_info(w, "bytes", "used_memory");
     put_items(w);
@@ -141,6 +151,63 @@ static bool evicts(void)
     struct setting s = {.size = 0};
     host->config_get(BYTES("maxmemory-policy"), keep_setting, &s);
     return !bytes_equal(bytes_of(s.value, s.size), BYTES("noeviction"));
+}
+
+static bytes setting_of(const char *name, struct setting *s)
+{
+    s->size = 0;
+    host->config_get(bytes_str(name), keep_setting, s);
+    return bytes_of(s->value, s->size);
+}
+
+static void put_path(struct writer *w, const char *name, const char *setting, const char *none)
+{
+    struct setting s;
+    bytes value = setting_of(setting, &s);
+    put_text(w, name, value.size ? value : bytes_str(none));
+}
+
+/* The numbers of ssl_verify_mode: none, request, require. */
+static uint64_t verify_mode(void)
+{
+    struct setting s;
+    bytes word = setting_of("tls-auth-clients", &s);
+    return bytes_equal(word, BYTES("no")) ? 0 : bytes_equal(word, BYTES("yes")) ? 2 : 1;
+}
+
+/* The oldest of tls-protocols: its words are in no order, and "TLSv1" begins the others. */
+static const char *min_version(void)
+{
+    static const struct { const char *word, *shown; } versions[] = {{"TLSv1", "tlsv1.0"}, {"TLSv1.1", "tlsv1.1"}, {"TLSv1.2", "tlsv1.2"}, {"TLSv1.3", "tlsv1.3"}};
+    struct setting s;
+    bytes all = setting_of("tls-protocols", &s);
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        for (size_t at = 0, size; at < all.size; at += size + 1) {
+            const uint8_t *space = memchr(all.data + at, ' ', all.size - at);
+            size = space ? (size_t)(space - all.data) - at : all.size - at;
+            if (bytes_is_word(bytes_of(all.data + at, size), versions[i].word))
+                return versions[i].shown;
+        }
+    }
+    return "tlsv1.2";
+}
+
+/* What says how clients are served over TLS stands also without memcached-tls-port; memcached has no such state. */
+static void put_tls(struct writer *w)
+{
+    struct setting s;
+    bool on = !bytes_equal(setting_of("memcached-tls-port", &s), BYTES("0"));
+    put_switch(w, "ssl_enabled", on, "yes", "no");
+    put_path(w, "ssl_chain_cert", "tls-cert-file", "(null)");
+    put_path(w, "ssl_key", "tls-key-file", "(null)");
+    put_number(w, "ssl_verify_mode", on ? verify_mode() : 0);
+    put_number(w, "ssl_keyformat", 1); /* PEM */
+    put_path(w, "ssl_ciphers", "tls-ciphers", "NULL");
+    put_path(w, "ssl_ca_cert", "tls-ca-cert-file", "NULL");
+    put_number(w, "ssl_wbuf_size", 16384);
+    put_switch(w, "ssl_session_cache", on && bytes_equal(setting_of("tls-session-caching", &s), BYTES("yes")), "yes", "no");
+    put_text(w, "ssl_kernel_tls", BYTES("no"));
+    put_text(w, "ssl_min_version", bytes_str(min_version()));
 }
 
 /* Those of memcached's settings that mean something here, with what holds here. */
@@ -171,6 +238,7 @@ static void settings(struct writer *w)
     put_number(w, "watcher_logbuf_size", WATCH_KEPT_MAX);
     put_number(w, "worker_logbuf_size", WATCH_QUEUED_MAX);
     put_text(w, "track_sizes", BYTES("no"));
+    put_tls(w);
 }
 
 static void items(struct writer *w)

@@ -517,7 +517,7 @@ static const struct text_command commands[] = {
     {BYTES("slabs"), parse_slab_words, ROW_SAY, slab_words_slabs},
     {BYTES("extstore"), parse_slab_words, ROW_SAY, slab_words_extstore},
     {BYTES("shutdown"), parse_slab_words, ROW_SAY, slab_words_shutdown},
-    {BYTES("refresh_certs"), parse_slab_words, ROW_SAY, slab_words_refresh_certs},
+    {BYTES("refresh_certs"), parse_words, ROW_REFRESH_CERTS, NULL},
 };
 
 /* Before the login only "set any 0 0 size", with "user password" as its data. */

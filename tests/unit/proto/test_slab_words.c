@@ -33,13 +33,12 @@ static const struct { const char *line, *answer; bool quiet; } table[] = {
     {"extstore", WRONG}, {"extstore item_size", WRONG}, {"extstore item_size 1", OK}, {"extstore item_size -1", WRONG}, {"extstore drop_unread 1 x", OK},
     {"extstore max_frag 0.5", OK}, {"extstore max_frag x", WRONG}, {"extstore free_memchunks 63 1", OK}, {"extstore free_memchunks 64 1", WRONG},
     {"extstore free_memchunks 1 x", WRONG}, {"extstore bogus 1", WRONG}, {"extstore item_age 1 noreply", OK, true},
-    {"refresh_certs", "Error TLS not enabled"}, {"refresh_certs noreply", "Error TLS not enabled"},
     {"shutdown", "ERROR: shutdown not enabled"}, {"shutdown graceful", "ERROR: shutdown not enabled"}, {"shutdown noreply", "ERROR: shutdown not enabled"},
 };
 
 static const struct { const char *name; slab_words_answer *answer; } commands[] = {
     {"lru_crawler", slab_words_lru_crawler}, {"slabs", slab_words_slabs}, {"lru", slab_words_lru}, {"extstore", slab_words_extstore},
-    {"refresh_certs", slab_words_refresh_certs}, {"shutdown", slab_words_shutdown},
+    {"shutdown", slab_words_shutdown},
 };
 
 static slab_words_answer *command_of(bytes name)
