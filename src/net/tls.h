@@ -1,4 +1,4 @@
-/* tls.h -- the TLS of one connection: OS.recv and OS.send for those who want their bytes encrypted (docs/adr/0018).
+/* tls.h -- the TLS of one connection: OS.recv and OS.send for those who want their bytes encrypted (docs/adr/0019).
  *
  *      made ── tls_receive: handshake steps ──> ready ── tls_receive, tls_send ──> tls_end: close_notify is on its way ──> tls_free
  *        └──────────────── broken: a fatal error, the handshake too large, or nonsense; nothing is read or encrypted any more
