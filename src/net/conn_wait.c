@@ -95,6 +95,7 @@ void conn_unblocked(struct conn *c, bool error)
         answered(c, begin, 0);
     } else {
         c->session.wait_over = true;
+        c->session.wait_until_us = 0; /* not by the clock, even if the time is up by now: WAIT would only look, and wait on */
     }
     wait_ends(c);
 }

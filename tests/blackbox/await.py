@@ -86,6 +86,13 @@ def check_waitaof(server):
     while other.call("CLIENT", "UNBLOCK", identity) == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     expect(plain(c.read()), [1, 0], "unblocked")
+    for number in range(60):    # also just when it would have looked again
+        other.call("SET", "k", number)
+        c.send("WAITAOF", 1, 1, 0)
+        time.sleep(number % 20 * 0.0003)
+        while other.call("CLIENT", "UNBLOCK", identity) == 0 and time.monotonic() < deadline:
+            pass
+        expect(plain(c.read())[1], 0, "unblocked at any time")
     for words, text in (("2 0 0", "value is out of range, value must between 0 and 1"), ("-1 0 0", "value is out of range, value must between 0 and 1"),
                         ("x 0 0", "value is not an integer or out of range"), ("1 -1 0", "value is out of range, must be positive"),
                         ("1 0 -1", "timeout is negative"), ("1 0 x", "timeout is not an integer or out of range")):
