@@ -390,7 +390,7 @@ class Generator(SetCommands, BitCommands, HllCommands, ZsetCommands, SortCommand
                             b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"):
                 return words[:2] + [b"nonsense"]
             return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [b"nonsense"]
-        if words[0] in (b"ZRANK", b"ZREVRANK"): # a further word is WITHSCORE's place since 7.2
+        if words[0] in (b"ZRANK", b"ZREVRANK", b"HELLO"): # a further word is WITHSCORE's place since 7.2; HELLO has set the name by then in 7.0
             return words[:self.random.randint(1, len(words))]
         return words[:self.random.randint(1, len(words))] if self.chance(0.6) else words + [self.value()]
 
