@@ -22,7 +22,7 @@ class StreamCommands:
                           b"0", b"0-1", b"18446744073709551615-18446744073709551615", b"18446744073709551615"][:self.pick([2, 2, 2, 6])])
 
     def stream_id_of_read(self):
-        """The + of XREAD is newer than the peer."""
+        """The + of XREAD is newer than the peer, and so is what XREADGROUP says of it."""
         found = self.stream_id()
         return b"-" if found == b"+" else found
 
@@ -113,7 +113,7 @@ class StreamCommands:
     def stream_group_read(self):
         group = [b"GROUP", self.pick(GROUPS), self.pick(CONSUMERS)] if self.chance(0.98) else [b"GROUP"]
         return [b"XREADGROUP"] + group + self.stream_count() + self.stream_wait() + (
-            [b"NOACK"] if self.chance(0.15) else []) + self.stream_list([b">"] * 6 + [b"0", self.stream_id(), b"$"])
+            [b"NOACK"] if self.chance(0.15) else []) + self.stream_list([b">"] * 6 + [b"0", self.stream_id_of_read(), b"$"])
 
     def stream_pending(self):
         key, group = self.stream_key(), self.pick(GROUPS)
