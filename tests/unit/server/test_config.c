@@ -189,7 +189,7 @@ static void rewrite_keeps_comments_and_reads_back(void **state)
     assert_non_null(file);
     assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
     fclose(file);
-    assert_non_null(strstr(text, "# mine\nhz 20\nsave 900 1 60 5\n"));
+    assert_non_null(strstr(text, "# mine\nhz 20\nsave 900 1\nsave 60 5\n"));
     assert_non_null(strstr(text, "requirepass \"a b\"\n"));
     assert_true(READ(path));
     assert_string_equal(shown(SETTING_REQUIREPASS), "a b");
