@@ -297,9 +297,8 @@ static bytes text_of(const struct taken *t, const uint8_t *name, struct buf *roo
     if (!t->rope)
         return bytes_of(name + t->name_size, t->text_size);
     room->size = 0;
-    buf_reserve(room, t->rope->size);
-    rope_read(t->rope, 0, t->rope->size, room->data);
-    return bytes_of(room->data, t->rope->size);
+    put_rope(room, t->rope);
+    return buf_view(room);
 }
 
 static void tell(struct part *p, void (*each)(void *context, const struct cut_key *k), void *context)

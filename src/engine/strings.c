@@ -53,13 +53,10 @@ bytes text_run(const struct text *t, size_t offset, size_t most)
 
 void text_read(const struct text *t, size_t offset, size_t size, uint8_t *out)
 {
-    while (size) {
-        bytes run = text_run(t, offset, size);
-        memcpy(out, run.data, run.size);
-        out += run.size;
-        offset += run.size;
-        size -= run.size;
-    }
+    if (t->view.data)
+        memcpy(out, t->view.data + offset, size);
+    else if (size) /* an absent one has neither */
+        rope_read(t->rope, offset, size, out);
 }
 
 bytes text_part(const struct text *t, size_t offset, size_t size, uint8_t *room)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from harness import Client, Server, environment, free_port, holdfast_path, look_for_report, temp_dir
+from harness import Server, environment, first_client, free_port, holdfast_path, look_for_report, temp_dir
 
 RUN_SECONDS = 10
 
@@ -217,14 +217,7 @@ def rewrite_writes_sizes_and_lines_as_redis_does():
         port = free_port()
         child = subprocess.Popen([holdfast_path(), path, "--port", str(port), "--dir", temp_dir()], stdout=subprocess.DEVNULL, env=environment())
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    client = Client(port)
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline and child.poll() is None
-                    time.sleep(0.02)
+            client = first_client(child, port)
             return client.pipeline(commands) + client.pipeline([("CONFIG", "GET", name) for name in names])
         finally:
             child.terminate()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from harness import Client, ReplyError, Server, environment, holdfast_path, plain, temp_dir
+from harness import ReplyError, Server, environment, first_client, holdfast_path, plain, temp_dir
 
 ALLOWED = ["--enable-debug-command", "yes"]
 
@@ -176,14 +176,7 @@ def check_rewrite():
     assert lines[0] == "# kept" and len(lines) > 150, lines[:5]
     process = subprocess.Popen([holdfast_path(), path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment())
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                client = Client(port)
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline and process.poll() is None, "it does not start from its own file"
-                time.sleep(0.01)
+        client = first_client(process, port)
         expect(client.call("CONFIG", "GET", "*"), before, "settings")
     finally:
         process.terminate()

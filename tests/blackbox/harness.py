@@ -302,6 +302,17 @@ REDIS_DURABILITY = {
 }
 
 
+def first_client(process, port, seconds=60):
+    """Of a server that the test has started by itself, as soon as it listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return Client(port)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline and process.poll() is None, "it does not start"
+            time.sleep(0.01)
+
+
 class Server:
     """A child server on a free port. Use as a context manager or start()/stop()."""
 
