@@ -193,6 +193,7 @@ struct placing {
     tree_compare *compare;
     const bytes *key;  /* its place is found by (order, key); NULL: by position */
     uint64_t position;
+    unsigned guess;    /* by key: see leaf_find */
     bool replaces;     /* the element there: by position; by key it is found out */
     bool lone, placed;
 };
@@ -204,7 +205,7 @@ static struct tree_node *place(struct tree_node **slot, struct placing *p)
     bool there = p->replaces;
     unsigned i = (unsigned)p->position;
     if (p->key)
-        i = l->head.count ? leaf_find(l, p->compare, p->item.order, p->key, &there) : 0;
+        i = l->head.count ? leaf_find(l, p->compare, p->item.order, p->key, p->guess, &there) : 0;
     if (there && !p->item.big && leaf_size(l, i) == p->item.payload.size) {
         if (p->item.payload.size)
             memcpy(l->data + leaf_start(l, i), p->item.payload.data, p->item.payload.size);
@@ -226,7 +227,8 @@ static struct tree_node *insert(struct tree_node **slot, struct placing *p)
         return place(slot, p);
     struct inner *n = inner_of(*slot);
     unsigned i = p->key ? inner_find(n, p->compare, p->item.order, p->key) : inner_at(n, &p->position, !p->replaces);
-    child_prefetch(n, i);
+    p->guess = p->key ? child_guess(n, i, p->item.order) : LEAF_NO_GUESS;
+    child_prefetch(n, i, p->guess);
     p->lone = false;
     struct tree_node *fresh = insert(&n->nodes[i], p);
     child_changed(n, i);
@@ -285,7 +287,7 @@ void tree_replace(struct tree *t, uint64_t position, bytes payload)
 
 bool tree_put(struct tree *t, uint64_t order, bytes key, bytes payload)
 {
-    return !put(t, (struct placing){.item.order = order, .compare = t->compare, .key = &key}, payload);
+    return !put(t, (struct placing){.item.order = order, .compare = t->compare, .key = &key, .guess = LEAF_NO_GUESS}, payload);
 }
 
 /* ---- removal ---- */

@@ -264,7 +264,19 @@ static unsigned lower(const struct leaf *l, unsigned low, unsigned high, uint64_
     return low;
 }
 
-unsigned leaf_find(const struct leaf *l, tree_compare *compare, uint64_t order, const bytes *key, bool *equal)
+/* As lower, when it is probably near the guess: all that are near are compared, without a jump that could be foretold wrongly. */
+static unsigned lower_near(const struct leaf *l, unsigned guess, uint64_t stored)
+{
+    unsigned count = l->head.count;
+    unsigned low = guess > LEAF_NEAR ? guess - LEAF_NEAR : 0, high = guess + LEAF_NEAR < count ? guess + LEAF_NEAR : count, at = low;
+    for (unsigned i = low; i < high; i++)
+        at += leaf_stored_order(l, i) < stored;
+    if (at == low)
+        return lower(l, 0, low, stored);
+    return at == high ? lower(l, high, count, stored) : at;
+}
+
+unsigned leaf_find(const struct leaf *l, tree_compare *compare, uint64_t order, const bytes *key, unsigned guess, bool *equal)
 {
     unsigned count = l->head.count;
     *equal = false;
@@ -272,7 +284,7 @@ unsigned leaf_find(const struct leaf *l, tree_compare *compare, uint64_t order, 
         return 0;
     uint64_t above = order - l->base, stored = above >> l->shift;
     bool between = (above & below_shift(l->shift)) != 0;
-    unsigned low = lower(l, 0, count, stored + between);
+    unsigned low = guess < count ? lower_near(l, guess, stored + between) : lower(l, 0, count, stored + between);
     if (!key || between || low == count || leaf_stored_order(l, low) != stored)
         return low;
     unsigned high = low + 1 == count || leaf_stored_order(l, low + 1) != stored ? low + 1 : count;

@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "data/tree.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -122,8 +123,11 @@ struct frame leaf_frame_of_both(const struct leaf *a, const struct leaf *b);
 void leaf_append(struct leaf *to, const struct leaf *from, unsigned first, unsigned end, bool hold);
 void leaf_put(struct leaf *l, unsigned i, const struct item *item); /* there is room, the frame holds it */
 void leaf_cut(struct leaf *l, unsigned first, unsigned count);
-/* The first item that is not below (order, *key); no key: whose order is not below. *equal: it is just that. */
-unsigned leaf_find(const struct leaf *l, tree_compare *compare, uint64_t order, const bytes *key, bool *equal);
+#define LEAF_NO_GUESS UINT_MAX
+#define LEAF_NEAR 12u /* items to either side of a guess that are looked at: twice the usual error among a hundred hashes */
+/* The first item that is not below (order, *key); no key: whose order is not below. *equal: it is just that.
+ * guess: about where it is, which spares most of the search when right; LEAF_NO_GUESS. */
+unsigned leaf_find(const struct leaf *l, tree_compare *compare, uint64_t order, const bytes *key, unsigned guess, bool *equal);
 void leaf_check(const struct leaf *l, bool sequence);
 
 #endif

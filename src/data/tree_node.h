@@ -32,22 +32,50 @@ static inline uint64_t node_memory(const struct tree_node *n)
 }
 static inline uint64_t node_order(const struct tree_node *n) { return n->level ? inner_view(n)->orders[0] : leaf_order(leaf_view(n), 0); }
 
-/* Asks for what a search in child i reads first, all at once: an inner node's orders, a leaf's header and tables. One after the other, each
- * would be waited for. */
-static inline void child_prefetch(const struct inner *n, unsigned i)
+/* Where in leaf i the order will be, if orders are spread evenly, as hashes are; LEAF_NO_GUESS: nothing is known. */
+static inline unsigned child_guess(const struct inner *n, unsigned i, uint64_t order)
+{
+    if (n->head.level > 1 || i + 1u >= n->head.count || order <= n->orders[i] || order >= n->orders[i + 1])
+        return LEAF_NO_GUESS;
+    double share = (double)(order - n->orders[i]) / (double)(n->orders[i + 1] - n->orders[i]);
+    return (unsigned)(share * (double)n->counts[i]);
+}
+
+/* Bytes that an order of leaf i takes, probably. */
+static inline unsigned child_width(const struct inner *n, unsigned i)
+{
+    uint64_t span = n->orders[i + 1] - n->orders[i];
+    return (unsigned)(71 - __builtin_clzll(span) - __builtin_ctzll(span)) / 8;
+}
+
+static inline void prefetch_lines(const char *from, const char *end)
+{
+    for (; from < end; from += CACHE_LINE)
+        __builtin_prefetch(from);
+}
+
+/* Asks for what a search in child i reads first, all at once; one after the other, each line would be waited for. Of an inner node: the head and
+ * the orders. Of a leaf: the head, the orders about the guess, and the sizes that are added up; without a guess, both tables. */
+static inline void child_prefetch(const struct inner *n, unsigned i, unsigned guess)
 {
     const char *child = (const char *)n->nodes[i];
-    size_t size = n->memories[i], from = offsetof(struct inner, orders), end = offsetof(struct inner, counts);
     __builtin_prefetch(child);
-    if (n->head.level == 1) {
-        size_t tables = n->counts[i] * LEAF_TABLES_TYPICAL;
-        if (size > LEAF_SIZE_MAX) /* with payloads outside: where the leaf ends is not known here */
-            return;
-        from = tables < size ? size - tables : 0;
-        end = size;
+    if (n->head.level > 1) {
+        prefetch_lines(child + offsetof(struct inner, orders), child + offsetof(struct inner, counts));
+        return;
     }
-    for (; from < end; from += CACHE_LINE)
-        __builtin_prefetch(child + from);
+    size_t size = n->memories[i], count = n->counts[i];
+    if (size > LEAF_SIZE_MAX) /* with payloads outside: where the leaf ends is not known here */
+        return;
+    const char *end = child + size;
+    if (guess == LEAF_NO_GUESS) {
+        prefetch_lines(count * LEAF_TABLES_TYPICAL < size ? end - count * LEAF_TABLES_TYPICAL : child, end);
+        return;
+    }
+    unsigned width = child_width(n, i), first = guess > LEAF_NEAR ? guess - LEAF_NEAR : 0;
+    prefetch_lines(end - count - (guess + LEAF_NEAR) * width, end - count - first * width);
+    __builtin_prefetch(end - 1);
+    __builtin_prefetch(end - 1 - guess);
 }
 
 /* The child that holds the position (for an insertion also: behind its last element). Makes position relative. */

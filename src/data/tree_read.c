@@ -37,13 +37,17 @@ unsigned inner_at(const struct inner *n, uint64_t *position, bool inserting)
 
 unsigned inner_find(const struct inner *n, tree_compare *compare, uint64_t order, const bytes *key)
 {
-    unsigned low = 0, high = n->head.count; /* the answer is in [low, high) */
+    unsigned low = 0;
+    for (unsigned left = n->head.count; left > 1; left -= left / 2) /* no jump depends on what is compared */
+        low += n->orders[low + left / 2] < order ? left / 2 : 0;
+    if (!key || low + 1u == n->head.count || n->orders[low + 1] != order)
+        return low;
+    unsigned high = low + 1; /* equal orders: by payload; the answer is in [low, high) */
+    while (high < n->head.count && n->orders[high] == order)
+        high++;
     while (high - low > 1) {
         unsigned middle = (low + high) / 2;
-        bool right = n->orders[middle] < order;
-        if (n->orders[middle] == order && key)
-            right = compare(leaf_element_at(leftmost(n->nodes[middle]), 0, 0).payload, *key) <= 0;
-        if (right)
+        if (compare(leaf_element_at(leftmost(n->nodes[middle]), 0, 0).payload, *key) <= 0)
             low = middle;
         else
             high = middle;
@@ -56,15 +60,17 @@ static bool find(const struct tree *t, uint64_t order, const bytes *key, uint64_
 {
     const struct tree_node *n = t->root;
     uint64_t before = 0;
+    unsigned guess = LEAF_NO_GUESS;
     bool equal = false;
     while (n && n->level > 0) {
         unsigned i = inner_find(inner_view(n), t->compare, order, key);
         for (unsigned k = 0; position && k < i; k++)
             before += inner_view(n)->counts[k];
-        child_prefetch(inner_view(n), i);
+        guess = child_guess(inner_view(n), i, order);
+        child_prefetch(inner_view(n), i, guess);
         n = inner_view(n)->nodes[i];
     }
-    unsigned i = n ? leaf_find(leaf_view(n), t->compare, order, key, &equal) : 0;
+    unsigned i = n ? leaf_find(leaf_view(n), t->compare, order, key, guess, &equal) : 0;
     if (position)
         *position = before + i;
     if (equal && found)

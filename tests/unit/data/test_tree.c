@@ -48,10 +48,15 @@ static uint32_t any_size(void)
     }
 }
 
+/* As hashes are, where a search starts at a guess that is nearly right; else the guess is often wrong. */
+static bool spread_evenly;
+
 /* Orders near each other, with zeros at the end, and far apart: leaves hold them in frames of all widths. */
 static uint64_t any_order(void)
 {
     static uint64_t time = UINT64_C(1) << 40;
+    if (spread_evenly)
+        return next_random();
     switch (next_random() % 64) {
     case 0: return next_random();
     case 1: return next_random() % 2 ? UINT64_MAX : 0;
@@ -214,6 +219,10 @@ static void an_ordered_tree_is_its_twin(void **state)
 {
     for (uint64_t seed = 1; seed <= 6; seed++)
         random_rounds(compare_numbers, seed);
+    spread_evenly = true;
+    for (uint64_t seed = 7; seed <= 9; seed++)
+        random_rounds(compare_numbers, seed);
+    spread_evenly = false;
 }
 
 static void appending_and_prepending_fill_leaves(void **state)
