@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
-from harness import ROOT, Server
+from harness import ROOT, Server, free_port
 from memcached_peer import Holdfast, Peer
+from tls_parts import Certificates
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 NODE_DIRECTORY = os.path.join(ROOT, "build/node")
@@ -22,7 +23,9 @@ PYTHON_PROGRAMS = ("redis_py", "redis_py_cluster", "rq_jobs", "celery_jobs", "re
 NODE_PROGRAMS = ("ioredis", "ioredis_cluster", "iovalkey", "node_redis", "node_redis_resp3", "bullmq", "sessions", "limits_and_locks", "socket_io")
 # These get the memcached port, and the one of Redis only where there is one (not from --peer).
 MEMCACHED_PROGRAMS = ("memcached_pymemcache", "memcached_pylibmc", "memcached_memjs", "memcached_node", "memcached_php", "memcached_perl")
-PROGRAMS = PYTHON_PROGRAMS + NODE_PROGRAMS + MEMCACHED_PROGRAMS
+# These get the port with TLS, the directory of the certificates, and memcached's port with TLS (not from --peer).
+TLS_PROGRAMS = ("tls_node", "tls_tools")
+PROGRAMS = PYTHON_PROGRAMS + NODE_PROGRAMS + MEMCACHED_PROGRAMS + TLS_PROGRAMS
 INTERPRETERS = {".py": "/usr/bin/python3", ".mjs": "node", ".php": "php", ".pl": "perl"}
 
 
@@ -33,13 +36,25 @@ def file_of(name):
 
 def command_of(name, server):
     path, kind = file_of(name)
+    if name in TLS_PROGRAMS:
+        return [INTERPRETERS[kind], path, "127.0.0.1", str(server.tls_port), server.certificates.directory] + server.memcached_tls_port
     ports = [server.port]
     if name in MEMCACHED_PROGRAMS:
         ports = [server.memcached_port] + ([server.port] if server.kind == "holdfast" else [])
     return [INTERPRETERS[kind], path, "127.0.0.1"] + [str(port) for port in ports]
 
 
+def server_with_tls(peer):
+    certificates = Certificates()
+    memcached = [] if peer else [str(free_port())]
+    server = certificates.server("redis" if peer else "holdfast", extra=["--memcached-tls-port"] + memcached if memcached else [])
+    server.certificates, server.memcached_tls_port = certificates, memcached
+    return server
+
+
 def server_of(name, peer):
+    if name in TLS_PROGRAMS:
+        return server_with_tls(peer)
     if name in MEMCACHED_PROGRAMS:
         return Peer() if peer else Holdfast()
     return Server("redis" if peer else "holdfast", extra=["--cluster-enabled", "yes"] if name.endswith("_cluster") else ())
