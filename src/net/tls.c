@@ -13,12 +13,15 @@
 
 #define READ_BUDGET (64u << 10)     /* of a call: a peer that sends records without data holds nobody up */
 #define HANDSHAKE_MAX (128u << 10)  /* certificates of a client are at most half of this */
+#define HELLO_MAX (16u << 10)       /* of what a client says first: OpenSSL sets aside what is announced, up to 128 KiB */
 #define ENCRYPT_AHEAD (64u << 10)   /* of what the socket has not taken */
 #define SEND_MOST (1u << 20)        /* of a call */
 #define OUT_MAX (1u << 20)          /* answers to key updates and their like, for a peer that does not read */
 #define OUT_KEPT (16u << 10)
-#define FIRST_BYTE 22               /* of a record of a handshake: what a client of TLS begins with */
+#define HANDSHAKE 22                /* a record: what a client of TLS begins with */
+#define HELLO 1                     /* a message of it */
 #define OPENSSL_BYTES (24u << 10)   /* roughly what OpenSSL holds for a connection that is idle */
+#define SHAKING_BYTES (80u << 10)   /* and for one in its handshake */
 
 static void say(struct tls *t, const char *why)
 {
@@ -27,6 +30,47 @@ static void say(struct tls *t, const char *why)
 }
 
 /* -- the BIO -- */
+
+/* Walks records, and the messages in them, for the length that a ClientHello announces. TLS 1.3 may ask for a second one; TLS 1.2
+ * never does, and what looks like a message there may be encrypted. */
+static bool hello_is_small(struct tls *t, const uint8_t *data, size_t size)
+{
+    struct tls_walk *w = &t->walk;
+    for (size_t i = 0; i < size; i++) {
+        if (w->record_left == 0) {
+            w->record[w->record_at++] = data[i];
+            if (w->record_at == sizeof(w->record)) {
+                w->record_at = 0;
+                w->record_left = (uint32_t)w->record[3] << 8 | w->record[4];
+            }
+            continue;
+        }
+        w->record_left--;
+        if (w->record[0] != HANDSHAKE)
+            continue;
+        if (w->message_left) {
+            w->message_left--;
+            continue;
+        }
+        w->message[w->message_at++] = data[i];
+        if (w->message_at < sizeof(w->message))
+            continue;
+        w->message_at = 0;
+        w->message_left = (uint32_t)w->message[1] << 16 | (uint32_t)w->message[2] << 8 | w->message[3];
+        if (w->message[0] == HELLO && w->message_left > HELLO_MAX)
+            return false;
+    }
+    return true;
+}
+
+static void look_at_handshake(struct tls *t, const uint8_t *data, size_t size)
+{
+    if (t->shaken == 0 && data[0] != HANDSHAKE)
+        say(t, "it does not speak TLS, and this port speaks nothing else");
+    t->shaken += size;
+    if (t->shaken > HANDSHAKE_MAX || (SSL_version(t->ssl) >= TLS1_3_VERSION && !hello_is_small(t, data, size)))
+        say(t, "its handshake is too large");
+}
 
 static int read_socket(BIO *bio, char *data, int size)
 {
@@ -54,12 +98,7 @@ static int read_socket(BIO *bio, char *data, int size)
     t->budget -= (size_t)got;
     if (t->ready)
         return (int)got;
-    bool first = t->shaken == 0;
-    t->shaken += (size_t)got;
-    if (first && data[0] != FIRST_BYTE)
-        say(t, "it does not speak TLS, and this port speaks nothing else");
-    else if (t->shaken > HANDSHAKE_MAX)
-        say(t, "its handshake is too large");
+    look_at_handshake(t, (const uint8_t *)data, (size_t)got);
     t->error = t->why[0] ? -EPROTO : 0;
     return t->error ? -1 : (int)got;
 }
@@ -242,4 +281,4 @@ int64_t tls_send(struct tls *t, const void *data, size_t size)
 
 void tls_shrink(struct tls *t) { buf_shrink(&t->out, 0); }
 
-size_t tls_memory(const struct tls *t) { return sizeof(*t) + t->out.capacity + OPENSSL_BYTES; }
+size_t tls_memory(const struct tls *t) { return sizeof(*t) + t->out.capacity + (t->ready ? OPENSSL_BYTES : SHAKING_BYTES); }

@@ -28,6 +28,7 @@ struct tls {
     int error;         /* of the socket; 0: none */
     size_t budget;     /* of bytes that the call under way may still read */
     size_t shaken;     /* bytes read before the handshake was over */
+    struct tls_walk { uint32_t record_left, message_left; uint8_t record[5], message[4], record_at, message_at; } walk; /* over them */
     struct buf out;    /* encrypted */
     size_t out_at;     /* of which this much has left */
     char why[TLS_WHY_MAX]; /* broken: for the log */

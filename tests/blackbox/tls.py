@@ -9,6 +9,7 @@ Usage:  tls.py [check ...]
 """
 import os
 import random
+import re
 import socket
 import ssl
 import subprocess
@@ -296,26 +297,43 @@ def check_wrong_port():
         expect(Client(server.tls_port, tls=made.context()).call("PING"), b"PONG", "others")
 
 
+def resident(server):
+    with open("/proc/%d/status" % server.pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024
+
+
 def check_stalled():
-    """Who stalls in the handshake is closed within auth-timeout and meanwhile costs nobody anything; a huge one is cut."""
+    """Who stalls in the handshake, or crawls, is closed within auth-timeout, costs little and nobody any time; a huge one is cut."""
     with made.server(workers=1, extra=["--auth-timeout", "1", "--loglevel", "verbose"]) as server:
-        stalled = [RawTls(server.tls_port, made.context()) for _ in range(40)]
+        client = Client(server.tls_port, tls=made.context())
+        before, began = resident(server), time.monotonic()
+        stalled = [RawTls(server.tls_port, made.context()) for _ in range(400)]
         for number, one in enumerate(stalled):
             flight = one.first_flight()
-            one.socket.sendall(flight[:number * 7 % len(flight)])
-        client = Client(server.tls_port, tls=made.context())
+            one.socket.sendall(flight[:number * 7 % (len(flight) + 1)] or b"\x16")
+        crawls, crawled = RawTls(server.tls_port, made.context()), 0
+        flight = crawls.first_flight()
         for number in range(200):
             expect(client.call("SET", "k", number), b"OK", "beside those who stall")
+        most = resident(server) - before
+        assert harness.is_sanitized() or most < len(stalled) * 120000, "each of those who stall takes %d bytes" % (most // len(stalled))
+        try:
+            while True:
+                crawls.socket.sendall(flight[crawled:crawled + 1])
+                crawled += 1
+                time.sleep(0.02)
+                assert crawled < len(flight), "who crawls is let in"
+        except ConnectionError:
+            pass
+        assert 0.9 < time.monotonic() - began < WAIT_SECONDS, "%.1f s" % (time.monotonic() - began)
         for one in stalled:
             ended(one.socket)
         says(server, "its TLS handshake did not end in time")
+        wait_until("all are gone", lambda: b"connected_clients:1\r\n" in client.call("INFO", "clients"))
         huge = socket.create_connection(("127.0.0.1", server.tls_port))
-        try:
-            for _ in range(400):    # pieces of a handshake message that says it has 128 KiB
-                huge.sendall(b"\x16\x03\x01\x04\x00" + b"\x01\x02\x00\x00" + b"\x03\x03" + b"a" * 1018)
-            ended(huge)
-        except ConnectionError:
-            pass
+        huge.sendall(b"\x16\x03\x01\x00\xc8\x01\x01\xff\xff")      # of 128 KiB, it says
+        ended(huge)
+        says(server, "its handshake is too large")
         expect(client.call("PING"), b"PONG", "afterwards")
 
 
