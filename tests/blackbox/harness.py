@@ -10,6 +10,8 @@ Always: every wait has an end (STARTUP_SECONDS, REPLY_SECONDS).
 Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default redis-server). A holdfast
         built with a sanitizer needs nothing more: a report in its output fails the test program, whatever
         the test itself thought (see _reports).
+TLS:    with HARNESS_TLS=1 holdfast's ports speak TLS alone, and whoever connects by connect() or Client does, too: any test
+        whose clients come from here then runs over TLS. The peers stay as they are.
 """
 import atexit
 import collections
@@ -21,6 +23,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -101,6 +104,59 @@ def has_port(pid, port):
         return any(os.readlink(entry.path) in sockets for entry in os.scandir("/proc/%d/fd" % pid))
     except OSError:
         return False        # it has ended meanwhile, or closed a descriptor: asked again
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+TLS = os.environ.get("HARNESS_TLS") == "1"
+_tls_ports = set()      # of holdfast, with HARNESS_TLS
+
+
+def tls_settings(port):
+    """Flags of a holdfast whose port speaks TLS, if TLS; the port is known as such from now on."""
+    if not TLS:
+        return []
+    _tls_ports.add(port)
+    return _certificates().settings()
+
+
+@functools.cache
+def _certificates():
+    from tls_parts import Certificates      # which stands on this file
+    return Certificates()
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Is reset, as a plain one is, when the server ends while something is asked of it."""
+
+
+def _reset_by_end(method):
+    @functools.wraps(method)
+    def call(self, *words, **options):
+        try:
+            return method(self, *words, **options)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as end:
+            raise ConnectionResetError(str(end))
+    return call
+
+
+for _name in ("do_handshake", "read", "send"):
+    setattr(_TlsSocket, _name, _reset_by_end(getattr(ssl.SSLSocket, _name)))
+
+
+@functools.cache
+def _tls_context():
+    context = _certificates().context()
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+def connect(port, timeout=None, host="127.0.0.1", tls=None):
+    """A socket. tls: an ssl.SSLContext, if there has to be a certain one."""
+    s = socket.create_connection((host, port), timeout=timeout)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tls = tls or (_tls_context() if port in _tls_ports else None)
+    return tls.wrap_socket(s, server_hostname="localhost") if tls else s
 
 
 # --- temporary directories and processes, cleaned up at exit -----------------------------------
@@ -205,10 +261,7 @@ class Client:
 
     def __init__(self, port, resp=2, timeout=REPLY_SECONDS, host="127.0.0.1", tls=None):
         """tls: an ssl.SSLContext."""
-        self.socket = socket.create_connection((host, port), timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+        self.socket = connect(port, timeout, host, tls)
         self.file = self.socket.makefile("rb", buffering=65536)
         if resp == 3:
             self.call("HELLO", 3)
@@ -335,7 +388,8 @@ class Server:
             return [redis_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
                     "--loglevel", "warning", "--enable-debug-command", "yes"] \
                 + REDIS_DURABILITY[self.durability] + self.extra
-        return [holdfast_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", self.directory,
+        ports = ["--port", "0", "--tls-port", str(port)] if TLS else ["--port", str(port)]
+        return [holdfast_path(), *ports, *tls_settings(port), "--bind", "127.0.0.1", "--dir", self.directory,
                 "--workers", str(self.workers), "--durability", self.durability, "--save", "",
                 "--loglevel", "warning"] + self.extra
 

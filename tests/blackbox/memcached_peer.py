@@ -71,13 +71,13 @@ class Holdfast(harness.Server):
 
     def arguments(self, port):
         self.memcached_port = harness.free_port()
-        return super().arguments(port) + ["--memcached-port", str(self.memcached_port)]
+        harness.tls_settings(self.memcached_port)
+        return super().arguments(port) + ["--memcached-tls-port" if harness.TLS else "--memcached-port", str(self.memcached_port)]
 
 
 class Text:
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.memcached_port), timeout=harness.REPLY_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = harness.connect(server.memcached_port, harness.REPLY_SECONDS)
         self.rest = b""
 
     def send(self, data):

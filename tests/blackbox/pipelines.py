@@ -13,11 +13,10 @@ import os
 import random
 import select
 import signal
-import socket
 import sys
 import time
 
-from harness import Server, encode
+from harness import Server, connect, encode
 from memcached_peer import Holdfast
 
 CONNECTIONS, KEYS, REPLY_SECONDS = 12, 200, 20
@@ -83,7 +82,7 @@ def check(kind, language, workers, options):
     with kind(workers=workers) as server:
         fill(server)
         port = server.memcached_port if language is MEMCACHED else server.port
-        sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
+        sockets = [connect(port) for _ in range(CONNECTIONS)]
         try:
             run_rounds(server.pid, sockets, language, options.rounds, options.seed)
         finally:
