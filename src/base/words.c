@@ -1,4 +1,4 @@
-/* words.c -- one pass over the bytes, one copy per word. */
+/* words.c -- one pass over the bytes, one copy per word; room for the words doubles. */
 #include "base/words.h"
 
 #include "base/memory.h"
@@ -50,8 +50,9 @@ static long take_word(bytes line, size_t *at, char *out)
 
 bool words_split(struct words *w, bytes line)
 {
-    w->count = 0;
+    size_t capacity = 0;
     char *scratch = mem_alloc(line.size + 1);
+    *w = (struct words){NULL, 0};
     bool good = true;
     for (size_t at = 0; good;) {
         while (at < line.size && isspace(line.data[at]))
@@ -61,6 +62,8 @@ bool words_split(struct words *w, bytes line)
         long size = w->count < WORDS_MAX ? take_word(line, &at, scratch) : -1;
         good = size >= 0;
         if (good) {
+            if (w->count == capacity)
+                w->items = mem_realloc(w->items, (capacity = capacity ? capacity * 2 : 8) * sizeof(*w->items));
             scratch[size] = 0;
             w->items[w->count++] = mem_strdup(scratch);
         }
@@ -75,22 +78,20 @@ void words_release(struct words *w)
 {
     for (size_t i = 0; i < w->count; i++)
         mem_free(w->items[i]);
-    w->count = 0;
+    mem_free(w->items);
+    *w = (struct words){NULL, 0};
 }
 
 void word_quote(const char *value, struct buf *out)
 {
-    bool plain = *value != 0 && *value != '#';
-    for (const char *c = value; *c; c++)
-        plain = plain && isgraph((unsigned char)*c) && *c != '"' && *c != '\'' && *c != '\\';
-    if (plain) {
-        buf_append_bytes(out, bytes_str(value));
-        return;
-    }
+    static const char controls[] = "\n\r\t\a\b", letters[] = "nrtab";
     buf_append_u8(out, '"');
     for (const char *c = value; *c; c++) {
+        const char *control = strchr(controls, *c);
         if (*c == '"' || *c == '\\')
             buf_printf(out, "\\%c", *c);
+        else if (control)
+            buf_printf(out, "\\%c", letters[control - controls]);
         else if (isprint((unsigned char)*c))
             buf_append_u8(out, (uint8_t)*c);
         else

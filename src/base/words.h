@@ -8,10 +8,10 @@
 
 #include "base/buf.h"
 
-#define WORDS_MAX 512
+#define WORDS_MAX 65536 /* a user may have thousands of patterns; the first line of a script is a stranger's */
 
 struct words {
-    char *items[WORDS_MAX];
+    char **items;
     size_t count;
 };
 
@@ -40,7 +40,7 @@ static inline uint8_t unescaped(uint8_t c)
 /* False: unbalanced quotes, a NUL, or too many words; nothing to release then. */
 bool words_split(struct words *w, bytes line);
 void words_release(struct words *w);
-/* The value as a word that words_split reads back; quoted only when it must be. */
+/* The value in double quotes, as a word that words_split reads back; escaped as Redis writes it. */
 void word_quote(const char *value, struct buf *out);
 
 #endif

@@ -26,6 +26,8 @@ struct value {
     _Atomic int64_t number; /* TEXT and LIST: the length */
     char *text;             /* TEXT and LIST; else NULL */
     enum setting_source source;
+    bool in_file;
+    char *initial; /* as CONFIG GET words it */
 };
 
 static struct value values[SETTING_COUNT];
@@ -230,6 +232,7 @@ static void store(enum setting id, const struct parsed *p, enum setting_source s
     }
     atomic_store(&v->number, p->number);
     v->source = source;
+    v->in_file |= source == SOURCE_FILE;
     bool memory_only = source == SOURCE_RUNTIME && config_number(SETTING_DURABILITY) == 0; /* it has no effect then, as in Redis */
     if (id == SETTING_APPENDFSYNC && source != SOURCE_DEFAULT && !memory_only) { /* always: commit; no, everysec: interval */
         atomic_store(&values[SETTING_DURABILITY].number, p->number == 1 ? 2 : 1);
@@ -239,13 +242,19 @@ static void store(enum setting id, const struct parsed *p, enum setting_source s
 
 void config_defaults(void)
 {
-    char reason[CONFIG_ERROR_SIZE];
+    char reason[CONFIG_ERROR_SIZE], text[CONFIG_TEXT_MAX];
     struct parsed p;
     for (int id = 0; id < SETTING_COUNT; id++) {
         bool good = parse((enum setting)id, setting_rows[id].initial, &p, reason, sizeof(reason));
         hf_assert(good);
         hf_assert(!(setting_rows[id].flags & ALIAS) || resolve(id) >= 0);
         store((enum setting)id, &p, SOURCE_DEFAULT);
+        values[id].in_file = false;
+    }
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        config_copy((enum setting)id, text);
+        mem_free(values[id].initial);
+        values[id].initial = mem_strdup(text);
     }
 }
 
@@ -278,6 +287,15 @@ enum setting_source config_source(enum setting id)
 {
     return values[id].source;
 }
+
+bool config_is_default(enum setting id)
+{
+    char text[CONFIG_TEXT_MAX];
+    config_copy(id, text);
+    return strcmp(text, values[id].initial) == 0;
+}
+
+bool config_was_included(enum setting id) { return values[id].in_file && values[id].source != SOURCE_FILE; }
 
 void config_set_file(const char *path)
 {

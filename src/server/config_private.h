@@ -8,6 +8,8 @@ enum setting_kind { INT, BOOL, MEMORY, OCTAL, ENUM, FLAGS, TEXT, LIST };
 enum setting_flags { LIVE = 1, INERT = 2, SECRET = 4, ALIAS = 8, OWN = 16, HIDDEN = 32, PROTECTED = 64, FIRST = 128, TLS = 256 };
 enum setting_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG, SOURCE_RUNTIME };
 
+#define CONFIG_FILE_MAX (64u << 20) /* thousands of users may stand in it */
+
 struct setting_row {
     const char *name;
     enum setting_kind kind;
@@ -39,6 +41,8 @@ const char *config_nearest(const char *name, size_t within); /* by fewer changes
 bool config_assign(enum setting id, char *const *words, size_t count, enum setting_source source, char *reason,
                    size_t reason_size);
 enum setting_source config_source(enum setting id);
+bool config_is_default(enum setting id);
+bool config_was_included(enum setting id); /* a file sets it, and something later set it again */
 void config_set_file(const char *path);
 void config_replace_text(enum setting id, const char *text); /* start only: dir made absolute */
 

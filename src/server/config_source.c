@@ -6,11 +6,11 @@
 #include "base/words.h"
 
 #include <ctype.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FILE_SIZE_MAX (4u << 20)
 #define INCLUDE_DEPTH_MAX 10
 
 extern char **environ;
@@ -69,7 +69,17 @@ static bool read_include(const char *place, const char *from, const struct words
         snprintf(path, sizeof(path), "%s", w->items[1]);
     else
         snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - from), from, w->items[1]);
-    return read_file(path, depth + 1, error);
+    if (!path[strcspn(path, "*?[")])
+        return read_file(path, depth + 1, error);
+    /* Of a pattern all files, by name; that there is none is no mistake. */
+    glob_t found;
+    bool good = true;
+    if (glob(path, 0, NULL, &found) != 0)
+        return true;
+    for (size_t i = 0; i < found.gl_pathc && good; i++)
+        good = read_file(found.gl_pathv[i], depth + 1, error);
+    globfree(&found);
+    return good;
 }
 
 static bool read_line(const char *path, size_t number, bytes line, int depth, char *error)
@@ -102,7 +112,7 @@ static bool read_file(const char *path, int depth, char *error)
         snprintf(error, CONFIG_ERROR_SIZE, "%.400s: included from itself", path);
         return false;
     }
-    int result = os_read_file(path, FILE_SIZE_MAX, &data, &size);
+    int result = os_read_file(path, CONFIG_FILE_MAX, &data, &size);
     if (result < 0) {
         snprintf(error, CONFIG_ERROR_SIZE, "cannot read the configuration file %.400s: %s", path, strerror(-result));
         return false;

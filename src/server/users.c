@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/memory.h"
+#include "base/words.h"
 #include "cmd/acl.h"
 #include "server/config.h"
 
@@ -23,10 +24,13 @@ bool users_note(const char *place, char *const *words, size_t count, char *error
     lines = mem_realloc(lines, (line_count + 1) * sizeof(*lines));
     struct line *line = &lines[line_count++];
     line->place = mem_strdup(place);
-    line->words = arena_alloc(&words_of_lines, count * sizeof(bytes));
-    line->count = count;
-    for (size_t i = 0; i < count; i++)
-        line->words[i] = arena_dup(&words_of_lines, bytes_str(words[i]));
+    line->words = arena_alloc(&words_of_lines, (count + 1) * sizeof(bytes));
+    line->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        line->words[line->count++] = arena_dup(&words_of_lines, bytes_str(words[i]));
+        if (i == 0 && strcmp(words[0], "default") == 0)
+            line->words[line->count++] = BYTES("reset"); /* it is there already in Redis, which shows: reset says sanitize-payload */
+    }
     return true;
 }
 
@@ -82,11 +86,43 @@ bool users_start(char *error, size_t size)
     return good;
 }
 
-void users_write(struct buf *out)
+/* A word with a quote in it is written in quotes: else it opens one. (Redis writes it as it is, and refuses it at the next start.) */
+static void write_word(bytes word, struct buf *out)
+{
+    if (!memchr(word.data, '"', word.size) && !memchr(word.data, '\'', word.size)) {
+        buf_append_bytes(out, word);
+        return;
+    }
+    char *text = mem_alloc(word.size + 1);
+    memcpy(text, word.data, word.size);
+    text[word.size] = 0;
+    word_quote(text, out);
+    mem_free(text);
+}
+
+static void write_all(struct buf *out)
+{
+    struct buf plain;
+    buf_init(&plain, SIZE_MAX);
+    acl_describe_all(&plain);
+    for (size_t at = 0; at < plain.size;) {
+        size_t size = 0;
+        while (plain.data[at + size] != ' ' && plain.data[at + size] != '\n')
+            size++;
+        write_word(bytes_of(plain.data + at, size), out);
+        buf_append_u8(out, plain.data[at + size]);
+        at += size + 1;
+    }
+    buf_release(&plain);
+}
+
+bool users_write(struct buf *out)
 {
     char password[CONFIG_TEXT_MAX];
     config_copy(SETTING_REQUIREPASS, password);
-    if (!acl_file_path()[0] && !acl_is_plain(password))
-        acl_describe_all(out);
+    if (!acl_file_path()[0])
+        write_all(out);
+    bool needed = !acl_is_plain(password);
     explicit_bzero(password, sizeof(password));
+    return needed;
 }

@@ -61,12 +61,42 @@ static void quoted_words_read_back(void **state)
     }
 }
 
+static void quotes_are_those_of_redis(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 1024);
+    word_quote("a b\n\r\t\a\b\\\"'\x01\xff", &b);
+    buf_append_u8(&b, 0);
+    assert_string_equal((char *)b.data, "\"a b\\n\\r\\t\\a\\b\\\\\\\"'\\x01\\xff\"");
+    buf_release(&b);
+}
+
+static void thousands_of_words_fit(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct words w;
+    buf_init(&b, SIZE_MAX);
+    for (int i = 0; i < WORDS_MAX; i++)
+        buf_printf(&b, "~%d ", i);
+    assert_true(words_split(&w, buf_view(&b)));
+    assert_int_equal(w.count, WORDS_MAX);
+    assert_string_equal(w.items[WORDS_MAX - 1], "~65535");
+    words_release(&w);
+    buf_append_u8(&b, 'x');
+    assert_false(words_split(&w, buf_view(&b)));
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blanks_separate_and_quotes_group),
         cmocka_unit_test(what_is_open_is_refused),
         cmocka_unit_test(quoted_words_read_back),
+        cmocka_unit_test(quotes_are_those_of_redis),
+        cmocka_unit_test(thousands_of_words_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
