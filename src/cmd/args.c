@@ -46,6 +46,21 @@ bool arg_int_from(struct call *c, size_t index, int64_t least, const char *error
     return true;
 }
 
+bool arg_pop_count(struct call *c, size_t index, int64_t *count)
+{
+    if (index == c->argc)
+        return true;
+    if (!bytes_is_word(c->argv[index], "COUNT") || index + 1 == c->argc) {
+        reply_status(c->reply, HF_ERR_SYNTAX);
+        return false;
+    }
+    if (!arg_int_from(c, index + 1, 1, "ERR count should be greater than 0", count))
+        return false;
+    if (index + 2 < c->argc)
+        reply_status(c->reply, HF_ERR_SYNTAX);
+    return index + 2 == c->argc;
+}
+
 bool arg_db(struct call *c, size_t index, uint32_t *db)
 {
     int64_t value;

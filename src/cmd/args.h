@@ -22,6 +22,8 @@ bool arg_int(struct call *c, size_t index, int64_t *value);
 bool arg_int_within(struct call *c, size_t index, int64_t range, int64_t *value);
 /* At least `least`; else replies `error`, also for what is no integer (counts of keys and elements). */
 bool arg_int_from(struct call *c, size_t index, int64_t least, const char *error, int64_t *value);
+/* The optional last words "COUNT n" of LMPOP and ZMPOP, from `index` on; else replies the error. *count stays where they are not there. */
+bool arg_pop_count(struct call *c, size_t index, int64_t *count);
 bool arg_db(struct call *c, size_t index, uint32_t *db); /* a database number; needs c->txn */
 /* The timeout of a blocking command, rounded up to whole ms; 0: for ever. */
 bool arg_timeout(struct call *c, size_t index, double *seconds);

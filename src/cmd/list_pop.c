@@ -251,7 +251,6 @@ struct mpop {
 static bool take_mpop(struct call *c, size_t numkeys_at, struct mpop *m)
 {
     int64_t keys;
-    bool counted = false;
     *m = (struct mpop){.count = 1};
     if (!arg_int_from(c, numkeys_at, 1, "ERR numkeys should be greater than 0", &keys))
         return false;
@@ -262,15 +261,7 @@ static bool take_mpop(struct call *c, size_t numkeys_at, struct mpop *m)
     size_t where = numkeys_at + (size_t)keys + 1;
     if (!take_end(c, where, &m->end))
         return false;
-    for (size_t i = where + 1; i < c->argc; i += 2, counted = true) {
-        if (counted || !bytes_is_word(c->argv[i], "COUNT") || i + 1 == c->argc) {
-            reply_status(c->reply, HF_ERR_SYNTAX);
-            return false;
-        }
-        if (!arg_int_from(c, i + 1, 1, "ERR count should be greater than 0", &m->count))
-            return false;
-    }
-    return true;
+    return arg_pop_count(c, where + 1, &m->count);
 }
 
 void cmd_lmpop(struct call *c)
