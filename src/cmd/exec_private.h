@@ -1,4 +1,4 @@
-/* exec_private.h -- struct exec, shared by the files of the executor: exec.c, exec_wait.c. */
+/* exec_private.h -- struct exec, shared by the files of the executor. */
 #ifndef HF_CMD_EXEC_PRIVATE_H
 #define HF_CMD_EXEC_PRIVATE_H
 
@@ -72,13 +72,20 @@ void unwatch_locked(struct session *s); /* the stripes of its watches are locked
 void watches_leave(struct watch *list, unsigned worker);
 bool watches_sweep(const struct exec *x); /* removes what its worker's sessions have left behind; true: some are left still */
 
+/* Gives back the log credit that the last command of the batch has left. */
+void exec_credit_leave(struct exec *x);
+void exec_wake_waiting(struct exec *x); /* those that wait for credit: they try again */
+
+/* exec_gate.c */
 /* For the node; false: not yet. From then on it has to be taken again, or left. */
 bool exec_gate_take(struct exec *x, struct park_node *node);
 void exec_gate_leave(struct exec *x);
 bool exec_owns_gate(const struct exec *x);
+void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
+
 /* exec_later.c: empties the database whose time has come (engine/keys.h, db_flush_later). Inside a batch. */
 void exec_flush_due(struct exec *x);
-void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
+
 void exec_call_handler(struct exec *x, struct call *c); /* counts it, too */
 /* For client-side caching: a command of this row has run, c's keys count as read. True: and it was a read. */
 bool exec_note_read(struct exec *x, const struct command *row, const struct call *c);
