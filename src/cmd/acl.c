@@ -215,7 +215,30 @@ bool acl_delete_user(bytes name)
     return found;
 }
 
-/* A user that is in both sets stays who it was. */
+static bool is_same(const struct acl_user *a, const struct acl_user *b)
+{
+    struct buf one, other;
+    buf_init(&one, SIZE_MAX);
+    buf_init(&other, SIZE_MAX);
+    acl_user_describe(a, &one);
+    acl_user_describe(b, &other);
+    bool same = bytes_equal(buf_view(&one), buf_view(&other));
+    buf_release(&one);
+    buf_release(&other);
+    return same;
+}
+
+/* Who it is that a new set calls by this name: whom today's does, if its rules are the same, or it is the default user; else somebody
+ * new, and those who are logged in by the name are not. `editing` is held. */
+static uint64_t identity_of(const struct acl_user *u)
+{
+    const struct acl_user *old = acl_find(u->name);
+    uint64_t identity = old && (bytes_equal(u->name, default_name) || is_same(u, old)) ? old->identity : 0;
+    acl_user_unref(old);
+    return identity;
+}
+
+
 void acl_set_publish(struct acl_set *set, bool keep_default)
 {
     bool found;
@@ -223,12 +246,11 @@ void acl_set_publish(struct acl_set *set, bool keep_default)
     spin_lock(&editing);
     if (!found)
         insert_at(set, at, keep_default ? copy_or_new(default_name) : default_new());
+    for (size_t i = 0; i < set->count; i++)
+        set->users[i]->identity = identity_of(set->users[i]);
     spin_lock(&lock);
-    for (size_t i = 0; i < set->count; i++) {
-        const struct acl_user *old = find_locked(set->users[i]->name);
-        set->users[i]->identity = old ? old->identity : 0;
+    for (size_t i = 0; i < set->count; i++)
         finish(set->users[i]);
-    }
     struct acl_set old = table;
     table = *set;
     *set = (struct acl_set){0};

@@ -30,7 +30,8 @@ bool acl_delete_user(bytes name); /* false: there is none */
 /* All users, as a set that replaces the old one whole. */
 struct acl_set { struct acl_user **users; size_t count, capacity; };
 struct acl_user *acl_set_add(struct acl_set *set, bytes name); /* NULL: it is there already */
-/* Takes them over. Without a default user among them: today's stays, or it is as at first. */
+/* Takes them over. A user whose rules change is another one, whose connections end; the default user stays who it is. Without a
+ * default user among them: today's stays, or it is as at first. */
 void acl_set_publish(struct acl_set *set, bool keep_default);
 void acl_set_release(struct acl_set *set);
 /* Counts of all, by rising name; mem_free the array after unref of each. */

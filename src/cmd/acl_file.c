@@ -47,7 +47,7 @@ bool acl_file_add(struct acl_set *set, bytes name, const bytes *words, size_t co
     bytes *rules = arena_alloc(&arena, (count + 1) * sizeof(*rules));
     bool good = acl_join_selectors(&arena, words, count, rules, &count, &bad);
     if (!good) {
-        buf_printf(error, "%s: Unmatched parenthesis in selector definition. ", place);
+        buf_printf(error, "%s: Unmatched parenthesis in selector definition.", place);
         count = 0;
     }
     bool told = false;

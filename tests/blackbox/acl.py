@@ -345,6 +345,13 @@ def files():
             f.write("user eve on\nbogus\nuser x +nosuch\n")
         refused(admin, ("ACL", "LOAD"), b"ERR ")
         expect(admin.call("ACL", "LIST"), before, "a bad file changes nothing")
+        frank = server.client()
+        frank.call("AUTH", "frank", "")
+        with open(path, "w") as f:
+            f.write("\n".join(line.decode() for line in before) + " -@write\n")
+        admin.call("ACL", "LOAD")
+        until_closed(frank)     # his rules are others; hers are the same
+        expect(eve.call("SET", "w1", "2"), b"OK", "who stays the same stays connected")
         with open(path, "w") as f:
             f.write("user frank on nopass +@all\n")
         admin.call("ACL", "LOAD")
