@@ -99,6 +99,14 @@ void arg_wrong_count(struct call *c)
     reply_errorf(c->reply, "ERR wrong number of arguments for '%s' command", c->command->full_name);
 }
 
+bytes arg_without_line_end(struct call *c, size_t index)
+{
+    bytes word = c->argv[index];
+    while (word.size && (word.data[word.size - 1] == '\r' || word.data[word.size - 1] == '\n'))
+        word.size--;
+    return word;
+}
+
 bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms)
 {
     int64_t value, when;

@@ -29,6 +29,8 @@ bool arg_db(struct call *c, size_t index, uint32_t *db); /* a database number; n
 bool arg_timeout(struct call *c, size_t index, double *seconds);
 void arg_wrong_count(struct call *c); /* replies "wrong number of arguments for 'x' command" */
 
+bytes arg_without_line_end(struct call *c, size_t index); /* as Redis shows a word that ends an error's text */
+
 /* A relative or absolute time to a deadline in unix ms; false: not positive, or overflow. */
 enum expire_unit { EXPIRE_NONE, EXPIRE_EX, EXPIRE_PX, EXPIRE_EXAT, EXPIRE_PXAT };
 bool arg_deadline(struct call *c, enum expire_unit unit, size_t index, uint64_t *deadline_ms);

@@ -17,7 +17,8 @@ static bool take_conditions(struct call *c, unsigned *conditions)
         else if (bytes_is_word(c->argv[i], "LT"))
             *conditions |= DEADLINE_LT;
         else {
-            reply_errorf(c->reply, "ERR Unsupported option " WORD_FORMAT, WORD_WHOLE(c->argv[i]));
+            bytes word = arg_without_line_end(c, i);
+            reply_errorf(c->reply, "ERR Unsupported option " WORD_FORMAT, WORD_WHOLE(word));
             return false;
         }
     }

@@ -324,7 +324,7 @@ static bool take_option(struct call *c, bytes name, size_t value_at)
     } else if (bytes_is_word(name, "capa")) {
         replica_of(c->session)->names_stream |= bytes_is_word(value, "psync2");
     } else {
-        reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: " WORD_FORMAT, WORD(name));
+        reply_errorf(c->reply, "ERR Unrecognized REPLCONF option: " WORD_FORMAT, WORD_WHOLE(name));
         return false;
     }
     return true;

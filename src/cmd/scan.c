@@ -29,11 +29,14 @@ void word_list_add(struct word_list *list, bytes word)
     list->words[list->count++] = arena_dup(list->arena, word);
 }
 
-/* As lenient as Redis, which reads it with strtoul: a sign and leading zeros pass. */
+/* As lenient as Redis, which reads it with strtoul: a sign and leading zeros pass, and nothing behind a NUL byte is seen. */
 bool scan_take_cursor(struct call *c, size_t index, uint64_t *cursor)
 {
     char text[64];
     bytes word = c->argv[index];
+    const void *nul = word.size ? memchr(word.data, 0, word.size) : NULL;
+    if (nul)
+        word.size = (size_t)((const uint8_t *)nul - (const uint8_t *)word.data);
     if (word.size < sizeof(text) && !(word.size && isspace(word.data[0]))) {
         if (word.size)
             memcpy(text, word.data, word.size);

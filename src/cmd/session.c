@@ -39,7 +39,7 @@ void session_reset(struct session *s)
     arena_reset(&s->queue_arena);
     s->db = 0;
     s->reply.version = 2;
-    s->reply_mode = REPLY_ON;
+    s->reply_mode = s->reply_mode == REPLY_SKIP ? REPLY_SKIP : REPLY_ON; /* what CLIENT REPLY SKIP took away is RESET's own reply */
     s->no_touch = s->no_evict = s->strict = false;
     s->name[0] = 0;
     acl_session_init(s);

@@ -67,6 +67,18 @@ static void tell(struct call *c, const char *event)
     txn_event(c->txn, call_key(c, 0), EVENT_STREAM, event);
 }
 
+static bool unknown_words(struct call *c)
+{
+    reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try XGROUP HELP.", WORD(c->argv[1]));
+    return false;
+}
+
+/* Options may come twice, up to so many words; the key and the group are looked at first. */
+static bool fits(struct call *c, size_t words_max)
+{
+    return c->argc <= words_max || unknown_words(c);
+}
+
 static bool take_group_options(struct call *c, bool creates, struct group_words *g)
 {
     g->read = STREAM_READ_UNKNOWN;
@@ -81,9 +93,7 @@ static bool take_group_options(struct call *c, bool creates, struct group_words 
                 return false;
             }
         } else {
-            reply_errorf(c->reply, "ERR unknown subcommand or wrong number of arguments for '" WORD_FORMAT "'. Try XGROUP HELP.",
-                         WORD(c->argv[1]));
-            return false;
+            return unknown_words(c);
         }
     }
     return true;
@@ -136,7 +146,7 @@ void cmd_xgroup_create(struct call *c)
 {
     struct group_words g = {.read = 0};
     struct stream_id id;
-    if (!take_group_options(c, true, &g) || !take_group(c, false, &g) || !take_group_id(c, &g, false, &id))
+    if (!take_group_options(c, true, &g) || !take_group(c, false, &g) || !fits(c, 8) || !take_group_id(c, &g, false, &id))
         return;
     if (g.group_found)
         reply_error_line(c->reply, "BUSYGROUP Consumer Group name already exists");
@@ -148,7 +158,7 @@ void cmd_xgroup_setid(struct call *c)
 {
     struct group_words g = {.read = 0};
     struct stream_id id;
-    if (take_group_options(c, false, &g) && take_group(c, true, &g) && take_group_id(c, &g, true, &id))
+    if (take_group_options(c, false, &g) && take_group(c, true, &g) && fits(c, 7) && take_group_id(c, &g, true, &id))
         set_group(c, &g, id, "xgroup-setid");
 }
 

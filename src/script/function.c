@@ -364,7 +364,8 @@ void cmd_function_load(struct call *c)
     bool replace = false;
     for (size_t i = 2; i + 1 < c->argc; i++) {
         if (!bytes_is_word(c->argv[i], "REPLACE")) {
-            reply_errorf(c->reply, "ERR Unknown option given: " WORD_FORMAT, WORD(c->argv[i]));
+            bytes word = arg_without_line_end(c, i);
+            reply_errorf(c->reply, "ERR Unknown option given: " WORD_FORMAT, WORD_WHOLE(word));
             return;
         }
         replace = true;
@@ -471,7 +472,7 @@ void cmd_function_list(struct call *c)
             }
             pattern = &c->argv[++i];
         } else {
-            reply_errorf(c->reply, "ERR Unknown argument " WORD_FORMAT, WORD(c->argv[i]));
+            reply_errorf(c->reply, "ERR Unknown argument " WORD_FORMAT, WORD_WHOLE(c->argv[i]));
             return;
         }
     }

@@ -7,7 +7,8 @@ Method: epochs of EPOCH_STEPS steps (oracle_generate.py), each from an empty ser
         oracle_compare.py has removed what may differ (order of a hash, a clock, a random choice).
         The first mismatch is shrunk by delta debugging to the shortest sequence that still
         differs, and printed with both replies and the line that repeats it.
-Usage:  oracle.py [--commands 100000] [--seed S] [--epoch E] [--skip CMD,CMD] [--workers N] [--resp3]
+        With --edges the calls are those of oracle_generate_edges.py: every command of the peer, mostly wrong, and what the keys hold then.
+Usage:  oracle.py [--edges] [--commands 100000] [--seed S] [--epoch E] [--skip CMD,CMD] [--workers N] [--resp3]
 """
 import argparse
 import random
@@ -17,12 +18,14 @@ import time
 from harness import Client, Server, encode
 from oracle_compare import DIFFERENCES, SOLO, Comparer, queued_form, run_solo
 from oracle_generate import SESSIONS, Generator
+from oracle_generate_edges import FRESH, STATE, EdgeGenerator, run_fresh, same_state, state
 from oracle_resp3 import LISTENING, Resp3Generator, listen
 
 EPOCH_STEPS = 2000
 BATCH = 50
 SHRINK_SECONDS = 60
-ALONE = SOLO | LISTENING
+APART = {FRESH: run_fresh, STATE: lambda server, words: state(server)}  # on connections of their own
+ALONE = {name.upper() for name in SOLO | LISTENING | set(APART)}
 RESP3_EPOCHS = 3    # one of so many speaks RESP3 only
 
 
@@ -31,7 +34,7 @@ class Pair:
 
     def __init__(self, workers):
         calm = ("--slowlog-log-slower-than", "1000000000") # nothing is slow, however busy the machine
-        self.servers = [Server("redis", extra=calm), Server("holdfast", workers=workers, extra=calm)]
+        self.servers = [Server("redis", extra=calm), Server("holdfast", workers=workers, extra=calm + ("--enable-debug-command", "yes"))]
         for server in self.servers:
             server.start()
         self.sessions = []
@@ -88,6 +91,11 @@ def run(pair, steps):
     for start, end in batches(steps):
         session = steps[start][0]
         clients, comparer = pair.sessions[session], comparers[session]
+        if steps[start][1][0] in APART:
+            replies = [_guard(APART[steps[start][1][0]], server, steps[start][1]) for server in pair.servers]
+            if replies[0] != replies[1] and not (steps[start][1][0] == STATE and same_state(*replies)):
+                return Mismatch(start, steps[start][1], replies)
+            continue
         if steps[start][1][0] in LISTENING:
             if comparer.in_multi:
                 continue # its pushes would stand inside of EXEC's reply
@@ -161,7 +169,7 @@ def report(pair, steps, mismatch, arguments, epoch):
         print("    s%d> %s" % (session, show(words)))
     print("  redis:    %.2000s" % (mismatch.replies[0],))
     print("  holdfast: %.2000s" % (mismatch.replies[1],))
-    skip = (" --skip " + arguments.skip if arguments.skip else "") + (" --resp3" if arguments.resp3 else "")
+    skip = (" --skip " + arguments.skip if arguments.skip else "") + (" --resp3" if arguments.resp3 else "") + (" --edges" if arguments.edges else "")
     print("repeat: tests/blackbox/oracle.py --seed %s --epoch %d%s" % (arguments.seed, epoch, skip))
 
 
@@ -174,19 +182,21 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--progress", type=int, default=0, help="a line after so many commands")
     parser.add_argument("--resp3", action="store_true", help="RESP3 only, in all epochs")
+    parser.add_argument("--edges", action="store_true", help="calls at the edges of every command of the peer")
     parser.add_argument("--keep-going", action="store_true", help="report a mismatch of each epoch, then go on")
     arguments = parser.parse_args()
-    skip = {name.encode().upper() for name in arguments.skip.split(",") if name} | DIFFERENCES
+    skip = {name.encode().upper() for name in arguments.skip.split(",") if name} | (set() if arguments.edges else DIFFERENCES)
     epochs = [arguments.epoch] if arguments.epoch is not None else range(-(-arguments.commands // EPOCH_STEPS))
     pair = Pair(arguments.workers)
+    docs = pair.servers[0].client(resp=3).call("COMMAND", "DOCS") if arguments.edges else None
     began = time.monotonic()
     done = failures = 0
     try:
         for epoch in epochs:
             count = EPOCH_STEPS if arguments.epoch is not None else min(EPOCH_STEPS, arguments.commands - epoch * EPOCH_STEPS)
             pair.all_resp3 = arguments.resp3 or epoch % RESP3_EPOCHS == RESP3_EPOCHS - 1
-            generator = Resp3Generator if pair.all_resp3 else Generator
-            steps = generator(arguments.seed, epoch).steps(count, skip)
+            generator = EdgeGenerator(arguments.seed, epoch, docs) if arguments.edges else (Resp3Generator if pair.all_resp3 else Generator)(arguments.seed, epoch)
+            steps = generator.steps(count, skip)
             mismatch = run(pair, steps)
             if mismatch:
                 report(pair, steps, mismatch, arguments, epoch)
