@@ -35,11 +35,16 @@ struct part { /* what was taken under one hold */
     struct buf bytes;
 };
 
+struct kept { /* a table that is out of its stripe, its database has been emptied; under the stripe's lock */
+    struct table *table;
+    uint32_t holders; /* the cuts that have not walked over it */
+};
+
 struct cut_table {
     uint32_t db_id, db;
     unsigned shift;       /* range = high half of the hash >> shift */
     uint64_t *done;       /* bits; NULL: all of them */
-    struct table *kept;   /* out of its stripe, its database has been emptied */
+    struct kept *kept;
 };
 
 struct cut_stripe { /* under the stripe's lock */
@@ -212,21 +217,21 @@ void cuts_before(struct engine *e, struct stripe *s, uint32_t db_id, uint64_t ha
     }
 }
 
-/* One has it; others that still need it are given up. */
 bool cuts_keep(struct engine *e, const struct stripe *s, struct table *t)
 {
-    bool kept = false;
+    struct kept *kept = NULL;
     for (struct cut *c = atomic_load(&e->cuts); c; c = atomic_load(&c->next)) {
         struct cut_table *ct = table_of(look(c, s), t->db_id);
         if (!ct || !ct->done)
             continue;
-        if (kept)
-            atomic_store(&c->given_up, true);
-        else
-            ct->kept = t;
-        kept = true;
+        if (!kept) {
+            kept = mem_alloc(sizeof(*kept));
+            *kept = (struct kept){t, 0};
+        }
+        kept->holders++;
+        ct->kept = kept;
     }
-    return kept;
+    return kept != NULL;
 }
 
 /* ---- the walk ---- */
@@ -235,8 +240,10 @@ static void table_over(struct cut *c, struct cut_table *ct)
 {
     mem_free(ct->done);
     ct->done = NULL;
-    if (ct->kept)
-        databases_drop(c->engine, ct->kept);
+    if (ct->kept && --ct->kept->holders == 0) {
+        databases_drop(c->engine, ct->kept->table);
+        mem_free(ct->kept);
+    }
     ct->kept = NULL;
 }
 
@@ -246,7 +253,7 @@ static bool take_some(struct cut *c, struct stripe *s, struct part *p)
     struct cut_table *ct = table_of(look(c, s), c->ids[c->db]);
     if (!ct)
         return true;
-    struct table *t = ct->kept ? ct->kept : stripe_table(s, ct->db_id);
+    struct table *t = ct->kept ? ct->kept->table : stripe_table(s, ct->db_id);
     while (c->from < HASH_END >> ct->shift && p->count < HOLD_ENTRIES && p->bytes.size < HOLD_BYTES) {
         if (!is_done(ct, c->from))
             take_range(ct, t, c->from, p);

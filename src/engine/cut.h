@@ -6,7 +6,7 @@
  * over once, as it was when the cut began, by whoever comes first.
  *
  * Small values are copied, large ones shared (types/type.h). What changes hand over waits in memory until the thread takes it;
- * above CUT_WAITING_MAX the cut is given up. A database that is emptied stays until the cut has walked over it.
+ * above CUT_WAITING_MAX the cut is given up. A database that is emptied stays until the cuts have walked over it, all that there are.
  *
  * Threads: cut_begin under the gate; cut_next and cut_end one thread; cut_before whoever holds the stripe.
  */
@@ -41,7 +41,7 @@ static inline void cut_before(struct engine *e, struct stripe *s, uint32_t db_id
     if (HF_UNLIKELY(atomic_load_explicit(&e->cuts, memory_order_acquire) != NULL))
         cuts_before(e, s, db_id, hash);
 }
-/* The stripe is locked, and this table of it is about to leave it, its database has been emptied. True: a cut has taken it over. */
+/* The stripe is locked, and this table of it is about to leave it, its database has been emptied. True: cuts have taken it over. */
 bool cuts_keep(struct engine *e, const struct stripe *s, struct table *t);
 void cuts_wait(struct engine *e); /* until there is none: the engine is being closed */
 

@@ -36,8 +36,8 @@ def until(condition, what):
         time.sleep(0.02)
 
 
-def info(client, field):
-    text = client.call("INFO", "replication").decode()
+def info(client, field, section="replication"):
+    text = client.call("INFO", section).decode()
     return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line).get(field)
 
 
@@ -226,7 +226,30 @@ def check_load():
                     other.close()
             load(server, SECONDS, join)
             keys = [compare(client, replica, other) for replica, other in zip((first, second), followers)]
+            begun = info(client, "sync_full", "stats")
+            assert begun == "4", "a replica had to begin again: %s times" % begun
             print("replica: seed %s, %s: %d keys are the same on both, %s bytes of commands" % (SEED, durability, keys[0], info(client, "master_repl_offset")))
+
+
+def check_begin_together():
+    """Two that begin at once: what is emptied meanwhile is in both files."""
+    sizes = []
+    for empty in (["FLUSHALL"], ["FLUSHDB"], ["SWAPDB", 0, 1]):
+        with primary() as server:
+            client, followers = server.client(), [server.client() for _ in range(2)]
+            client.call("DEBUG", "POPULATE", 400000)
+            for follower in followers:
+                follower.send("SYNC")
+            until(lambda: info(client, "sync_full", "stats") == "2", "both have begun")
+            client.call(*empty)
+            if empty[0] == "SWAPDB":
+                client.pipeline([["SELECT", 1], ["FLUSHDB"]])
+            for follower in followers:
+                line = begin_of_file(follower)
+                assert line[:1] == b"$", "%s: %r" % (empty[0], line)
+                sizes.append(len(follower.file.read(int(line[1:]))))
+    assert max(sizes) - min(sizes) < 100, sizes
+    print("replica: two that begin at once have all of what is emptied then")
 
 
 # --- the bytes -----------------------------------------------------------------------------------
@@ -453,7 +476,7 @@ def main():
             else:
                 SECONDS = float(value)
     checks = Checks("replica")
-    checks.run([check_load, check_stream, check_pings, check_slow, check_power, check_good])
+    checks.run([check_load, check_begin_together, check_stream, check_pings, check_slow, check_power, check_good])
     return checks.end()
 
 
