@@ -12,11 +12,17 @@ void buf_init(struct buf *b, size_t size_max)
     *b = (struct buf){.size_max = size_max};
 }
 
+#define PAGES_FROM ((size_t)4 << 20)
+
 void buf_release(struct buf *b)
 {
-    mem_free(b->data);
+    if (HF_UNLIKELY(b->has_pages))
+        mem_free_pages(b->data, b->capacity);
+    else
+        mem_free(b->data);
     b->data = NULL;
     b->size = b->capacity = 0;
+    b->has_pages = false;
 }
 
 bool buf_try_grow(struct buf *b, size_t extra)
@@ -30,10 +36,28 @@ bool buf_try_grow(struct buf *b, size_t extra)
     return buf_try_fit(b, capacity);
 }
 
+static bool try_fit_pages(struct buf *b, size_t capacity)
+{
+    capacity = (capacity + MEM_PAGE - 1) / MEM_PAGE * MEM_PAGE;
+    uint8_t *data = mem_try_resize_pages(b->has_pages ? b->data : NULL, b->has_pages ? b->capacity : 0, capacity);
+    if (!data)
+        return false;
+    if (!b->has_pages && b->size)
+        memcpy(data, b->data, b->size);
+    if (!b->has_pages)
+        mem_free(b->data);
+    b->data = data;
+    b->capacity = capacity;
+    b->has_pages = true;
+    return true;
+}
+
 bool buf_try_fit(struct buf *b, size_t capacity)
 {
     if (capacity <= b->capacity)
         return true;
+    if (HF_UNLIKELY(b->has_pages || capacity >= PAGES_FROM))
+        return try_fit_pages(b, capacity);
     uint8_t *data = mem_try_realloc(b->data, capacity);
     if (!data)
         return false;
@@ -54,6 +78,23 @@ void buf_consume(struct buf *b, size_t size)
     b->size -= size;
     if (b->size)
         memmove(b->data, b->data + size, b->size);
+}
+
+size_t buf_drop(struct buf *b, size_t size)
+{
+    hf_assert(size <= b->size);
+    if (HF_LIKELY(!b->has_pages)) {
+        buf_consume(b, size);
+        return size;
+    }
+    size_t pages = size / MEM_PAGE * MEM_PAGE;
+    if (pages == b->capacity || pages == 0)
+        return 0;
+    mem_free_pages(b->data, pages);
+    b->data += pages;
+    b->size -= pages;
+    b->capacity -= pages;
+    return pages;
 }
 
 void buf_printf(struct buf *b, const char *format, ...)

@@ -4,6 +4,9 @@
  * buf_try_reserve may say no (the maximum, or no memory) and then has changed
  * nothing; the append calls assert that the maximum is not passed, so a caller
  * that appends client-sized data reserves first.
+ *
+ * From 4 MiB on its bytes are pages of their own: growing copies nothing, which would take milliseconds, and what has been read is
+ * given back from the front (buf_drop).
  */
 #ifndef HF_BASE_BUF_H
 #define HF_BASE_BUF_H
@@ -16,14 +19,17 @@ struct buf {
     size_t size;
     size_t capacity;
     size_t size_max;
+    bool has_pages;
 };
 
 void buf_init(struct buf *b, size_t size_max);
 void buf_release(struct buf *b);
 bool buf_try_grow(struct buf *b, size_t extra) HF_CHECK; /* the slow half of try_reserve */
-bool buf_try_fit(struct buf *b, size_t capacity) HF_CHECK; /* at least this capacity, and no more than it when it grows */
+bool buf_try_fit(struct buf *b, size_t capacity) HF_CHECK; /* at least this capacity, and hardly more when it grows */
 void buf_shrink(struct buf *b, size_t capacity_max);     /* gives memory back when empty and larger */
 void buf_consume(struct buf *b, size_t size);            /* drops bytes from the front */
+/* Drops up to so many bytes from the front, and no more than is cheap: of few, all. Returns how many. */
+size_t buf_drop(struct buf *b, size_t size);
 void buf_printf(struct buf *b, const char *format, ...) HF_PRINTF(2, 3);
 void buf_append_uint(struct buf *b, uint64_t value); /* decimal digits */
 void buf_append_int(struct buf *b, int64_t value);

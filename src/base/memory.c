@@ -16,10 +16,11 @@ int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t f
 void malloc_stats_print(void (*write)(void *, const char *), void *context, const char *options) __attribute__((weak));
 
 static _Atomic int64_t told;
+static _Atomic size_t pages_held; /* by mem_try_resize_pages */
 static const uint64_t not_counted;
 static _Thread_local struct {
     const uint64_t *allocated, *freed; /* jemalloc's counters of this thread; NULL until first asked for */
-    int64_t balance;                   /* without jemalloc */
+    int64_t balance;                   /* of pages; without jemalloc, of all */
     int64_t told;
 } mine;
 
@@ -33,7 +34,7 @@ static int64_t balance(void)
             mallctl("thread.deallocatedp", &mine.freed, &size, NULL, 0) != 0)
             mine.allocated = mine.freed = &not_counted; /* built without statistics */
     }
-    return (int64_t)(*mine.allocated - *mine.freed);
+    return (int64_t)(*mine.allocated - *mine.freed) + mine.balance;
 }
 
 int64_t mem_untold(void) { return balance() - mine.told; }
@@ -53,15 +54,19 @@ size_t mem_in_use(void)
     return sum > 0 ? (size_t)sum : 0;
 }
 
+static void count(int64_t difference)
+{
+    mine.balance += difference;
+    int64_t untold = mine.balance - mine.told;
+    if (HF_UNLIKELY(!mallctl && (untold > TELL_BYTES || untold < -TELL_BYTES)))
+        mem_tell();
+}
+
 /* before: what the block was, 0: none. */
 static void *counted(void *block, size_t before)
 {
-    if (!mallctl) {
-        mine.balance += (int64_t)(block ? malloc_usable_size(block) : 0) - (int64_t)before;
-        int64_t untold = mine.balance - mine.told;
-        if (HF_UNLIKELY(untold > TELL_BYTES || untold < -TELL_BYTES))
-            mem_tell();
-    }
+    if (!mallctl)
+        count((int64_t)(block ? malloc_usable_size(block) : 0) - (int64_t)before);
     return block;
 }
 
@@ -78,7 +83,8 @@ struct mem_pages mem_pages(void)
     if (mallctl) {
         uint64_t epoch = 1;
         mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)); /* renews the statistics */
-        return (struct mem_pages){statistic("stats.active"), statistic("stats.resident")};
+        size_t held = atomic_load_explicit(&pages_held, memory_order_relaxed);
+        return (struct mem_pages){statistic("stats.active") + held, statistic("stats.resident") + held};
     }
     struct mallinfo2 info = mallinfo2(); /* of a sanitizer's allocator: zeros */
     size_t used = mem_in_use(), active = info.uordblks + info.hblkhd, resident = info.arena + info.hblkhd;
@@ -167,6 +173,24 @@ void *mem_map(size_t size)
 }
 
 void mem_unmap(void *pages, size_t size) { munmap(pages, size); }
+
+void *mem_try_resize_pages(void *pages, size_t before, size_t size)
+{
+    void *moved = pages ? mremap(pages, before, size, MREMAP_MAYMOVE)
+                        : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (moved == MAP_FAILED)
+        return NULL;
+    count((int64_t)(size - before));
+    atomic_fetch_add_explicit(&pages_held, size - before, memory_order_relaxed);
+    return moved;
+}
+
+void mem_free_pages(void *pages, size_t size)
+{
+    munmap(pages, size);
+    count(-(int64_t)size);
+    atomic_fetch_sub_explicit(&pages_held, size, memory_order_relaxed);
+}
 
 void mem_free(void *block)
 {

@@ -23,6 +23,11 @@ void *mem_try_realloc(void *block, size_t size) HF_CHECK; /* NULL: the block sta
 /* Whole pages of zeros for what has one fixed size for life and is no data: not counted as in use. */
 void *mem_map(size_t size) __attribute__((malloc));
 void mem_unmap(void *pages, size_t size);
+/* Pages that grow without being copied, and go back at once; counted as in use. Sizes are multiples of MEM_PAGE. pages NULL: none
+ * before. NULL: no memory, what there was stays. */
+#define MEM_PAGE ((size_t)4096)
+void *mem_try_resize_pages(void *pages, size_t before, size_t size) HF_CHECK;
+void mem_free_pages(void *pages, size_t size); /* also a part of them, from either end */
 void *mem_alloc_aligned(size_t alignment, size_t size);
 void mem_free(void *block);
 /* What an allocation of so many bytes takes: sizes come four to a doubling, and those up to 128 by 16. A structure that grows asks

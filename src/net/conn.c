@@ -409,10 +409,10 @@ void conn_flush(struct conn *c)
                 leave(c);
             return;
         }
-    } else if (c->sent > SEND_COMPACT && c->sent > c->output.size / 2) {
-        buf_consume(&c->output, c->sent);
-        c->output_base += c->sent;
-        c->sent = 0;
+    } else if (c->sent > SEND_COMPACT && (c->output.has_pages || c->sent > c->output.size / 2)) {
+        size_t dropped = buf_drop(&c->output, c->sent);
+        c->output_base += dropped;
+        c->sent -= dropped;
     }
     if (HF_UNLIKELY(c->output.data != output))
         conn_note_memory(c);
