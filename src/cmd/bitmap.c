@@ -117,20 +117,22 @@ static bytes next_bits(const struct text *text, uint64_t *from, uint64_t to, uin
     return run;
 }
 
-static uint64_t count_bits(const struct text *text, uint64_t from, uint64_t to)
+#define RUN_WORK 64u /* of a chunk of a rope */
+
+static uint64_t count_bits(struct call *c, const struct text *text, uint64_t from, uint64_t to)
 {
     uint64_t count = 0, first, last;
-    while (from <= to) {
+    while (from <= to && call_goes_on(c, RUN_WORK)) {
         bytes run = next_bits(text, &from, to, &first, &last);
         count += bits_count(run, first, last);
     }
     return count;
 }
 
-static uint64_t find_bit(const struct text *text, bool bit, uint64_t from, uint64_t to)
+static uint64_t find_bit(struct call *c, const struct text *text, bool bit, uint64_t from, uint64_t to)
 {
     uint64_t first, last;
-    while (from <= to) {
+    while (from <= to && call_goes_on(c, RUN_WORK)) {
         uint64_t begin = from / 8 * 8;
         bytes run = next_bits(text, &from, to, &first, &last);
         uint64_t found = bits_find(run, bit, first, last);
@@ -163,7 +165,7 @@ void cmd_bitcount(struct call *c)
     }
     if (c->argc == 5 && !take_unit(c, 4, &range))
         return;
-    reply_int(c->reply, clip(&range, text.view.size, &from, &to) ? (int64_t)count_bits(&text, from, to) : 0);
+    reply_int(c->reply, clip(&range, text.view.size, &from, &to) ? (int64_t)count_bits(c, &text, from, to) : 0);
 }
 
 static bool take_search_range(struct call *c, struct range *r)
@@ -199,7 +201,7 @@ void cmd_bitpos(struct call *c)
         return;
     bool any = clip(&range, text.view.size, &from, &to);
     if (any)
-        found = find_bit(&text, bit == 1, from, to);
+        found = find_bit(c, &text, bit == 1, from, to);
     if (found == BITS_NONE && any && bit == 0 && !range.has_end)
         found = (uint64_t)text.view.size * 8; /* a string that has no end given is followed by zeros */
     reply_int(c->reply, found == BITS_NONE ? -1 : (int64_t)found);

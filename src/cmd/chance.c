@@ -7,15 +7,19 @@
 #include "cmd/chance.h"
 
 #include "base/assert.h"
+#include "cmd/command.h"
 
-static void pick_sampled(struct chance *c, uint64_t size, uint64_t count, uint64_t *out)
+static bool pick_sampled(struct chance *c, struct call *call, uint64_t size, uint64_t count, uint64_t *out)
 {
     for (uint64_t position = 0; count > 0; position++) {
+        if (call && !call_goes_on(call, 1))
+            return false;
         if (chance_below(c, size - position) < count) {
             *out++ = position;
             count--;
         }
     }
+    return true;
 }
 
 /* True: it was not in the table (of position + 1, 0 is free), and is now. */
@@ -29,7 +33,7 @@ static bool note(uint64_t *table, uint64_t mask, uint64_t position)
     return is_new;
 }
 
-static void pick_drawn(struct chance *c, struct arena *a, uint64_t size, uint64_t count, uint64_t *out)
+static bool pick_drawn(struct chance *c, struct call *call, struct arena *a, uint64_t size, uint64_t count, uint64_t *out)
 {
     uint64_t slots = 16;
     while (slots < count * 2)
@@ -38,20 +42,20 @@ static void pick_drawn(struct chance *c, struct arena *a, uint64_t size, uint64_
     memset(table, 0, slots * sizeof(*table));
     while (count > 0) {
         uint64_t position = chance_below(c, size);
+        if (call && !call_goes_on(call, 1))
+            return false;
         if (note(table, slots - 1, position)) {
             *out++ = position;
             count--;
         }
     }
+    return true;
 }
 
-uint64_t *chance_positions(struct chance *c, struct arena *a, uint64_t size, uint64_t count)
+uint64_t *chance_positions(struct chance *c, struct call *call, struct arena *a, uint64_t size, uint64_t count)
 {
     hf_assert(count <= size);
     uint64_t *out = arena_alloc(a, (count + 1) * sizeof(*out));
-    if (count > size / 8)
-        pick_sampled(c, size, count, out);
-    else
-        pick_drawn(c, a, size, count, out);
-    return out;
+    bool done = count > size / 8 ? pick_sampled(c, call, size, count, out) : pick_drawn(c, call, a, size, count, out);
+    return done ? out : NULL;
 }

@@ -24,7 +24,8 @@ static inline uint64_t chance_next(struct chance *c) { return random_next(&c->st
 static inline uint64_t chance_below(struct chance *c, uint64_t bound) { return random_below(&c->state, bound); }
 
 /* `count` distinct positions below `size`, each such choice equally likely, in no order that means anything.
- * count <= size; memory from the arena. */
-uint64_t *chance_positions(struct chance *c, struct arena *a, uint64_t size, uint64_t count);
+ * count <= size; memory from the arena. NULL: the call, which is asked now and then (call_goes_on; NULL: none is), ends. */
+struct call;
+uint64_t *chance_positions(struct chance *c, struct call *call, struct arena *a, uint64_t size, uint64_t count);
 
 #endif

@@ -61,6 +61,7 @@ struct call {
     bool waits;                     /* call_block said so: nothing was replied nor changed */
     double wait_seconds;            /* 0: for ever */
     const struct key *woken_by;     /* run again for a change of this one of `keys`: look at no other; NULL: the first run */
+    size_t work;                    /* of call_goes_on */
 };
 
 #define WAIT_SECONDS_MAX 1e10 /* who waits for longer waits for ever */
@@ -76,6 +77,17 @@ HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
     c->waits = c->may_wait;
     c->wait_seconds = timeout_seconds < WAIT_SECONDS_MAX ? timeout_seconds : 0;
     return c->may_wait;
+}
+
+/* In every loop whose length a value decides, where nothing is half changed and no other lock is held: after 4 ms the worker's other
+ * connections are served meanwhile (exec_breathe.c). work: of this round, about as many tenths of a microsecond. False: the command runs beside
+ * another one that takes long, and would take long itself, and has changed nothing: return at once, what was replied goes, and it runs
+ * again later. */
+#define CALL_WORK_MAX 512u
+bool exec_breathe(struct call *c);
+HF_CHECK static inline bool call_goes_on(struct call *c, size_t work)
+{
+    return HF_LIKELY((c->work += work) < CALL_WORK_MAX) || exec_breathe(c);
 }
 
 /* The located key of this name, that of a word which stands anywhere (key_range.behind). */

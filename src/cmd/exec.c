@@ -339,7 +339,7 @@ static bool has_steps(const struct exec *x, const struct call *c)
     return slab_is_nearly_full(x->engine->store->slab);
 }
 
-/* A walk met a stripe that stays busy: all of it runs again when that is free. */
+/* A walk met a stripe that stays busy: all of it runs again when that is free. Or it would take long beside another command. */
 static bool gave_up(const struct txn *t) { return t->busy_stripe >= 0; }
 
 /* For MONITOR: a script stands before its commands, a command behind what it has chosen (SELECT). */
@@ -477,6 +477,10 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         if (restart) {
             more_locks(s->script);
             continue;
+        }
+        if (busy == BUSY_BESIDE) {
+            wait_for_credit(x, node);
+            return false;
         }
         node->stripe = (uint32_t)busy;
         if (stripe_park(&x->engine->store->stripes[busy], node))
@@ -693,7 +697,11 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
     size_t before = s->reply.out->size;
     int mode = s->reply_mode;
     *lsn = 0;
+    if (HF_LIKELY(!x->aside))
+        x->began = x->ticks;
     enum exec_result result = run(x, s, p, node, lsn);
+    if (HF_UNLIKELY(x->breathes))
+        exec_breathe_over(x);
     if (HF_UNLIKELY(mode != REPLY_ON || s->reply_mode != REPLY_ON) && result == EXEC_DONE)
         swallow(s, before);
     if (HF_UNLIKELY(s->tracking != NULL) && result == EXEC_DONE)

@@ -57,6 +57,8 @@ bool exec_unpark(struct exec *x, struct park_node *node);
 extern void (*exec_on_served)(struct waiter *w);
 /* The waiting has ended: served, or withdrawn (waiter_withdraw: time is up, unblocked, closed). The session forgets the waiter. */
 void exec_wait_end(struct exec *x, struct session *s);
+/* The commands of this batch have taken their time: the connection that runs goes on in the next one. */
+bool exec_is_late(const struct exec *x);
 /* A second executor of the same worker, for commands between the steps of a long script that the first one runs (docs/adr/0010).
  * Begin and end surround each turn; over follows when the script has ended: what waited for that runs again. */
 struct exec *exec_aside_new(struct exec *main);

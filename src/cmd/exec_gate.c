@@ -8,6 +8,9 @@
 
 #include "cmd/exec_script.h"
 #include "os/os.h"
+#include "os/ticks.h"
+
+#define TURN_US 4000u /* of a batch; each of its connections still runs a command */
 
 /* ---- batches ---- */
 
@@ -31,11 +34,14 @@ bool exec_batch_begin(struct exec *x)
         return false;
     }
     refresh_clock(x);
+    x->turn_end = ticks_now() + ticks_of_us(TURN_US);
     x->late = atomic_load_explicit(&script_late, memory_order_relaxed);
     if (HF_UNLIKELY(atomic_load_explicit(&e->maxmemory, memory_order_relaxed) != 0))
         exec_batch_evicts(x);
     return true;
 }
+
+bool exec_is_late(const struct exec *x) { return x->ticks > x->turn_end; }
 
 void exec_batch_end(struct exec *x)
 {
@@ -111,6 +117,8 @@ void exec_aside_begin(struct exec *x, const struct exec *main)
     refresh_clock(x);
     x->alone = atomic_load(&x->engine->gate_owner) != 0;
     x->paused = main->paused;
+    x->began = ticks_now();
+    x->turn_end = x->began + ticks_of_us(TURN_US / 2);
     if (late && !x->late)
         exec_wake_waiting(x); /* they are refused now */
     x->late = late;

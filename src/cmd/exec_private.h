@@ -32,6 +32,9 @@ struct exec {
     size_t credit;                  /* of the log, that the last command of this batch has left; 0: none */
     struct times *times;
     uint64_t ticks;                 /* when the last command ended, or this chunk began */
+    uint64_t began;                 /* when this command did, or the others of this worker had their turn last; aside: this turn */
+    uint64_t turn_end;              /* of this batch: exec_is_late */
+    bool breathes;                  /* others have been served while this command runs */
     uint64_t housekeeping_us;
 };
 
@@ -58,6 +61,9 @@ struct lock_set {
 enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct lock_set *l, struct call *c,
                                  void (*body)(struct exec *x, struct call *c), uint64_t *lsn);
 size_t exec_words_size(const bytes *argv, size_t argc);
+/* exec_breathe.c */
+#define BUSY_BESIDE STRIPE_COUNT /* txn.busy_stripe: it has given up since another command of this worker takes long */
+void exec_breathe_over(struct exec *x); /* a command that let others be served has ended */
 
 /* exec_multi.c */
 void multi_queue(struct session *s, const struct command *row, const bytes *argv, size_t argc);

@@ -44,7 +44,7 @@ static bool set_fields(struct call *c, int64_t *new_fields)
     }
     for (size_t i = 2; i < c->argc; i += 2) {
         bool is_new;
-        if (arg_refused(c, hashes_set(c->txn, call_key(c, 0), c->argv[i], c->argv[i + 1], &is_new)))
+        if (!call_goes_on(c, 8) || arg_refused(c, hashes_set(c->txn, call_key(c, 0), c->argv[i], c->argv[i + 1], &is_new)))
             return false;
         *new_fields += is_new;
     }
@@ -86,7 +86,7 @@ void cmd_hdel(struct call *c)
     int64_t count = 0;
     for (size_t i = 2; i < c->argc; i++) {
         bool removed;
-        if (arg_refused(c, hashes_remove(c->txn, call_key(c, 0), c->argv[i], &removed)))
+        if (!call_goes_on(c, 8) || arg_refused(c, hashes_remove(c->txn, call_key(c, 0), c->argv[i], &removed)))
             return;
         count += removed;
     }
@@ -179,7 +179,7 @@ static void reply_fields(struct call *c, const struct hash *hash, int what)
 {
     uint64_t position = 0;
     bytes field, value;
-    while (hash && hash_next(hash, &position, &field, &value)) {
+    while (hash && hash_next(hash, &position, &field, &value) && call_goes_on(c, 2)) {
         if (what & WITH_FIELDS)
             reply_bulk(c->reply, field);
         if (what & WITH_VALUES)
@@ -247,7 +247,10 @@ void cmd_hscan(struct call *c)
     if (!scan_take_options(c, 3, SCAN_FIELDS, &options))
         return;
     struct hscan scan = {&options, {.arena = txn_arena(c->txn)}};
-    cursor = hash_scan(hash, cursor, options.count, hscan_field, &scan);
+    size_t step;
+    do
+        cursor = hash_scan(hash, cursor, step = scan_step(&options), hscan_field, &scan);
+    while (scan_goes_on(c, &options, cursor, step));
     scan_reply(c, cursor, &scan.found);
 }
 
@@ -267,7 +270,7 @@ static void reply_repeated(struct call *c, const struct hash *hash, uint64_t cou
                            uint64_t *chance)
 {
     bytes field, value;
-    while (count-- && hash_random(hash, random_next(chance), &field, &value))
+    while (count-- && hash_random(hash, random_next(chance), &field, &value) && call_goes_on(c, 4))
         reply_picked(c, field, value, with_values);
 }
 
@@ -278,7 +281,7 @@ static void reply_sampled(struct call *c, const struct hash *hash, uint64_t coun
 {
     uint64_t position = 0, left = hash_count(hash);
     bytes field, value;
-    while (count && hash_next(hash, &position, &field, &value)) {
+    while (count && hash_next(hash, &position, &field, &value) && call_goes_on(c, 2)) {
         if (random_next(chance) % left-- < count) {
             reply_picked(c, field, value, with_values);
             count--;

@@ -51,9 +51,9 @@ struct host {
     void (*post)(unsigned worker, struct message *m);
     int (*client_worker)(uint64_t id); /* -1: no such client */
     struct session *(*session_find)(unsigned worker, uint64_t id); /* by that worker only; NULL: none */
-    /* From inside a long script: the calling worker serves its other connections for a moment. False: the server stops. */
+    /* From inside a long script or command: the calling worker serves its other connections for a moment. False: the server stops. */
     bool (*serve_aside)(unsigned worker);
-    void (*aside_over)(unsigned worker); /* the script has ended */
+    void (*aside_over)(unsigned worker); /* it has ended */
     void (*transfer)(struct session *s);   /* its s->transfer is sent from now on; it runs nothing else until then. Own worker only */
     bool (*client_unblock)(uint64_t id, bool error); /* false: no such client, or it does not wait */
     size_t (*client_count)(void);

@@ -21,7 +21,7 @@
 static void count_keys(struct call *c, bool (*each)(struct txn *t, const struct key *k))
 {
     int64_t count = 0;
-    for (size_t i = 0; i < c->key_count; i++)
+    for (size_t i = 0; i < c->key_count && call_goes_on(c, 4); i++)
         count += each(c->txn, call_key(c, i));
     reply_int(c->reply, count);
 }

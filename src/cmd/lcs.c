@@ -4,12 +4,13 @@
  * longest subsequences the walk finds the one that Redis finds: it leaves the first string's byte out only when that
  * alone keeps more. The table is bounded, as in Redis, by the largest value a client may send.
  */
-#include "base/memory.h"
+#include "base/buf.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "engine/strings.h"
 
 #define TABLE_BYTES_MAX ((uint64_t)STRING_SIZE_MAX)
+#define RELEASED_AT_ONCE ((size_t)8 << 20)
 
 struct options {
     bool size_only, ranges, with_sizes;
@@ -69,18 +70,27 @@ static uint32_t *row_of(const struct table *t, size_t i)
     return t->cells + i * (t->b.size + 1);
 }
 
-static void fill(struct table *t)
+#define CELLS 4096u /* between two looks at the clock */
+
+/* False: it ends here (call_goes_on). */
+static bool fill(struct call *c, struct table *t)
 {
     memset(t->cells, 0, (t->b.size + 1) * sizeof(*t->cells));
     for (size_t i = 1; i <= t->a.size; i++) {
         const uint32_t *above = row_of(t, i - 1);
         uint32_t *row = row_of(t, i);
         row[0] = 0;
-        for (size_t j = 1; j <= t->b.size; j++) {
-            uint32_t most = above[j] > row[j - 1] ? above[j] : row[j - 1];
-            row[j] = t->a.data[i - 1] == t->b.data[j - 1] ? above[j - 1] + 1 : most;
+        for (size_t j = 1, end; j <= t->b.size; j = end) {
+            end = t->b.size + 1 - j < CELLS ? t->b.size + 1 : j + CELLS;
+            for (size_t k = j; k < end; k++) {
+                uint32_t most = above[k] > row[k - 1] ? above[k] : row[k - 1];
+                row[k] = t->a.data[i - 1] == t->b.data[k - 1] ? above[k - 1] + 1 : most;
+            }
+            if (!call_goes_on(c, (end - j) / 64 + 1))
+                return false;
         }
     }
+    return true;
 }
 
 static void note_match(struct result *r, size_t a, size_t b)
@@ -150,7 +160,8 @@ static void reply_ranges(struct call *c, const struct options *o, const struct r
 
 static void reply_lcs(struct call *c, const struct options *o, struct table *t)
 {
-    fill(t);
+    if (!fill(c, t))
+        return;
     struct result r = {.size = row_of(t, t->a.size)[t->b.size], .arena = txn_arena(c->txn)};
     if (o->size_only) {
         reply_int(c->reply, (int64_t)r.size);
@@ -162,6 +173,15 @@ static void reply_lcs(struct call *c, const struct options *o, struct table *t)
         reply_ranges(c, o, &r);
     else
         reply_bulk(c->reply, bytes_of(r.text, r.size));
+}
+
+/* In pieces: a table may be half a gigabyte. */
+static void release(struct call *c, struct buf *cells)
+{
+    cells->size = cells->capacity;
+    while (cells->size > RELEASED_AT_ONCE && buf_drop(cells, RELEASED_AT_ONCE) && call_goes_on(c, CALL_WORK_MAX)) {
+    }
+    buf_release(cells);
 }
 
 void cmd_lcs(struct call *c)
@@ -176,11 +196,13 @@ void cmd_lcs(struct call *c)
         reply_errorf(c->reply, "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         return;
     }
-    table.cells = mem_try_alloc((size_t)size);
-    if (!table.cells) {
+    struct buf cells;
+    buf_init(&cells, SIZE_MAX);
+    if (!buf_try_fit(&cells, (size_t)size)) {
         reply_errorf(c->reply, "ERR Insufficient memory, failed allocating transient memory for LCS");
         return;
     }
+    table.cells = (uint32_t *)(void *)cells.data;
     reply_lcs(c, &options, &table);
-    mem_free(table.cells);
+    release(c, &cells);
 }

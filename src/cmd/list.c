@@ -133,7 +133,7 @@ void cmd_lrange(struct call *c)
         return;
     }
     reply_array(c->reply, size);
-    for (bool more = list_seek(list, from, &cursor, &value); more && size > 0; size--) {
+    for (bool more = list_seek(list, from, &cursor, &value); more && size > 0 && call_goes_on(c, 1); size--) {
         reply_bulk(c->reply, value);
         more = list_next(&cursor, &value);
     }
@@ -181,7 +181,7 @@ static bool take_lpos(struct call *c, struct lpos *wanted)
 }
 
 /* Positions of the matches that are asked for, in the order of the walk. */
-static size_t find_matches(const struct list *list, bytes value, const struct lpos *wanted, struct buf *positions)
+static size_t find_matches(struct call *c, const struct list *list, bytes value, const struct lpos *wanted, struct buf *positions)
 {
     bool back = wanted->rank < 0;
     uint64_t skip = (uint64_t)(back ? -wanted->rank : wanted->rank) - 1;
@@ -192,7 +192,7 @@ static size_t find_matches(const struct list *list, bytes value, const struct lp
     struct list_cursor cursor;
     bytes element;
     bool more = list_seek(list, at, &cursor, &element);
-    while (more && left-- > 0 && found < most) {
+    while (more && left-- > 0 && found < most && call_goes_on(c, 1)) {
         if (!bytes_equal(element, value)) {
         } else if (skip > 0) {
             skip--;
@@ -214,7 +214,7 @@ void cmd_lpos(struct call *c)
     if (!take_lpos(c, &wanted) || !view_list(c, &list))
         return;
     buf_init(&positions, SIZE_MAX);
-    size_t found = list ? find_matches(list, c->argv[2], &wanted, &positions) : 0;
+    size_t found = list ? find_matches(c, list, c->argv[2], &wanted, &positions) : 0;
     if (wanted.count >= 0)
         reply_array(c->reply, found);
     else if (found == 0)
@@ -249,14 +249,14 @@ void cmd_lset(struct call *c)
     }
 }
 
-static bool find_pivot(const struct list *list, bytes pivot, uint64_t *position)
+static bool find_pivot(struct call *c, const struct list *list, bytes pivot, uint64_t *position)
 {
     struct list_cursor cursor;
     bytes element;
     uint64_t at = 0;
     bool more = list_seek(list, 0, &cursor, &element);
     for (; more && !bytes_equal(element, pivot); at++)
-        more = list_next(&cursor, &element);
+        more = list_next(&cursor, &element) && call_goes_on(c, 1);
     *position = at;
     return more;
 }
@@ -274,7 +274,7 @@ void cmd_linsert(struct call *c)
         return;
     if (!o.object) {
         reply_int(c->reply, 0);
-    } else if (!find_pivot(list_of(&o), c->argv[3], &position)) {
+    } else if (!find_pivot(c, list_of(&o), c->argv[3], &position)) {
         reply_int(c->reply, -1);
     } else {
         lists_insert(c->txn, &o, position + after, c->argv[4]);

@@ -44,7 +44,7 @@ static void pop_one(struct call *c, struct object_ref *o, enum list_end end)
     drop(c, o, end, 1);
 }
 
-/* Returns how many. */
+/* Returns how many; 0: it ends here (call_goes_on). */
 static uint64_t pop_many(struct call *c, struct object_ref *o, enum list_end end, uint64_t wanted)
 {
     const struct list *list = list_of(o);
@@ -58,6 +58,8 @@ static uint64_t pop_many(struct call *c, struct object_ref *o, enum list_end end
     for (uint64_t i = 0; i < count && more; i++) {
         reply_bulk(c->reply, value);
         more = end == LIST_HEAD ? list_next(&cursor, &value) : list_previous(&cursor, &value);
+        if (!call_goes_on(c, 1))
+            return 0;
     }
     drop(c, o, end, count);
     return count;
@@ -212,7 +214,7 @@ static bool pop_first(struct call *c, enum list_end end, uint64_t count)
         uint64_t popped = count ? pop_many(c, &o, end, count) : 0;
         if (!count)
             pop_one(c, &o, end);
-        if (call_is_fed(c))
+        if (call_is_fed(c) && (popped || !count))
             say_pop(c, key, end, popped);
         return true;
     }

@@ -88,15 +88,15 @@ void reply_errorf(struct reply *r, const char *format, ...)
         mem_free(whole);
 }
 
-void reply_rope(struct reply *r, struct rope *rope, size_t offset, size_t size)
+void reply_rope(struct reply *r, const struct rope_part *part)
 {
     if (HF_LIKELY(r->ops->rope != NULL)) {
-        r->ops->rope(r, rope, offset, size);
+        r->ops->rope(r, part);
         return;
     }
-    uint8_t *joined = mem_alloc(size);
-    rope_read(rope, offset, size, joined);
-    r->ops->bulk(r, bytes_of(joined, size));
+    uint8_t *joined = mem_alloc(part->size);
+    rope_read(part->rope, part->offset, part->size, joined);
+    r->ops->bulk(r, bytes_of(joined, part->size));
     mem_free(joined);
 }
 

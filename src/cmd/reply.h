@@ -12,6 +12,7 @@
 
 struct reply;
 struct rope;
+struct rope_part;
 
 struct reply_ops {
     void (*simple)(struct reply *r, bytes text);              /* +OK */
@@ -29,7 +30,7 @@ struct reply_ops {
     void (*big_number)(struct reply *r, bytes digits);          /* RESP2: bulk */
     void (*number)(struct reply *r, bytes text);               /* a double in digits of its own; RESP2: bulk */
     void (*push)(struct reply *r, size_t count);               /* out of band; RESP2: an array */
-    void (*rope)(struct reply *r, struct rope *rope, size_t offset, size_t size); /* bulk, of a large string; NULL: there is no better way than bulk */
+    void (*rope)(struct reply *r, const struct rope_part *part); /* bulk, of a large string; NULL: there is no better way than bulk */
     void (*attribute)(struct reply *r, size_t pairs);          /* of the reply behind it; RESP2 has none: do not call */
 };
 
@@ -44,7 +45,9 @@ static inline void reply_simple(struct reply *r, const char *text) { r->ops->sim
 static inline void reply_ok(struct reply *r) { r->ops->simple(r, BYTES("OK")); }
 static inline void reply_int(struct reply *r, int64_t value) { r->ops->integer(r, value); }
 static inline void reply_bulk(struct reply *r, bytes value) { r->ops->bulk(r, value); }
-void reply_rope(struct reply *r, struct rope *rope, size_t offset, size_t size); /* that part of it, as a bulk */
+/* That part of it, as a bulk. goes_on is asked after each piece; false: what was replied is thrown away, it may end there. */
+struct rope_part { struct rope *rope; size_t offset, size; bool (*goes_on)(void *context); void *context; };
+void reply_rope(struct reply *r, const struct rope_part *part);
 static inline void reply_text(struct reply *r, const char *text) { r->ops->bulk(r, bytes_str(text)); }
 static inline void reply_null(struct reply *r) { r->ops->null(r); }
 static inline void reply_null_array(struct reply *r) { r->ops->null_array(r); }

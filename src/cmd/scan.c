@@ -14,7 +14,7 @@
 
 #define SCAN_COUNT_DEFAULT 10
 #define SCAN_CURSOR_END    (UINT64_C(1) << 53) /* db_scan hands out smaller ones */
-#define KEYS_STEP          4096
+#define KEYS_STEP          256
 
 void word_list_add(struct word_list *list, bytes word)
 {
@@ -90,6 +90,12 @@ bool scan_matches(const struct scan_options *options, bytes word)
     return !options->has_pattern || glob_match(options->pattern, word, false);
 }
 
+bool scan_goes_on(struct call *c, struct scan_options *options, uint64_t cursor, size_t step)
+{
+    options->count -= step;
+    return cursor && options->count && call_goes_on(c, step);
+}
+
 void scan_reply(struct call *c, uint64_t cursor, const struct word_list *list)
 {
     char digits[NUMBER_TEXT_MAX];
@@ -97,7 +103,7 @@ void scan_reply(struct call *c, uint64_t cursor, const struct word_list *list)
     reply_array(c->reply, 2);
     reply_bulk(c->reply, bytes_of(digits, number_format_uint(digits, cursor)));
     reply_array(c->reply, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && call_goes_on(c, 1); i++)
         reply_bulk(c->reply, list->words[i]);
 }
 
@@ -122,10 +128,14 @@ void cmd_scan(struct call *c)
     if (!scan_take_cursor(c, 1, &cursor) || !scan_take_options(c, 2, SCAN_KEYS, &options))
         return;
     struct key_scan scan = {&options, {.arena = txn_arena(c->txn)}};
-    if (cursor < SCAN_CURSOR_END)
-        cursor = db_scan(c->txn, c->session->db, cursor, options.count, scan_key, &scan);
-    else
+    size_t step;
+    if (cursor >= SCAN_CURSOR_END) {
         cursor = 0; /* not one of ours: the walk is over */
+    } else {
+        do
+            cursor = db_scan(c->txn, c->session->db, cursor, step = scan_step(&options), scan_key, &scan);
+        while (scan_goes_on(c, &options, cursor, step));
+    }
     scan_reply(c, cursor, &scan.found);
 }
 
@@ -137,8 +147,8 @@ void cmd_keys(struct call *c)
     uint64_t cursor = 0;
     do
         cursor = db_scan(c->txn, c->session->db, cursor, KEYS_STEP, scan_key, &scan);
-    while (cursor);
+    while (cursor && call_goes_on(c, KEYS_STEP));
     reply_array(c->reply, scan.found.count);
-    for (size_t i = 0; i < scan.found.count; i++)
+    for (size_t i = 0; i < scan.found.count && call_goes_on(c, 1); i++)
         reply_bulk(c->reply, scan.found.words[i]);
 }

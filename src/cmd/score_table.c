@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/number.h"
+#include "cmd/command.h"
 #include "data/dict.h"
 
 #define CAPACITY_MIN 64u
@@ -19,11 +20,22 @@ static uint32_t *find(const struct score_table *t, bytes member, uint64_t hash)
     }
 }
 
-static void *grown(struct arena *a, const void *old, size_t used, size_t size)
+#define PIECE ((size_t)64 << 10)
+
+/* The one who asked for the growth stops behind it, if so. */
+static void breathe(const struct score_table *t, size_t work)
 {
-    void *more = arena_alloc(a, size);
-    if (used)
-        memcpy(more, old, used);
+    bool goes_on = !t->call || call_goes_on(t->call, work);
+    (void)goes_on;
+}
+
+static void *grown(const struct score_table *t, const void *old, size_t used, size_t size)
+{
+    uint8_t *more = arena_alloc(t->arena, size);
+    for (size_t at = 0; at < used; at += PIECE) {
+        memcpy(more + at, (const uint8_t *)old + at, used - at < PIECE ? used - at : PIECE);
+        breathe(t, 256);
+    }
     return more;
 }
 
@@ -31,12 +43,18 @@ static void grow(struct score_table *t)
 {
     t->capacity = t->capacity ? t->capacity * 2 : CAPACITY_MIN;
     hf_assert(t->capacity <= CAPACITY_MAX);
-    t->items = grown(t->arena, t->items, t->count * sizeof(*t->items), t->capacity * sizeof(*t->items));
-    t->hashes = grown(t->arena, t->hashes, t->count * sizeof(*t->hashes), t->capacity * sizeof(*t->hashes));
-    t->places = arena_alloc(t->arena, t->capacity * 2 * sizeof(*t->places));
-    memset(t->places, 0, t->capacity * 2 * sizeof(*t->places));
-    for (size_t i = 0; i < t->count; i++)
+    t->items = grown(t, t->items, t->count * sizeof(*t->items), t->capacity * sizeof(*t->items));
+    t->hashes = grown(t, t->hashes, t->count * sizeof(*t->hashes), t->capacity * sizeof(*t->hashes));
+    size_t size = t->capacity * 2 * sizeof(*t->places);
+    t->places = arena_alloc(t->arena, size);
+    for (size_t at = 0; at < size; at += PIECE) {
+        memset((uint8_t *)t->places + at, 0, size - at < PIECE ? size - at : PIECE);
+        breathe(t, 256);
+    }
+    for (size_t i = 0; i < t->count; i++) {
         *find(t, t->items[i].member, t->hashes[i]) = (uint32_t)i + 1;
+        breathe(t, 1);
+    }
 }
 
 double *score_table_at(struct score_table *t, bytes member, bool *is_new)

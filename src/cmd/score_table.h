@@ -10,8 +10,11 @@
 #include "base/arena.h"
 #include "types/zset.h"
 
+struct call;
+
 struct score_table {
     struct arena *arena;
+    struct call *call;    /* asked while the table grows (call_goes_on); NULL: none is */
     struct scored *items; /* in the order in which they came */
     uint64_t *hashes;     /* of each */
     uint32_t *places;     /* index + 1 of an item, 0: free; a power of two, at most half full */

@@ -11,6 +11,7 @@
 
 /* A negative count of SRANDMEMBER asks for repetition; beyond this it asks for harm. */
 #define REPEATED_MAX (1 << 24)
+#define CHANGED_AT_ONCE 256u
 
 static bool view_set(struct call *c, size_t key, const struct set **set)
 {
@@ -40,11 +41,21 @@ static void tell_removed(struct call *c, size_t key, const char *name, bool empt
 
 /* ---- members by name ---- */
 
+/* The next words of many, from the i-th on: others are served between (call_goes_on). 0: it ends here. */
+static size_t next_members(struct call *c, size_t i)
+{
+    size_t count = c->argc - i < CHANGED_AT_ONCE ? c->argc - i : CHANGED_AT_ONCE;
+    return call_goes_on(c, count * 2) ? count : 0;
+}
+
 void cmd_sadd(struct call *c)
 {
-    uint64_t added;
-    if (arg_refused(c, sets_add(c->txn, call_key(c, 0), c->argv + 2, c->argc - 2, &added)))
-        return;
+    uint64_t added = 0, more;
+    for (size_t i = 2, count; i < c->argc; i += count, added += more) {
+        count = next_members(c, i);
+        if (!count || arg_refused(c, sets_add(c->txn, call_key(c, 0), c->argv + i, count, &more)))
+            return;
+    }
     if (added)
         tell_of_set(c, 0, "sadd");
     reply_int(c->reply, (int64_t)added);
@@ -52,10 +63,13 @@ void cmd_sadd(struct call *c)
 
 void cmd_srem(struct call *c)
 {
-    uint64_t removed;
-    bool emptied;
-    if (arg_refused(c, sets_remove(c->txn, call_key(c, 0), c->argv + 2, c->argc - 2, &removed, &emptied)))
-        return;
+    uint64_t removed = 0, more;
+    bool emptied = false;
+    for (size_t i = 2, count; i < c->argc && !emptied; i += count, removed += more) {
+        count = next_members(c, i);
+        if (!count || arg_refused(c, sets_remove(c->txn, call_key(c, 0), c->argv + i, count, &more, &emptied)))
+            return;
+    }
     if (removed)
         tell_removed(c, 0, "srem", emptied);
     reply_int(c->reply, (int64_t)removed);
@@ -116,12 +130,17 @@ void cmd_smove(struct call *c)
 
 /* ---- all members ---- */
 
-static void reply_members(struct call *c, const struct set *set)
+/* False: it ends here (call_goes_on). */
+static bool reply_members(struct call *c, const struct set *set)
 {
     struct set_cursor cursor = {0};
     bytes member;
-    while (set_next(set, &cursor, &member))
+    while (set_next(set, &cursor, &member)) {
         reply_bulk(c->reply, member);
+        if (!call_goes_on(c, 1))
+            return false;
+    }
+    return true;
 }
 
 void cmd_smembers(struct call *c)
@@ -130,8 +149,8 @@ void cmd_smembers(struct call *c)
     if (!view_set(c, 0, &set))
         return;
     reply_set(c->reply, set ? set_count(set) : 0);
-    if (set)
-        reply_members(c, set);
+    if (set && !reply_members(c, set))
+        return;
 }
 
 struct sscan {
@@ -161,24 +180,31 @@ void cmd_sscan(struct call *c)
     if (!scan_take_options(c, 3, SCAN_MEMBERS, &options))
         return;
     struct sscan scan = {&options, {.arena = txn_arena(c->txn)}};
-    cursor = set_scan(set, cursor, options.count, sscan_member, &scan);
+    size_t step;
+    do
+        cursor = set_scan(set, cursor, step = scan_step(&options), sscan_member, &scan);
+    while (scan_goes_on(c, &options, cursor, step));
     scan_reply(c, cursor, &scan.found);
 }
 
 /* ---- members by chance ---- */
 
-/* Views of `count` different members picked by chance; they end with the next change of the set. */
-static bytes *pick_members(struct call *c, const struct set *set, uint64_t count)
+/* `count` different members picked by chance; keep: copies, else views that end with the next change of the set. NULL: it ends here (call_goes_on). */
+static bytes *pick_members(struct call *c, const struct set *set, uint64_t count, bool keep)
 {
     struct arena *arena = txn_arena(c->txn);
     struct chance chance = chance_make();
-    uint64_t *positions = chance_positions(&chance, arena, set_count(set), count);
+    uint64_t *positions = chance_positions(&chance, c, arena, set_count(set), count);
+    if (!positions)
+        return NULL;
     bytes *members = arena_alloc(arena, (count + 1) * sizeof(*members));
     for (uint64_t i = 0; i < count; i++) {
         char digits[NUMBER_TEXT_MAX];
         members[i] = set_at(set, positions[i], digits);
-        if (members[i].data == (const uint8_t *)digits)
+        if (keep || members[i].data == (const uint8_t *)digits)
             members[i] = arena_dup(arena, members[i]);
+        if (!call_goes_on(c, 2))
+            return NULL;
     }
     return members;
 }
@@ -197,25 +223,39 @@ static void say_removed(struct call *c, const bytes *members, uint64_t count)
     }
 }
 
+/* As SREM; others are served meanwhile when they are many. True: the set is gone. */
+static bool remove_members(struct call *c, const bytes *members, uint64_t count)
+{
+    uint64_t removed;
+    bool emptied = false;
+    for (uint64_t at = 0, some; at < count; at += some) {
+        some = count - at < CHANGED_AT_ONCE ? count - at : CHANGED_AT_ONCE;
+        if (!call_goes_on(c, some == CHANGED_AT_ONCE ? CALL_WORK_MAX : 1))
+            break;
+        status s = sets_remove(c->txn, call_key(c, 0), members + at, some, &removed, &emptied);
+        hf_assert(s == HF_OK && removed == some);
+    }
+    return emptied;
+}
+
 /* Replies first: removing ends the views. */
 static void pop_members(struct call *c, const struct set *set, uint64_t count)
 {
-    uint64_t removed;
-    bool emptied;
-    bytes *members = pick_members(c, set, count);
+    bytes *members = pick_members(c, set, count, count > CHANGED_AT_ONCE);
+    if (!members)
+        return;
     for (uint64_t i = 0; i < count; i++)
         reply_bulk(c->reply, members[i]);
     if (call_is_fed(c))
         say_removed(c, members, count);
-    status s = sets_remove(c->txn, call_key(c, 0), members, count, &removed, &emptied);
-    hf_assert(s == HF_OK && removed == count);
-    tell_removed(c, 0, "spop", emptied);
+    tell_removed(c, 0, "spop", remove_members(c, members, count));
 }
 
 static void pop_all(struct call *c, const struct set *set)
 {
     reply_set(c->reply, set_count(set));
-    reply_members(c, set);
+    if (!reply_members(c, set))
+        return;
     key_remove(c->txn, call_key(c, 0));
     if (call_is_fed(c))
         feed_del_first(c);
@@ -255,7 +295,7 @@ static void reply_repeated(struct call *c, const struct set *set, uint64_t count
     uint64_t size = set_count(set);
     char digits[NUMBER_TEXT_MAX];
     reply_array(c->reply, count);
-    while (count--)
+    while (count-- && call_goes_on(c, 3))
         reply_bulk(c->reply, set_at(set, chance_below(&chance, size), digits));
 }
 
@@ -269,11 +309,12 @@ static void reply_random_members(struct call *c, const struct set *set, int64_t 
         reply_repeated(c, set, (uint64_t)-count);
     } else if ((uint64_t)count >= set_count(set)) {
         reply_array(c->reply, set_count(set));
-        reply_members(c, set);
+        if (!reply_members(c, set))
+            return;
     } else {
-        bytes *members = pick_members(c, set, (uint64_t)count);
+        bytes *members = pick_members(c, set, (uint64_t)count, false);
         reply_array(c->reply, (size_t)count);
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; members && i < count && call_goes_on(c, 1); i++)
             reply_bulk(c->reply, members[i]);
     }
 }

@@ -10,18 +10,21 @@
 #include "cmd/args.h"
 #include "cmd/handlers.h"
 #include "engine/events.h"
+#include "engine/objects.h"
 #include "engine/sets.h"
 
 /* False: enough. */
 typedef bool take_member(void *context, bytes member);
 
 struct operands {
+    struct call *c;
     const struct set **sets; /* NULL: an absent key */
     size_t count;
 };
 
 static bool view_operands(struct call *c, size_t first_key, struct operands *o)
 {
+    o->c = c;
     o->count = c->key_count - first_key;
     o->sets = arena_alloc(txn_arena(c->txn), (o->count + 1) * sizeof(*o->sets));
     for (size_t i = 0; i < o->count; i++) {
@@ -42,32 +45,40 @@ static bool all_others_have(const struct operands *o, size_t but, bytes member)
     return true;
 }
 
-static void intersect(const struct operands *o, take_member *take, void *context)
+/* These return false when it ends here (call_goes_on). */
+static bool intersect(const struct operands *o, take_member *take, void *context)
 {
     size_t smallest = 0;
     struct set_cursor cursor = {0};
     bytes member;
     for (size_t i = 0; i < o->count; i++) {
         if (!o->sets[i])
-            return;
+            return true;
         if (set_count(o->sets[i]) < set_count(o->sets[smallest]))
             smallest = i;
     }
     while (set_next(o->sets[smallest], &cursor, &member)) {
         if (all_others_have(o, smallest, member) && !take(context, member))
-            return;
+            return true;
+        if (!call_goes_on(o->c, o->count * 2))
+            return false;
     }
+    return true;
 }
 
-static void add_all(struct set *result, const struct set *set)
+static bool add_all(struct call *c, struct set *result, const struct set *set)
 {
     struct set_cursor cursor = {0};
     bytes member;
-    while (set_next(set, &cursor, &member))
+    while (set_next(set, &cursor, &member)) {
         set_add(result, member);
+        if (!call_goes_on(c, 4))
+            return false;
+    }
+    return true;
 }
 
-/* The union of the sets from `first` on; the caller's to free. */
+/* The union of the sets from `first` on; the caller's to free. NULL: it ends here. */
 static struct set *unite(const struct operands *o, size_t first)
 {
     const struct set *largest = NULL;
@@ -80,8 +91,10 @@ static struct set *unite(const struct operands *o, size_t first)
     if (!result)
         result = set_new();
     for (size_t i = first; i < o->count; i++) {
-        if (o->sets[i] && o->sets[i] != held)
-            add_all(result, o->sets[i]);
+        if (o->sets[i] && o->sets[i] != held && !add_all(o->c, result, o->sets[i])) {
+            object_drop(o->c->txn, TYPE_SET, result);
+            return NULL;
+        }
     }
     return result;
 }
@@ -106,19 +119,23 @@ static bool others_are_small(const struct operands *o)
     return asked / 2 > sum + set_count(o->sets[0]);
 }
 
-static void subtract(const struct operands *o, take_member *take, void *context)
+static bool subtract(const struct operands *o, take_member *take, void *context)
 {
     struct set_cursor cursor = {0};
     bytes member;
-    if (!o->sets[0])
-        return;
-    struct set *others = others_are_small(o) ? unite(o, 1) : NULL;
-    while (set_next(o->sets[0], &cursor, &member)) {
+    bool unites = o->sets[0] && others_are_small(o), goes_on = true;
+    struct set *others = unites ? unite(o, 1) : NULL;
+    if (!o->sets[0] || (unites && !others))
+        return !unites;
+    while (goes_on && set_next(o->sets[0], &cursor, &member)) {
         bool found = others ? set_has(others, member) : any_other_has(o, member);
         if (!found && !take(context, member))
             break;
+        goes_on = call_goes_on(o->c, o->count * 2);
     }
-    set_free(others);
+    if (others)
+        object_drop(o->c->txn, TYPE_SET, others);
+    return goes_on;
 }
 
 /* ---- results ---- */
@@ -161,15 +178,16 @@ static bool count_member(void *context, bytes member)
     return ++counting->count < counting->limit;
 }
 
-static void reply_result(struct call *c, void (*operation)(const struct operands *o, take_member *take, void *context))
+static void reply_result(struct call *c, bool (*operation)(const struct operands *o, take_member *take, void *context))
 {
     struct operands operands;
     struct listing listing = {.arena = txn_arena(c->txn)};
     if (!view_operands(c, 0, &operands))
         return;
-    operation(&operands, list_member, &listing);
+    if (!operation(&operands, list_member, &listing))
+        return;
     reply_set(c->reply, listing.count);
-    for (size_t i = 0; i < listing.count; i++)
+    for (size_t i = 0; i < listing.count && call_goes_on(c, 1); i++)
         reply_bulk(c->reply, listing.members[i]);
 }
 
@@ -186,15 +204,17 @@ static void store_set(struct call *c, struct set *result, const char *event)
     reply_int(c->reply, count);
 }
 
-static void store_result(struct call *c, void (*operation)(const struct operands *o, take_member *take, void *context),
+static void store_result(struct call *c, bool (*operation)(const struct operands *o, take_member *take, void *context),
                          const char *event)
 {
     struct operands operands;
     if (!view_operands(c, 1, &operands))
         return;
     struct set *result = set_new();
-    operation(&operands, store_member, result);
-    store_set(c, result, event);
+    if (operation(&operands, store_member, result))
+        store_set(c, result, event);
+    else
+        object_drop(c->txn, TYPE_SET, result);
 }
 
 /* ---- the commands ---- */
@@ -227,17 +247,20 @@ void cmd_sunion(struct call *c)
     if (!view_operands(c, 0, &operands))
         return;
     struct set *result = unite(&operands, 0);
+    if (!result)
+        return;
     reply_set(c->reply, set_count(result));
-    while (set_next(result, &cursor, &member))
+    while (set_next(result, &cursor, &member) && call_goes_on(c, 1))
         reply_bulk(c->reply, member);
-    set_free(result);
+    object_drop(c->txn, TYPE_SET, result);
 }
 
 void cmd_sunionstore(struct call *c)
 {
     struct operands operands;
-    if (view_operands(c, 1, &operands))
-        store_set(c, unite(&operands, 0), "sunionstore");
+    struct set *result = view_operands(c, 1, &operands) ? unite(&operands, 0) : NULL;
+    if (result)
+        store_set(c, result, "sunionstore");
 }
 
 /* The executor found no keys exactly when the count is wrong; these words say how. */
@@ -268,6 +291,6 @@ void cmd_sintercard(struct call *c)
     if (!take_limit(c, &limit) || !view_operands(c, 0, &operands))
         return;
     struct counting counting = {.limit = limit ? (uint64_t)limit : UINT64_MAX};
-    intersect(&operands, count_member, &counting);
-    reply_int(c->reply, (int64_t)counting.count);
+    if (intersect(&operands, count_member, &counting))
+        reply_int(c->reply, (int64_t)counting.count);
 }

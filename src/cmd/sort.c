@@ -17,6 +17,7 @@
 #include "engine/events.h"
 #include "engine/hashes.h"
 #include "engine/lists.h"
+#include "engine/objects.h"
 #include "engine/sets.h"
 #include "engine/strings.h"
 #include "types/zset.h"
@@ -51,9 +52,10 @@ struct sort {
     size_t get_count;
     const void *object;
     enum type type;
-    struct item *items;
-    size_t count, first, end; /* [first, end) is replied */
+    struct item *items, **order; /* sorted are pointers: items are not moved */
+    size_t count, first, end;    /* [first, end) of the order is replied */
     struct buf scratch;       /* a key's name */
+    bool over;                /* it ends here (call_goes_on) */
 };
 
 /* ---- words ---- */
@@ -176,19 +178,25 @@ static void limit_range(struct sort *s, size_t all)
 static void add_item(struct sort *s, bytes element)
 {
     s->items[s->count] = (struct item){.element = element, .place = s->count};
+    s->order[s->count] = &s->items[s->count];
     s->count++;
 }
 
-static void load_set(struct sort *s)
+/* These return false when it ends here (call_goes_on). */
+static bool load_set(struct sort *s)
 {
     struct set_cursor cursor = {0};
     bytes member;
-    while (set_next(s->object, &cursor, &member))
+    while (set_next(s->object, &cursor, &member)) {
         add_item(s, member.size < NUMBER_TEXT_MAX ? arena_dup(txn_arena(s->c->txn), member) : member);
+        if (!call_goes_on(s->c, 1))
+            return false;
+    }
+    return true;
 }
 
 /* `count` elements from this place on, counted in the direction of the walk. */
-static void load_list(struct sort *s, size_t from, size_t count, bool backward)
+static bool load_list(struct sort *s, size_t from, size_t count, bool backward)
 {
     struct list_cursor cursor;
     bytes value;
@@ -196,10 +204,13 @@ static void load_list(struct sort *s, size_t from, size_t count, bool backward)
     while (more && s->count < count) {
         add_item(s, value);
         more = backward ? list_previous(&cursor, &value) : list_next(&cursor, &value);
+        if (!call_goes_on(s->c, 1))
+            return false;
     }
+    return true;
 }
 
-static void load_zset(struct sort *s, size_t from, size_t count, bool backward)
+static bool load_zset(struct sort *s, size_t from, size_t count, bool backward)
 {
     struct zset_cursor cursor;
     struct scored one;
@@ -207,11 +218,14 @@ static void load_zset(struct sort *s, size_t from, size_t count, bool backward)
     while (more && s->count < count) {
         add_item(s, one.member);
         more = backward ? zset_previous(&cursor, &one) : zset_next(&cursor, &one);
+        if (!call_goes_on(s->c, 1))
+            return false;
     }
+    return true;
 }
 
 /* What is not sorted keeps the order of a list or a sorted set, which DESC turns round, and is read no further than the limit says. */
-static void load_items(struct sort *s)
+static bool load_items(struct sort *s)
 {
     size_t all = source_count(s), from = 0, count = all;
     bool backward = s->unsorted && s->descending;
@@ -223,14 +237,12 @@ static void load_items(struct sort *s)
         s->end = count;
     }
     s->items = arena_alloc(txn_arena(s->c->txn), (count + 1) * sizeof(*s->items));
+    s->order = arena_alloc(txn_arena(s->c->txn), (count + 1) * sizeof(*s->order));
     if (!s->object)
-        return;
+        return true;
     if (s->type == TYPE_SET)
-        load_set(s);
-    else if (s->type == TYPE_LIST)
-        load_list(s, from, count, backward);
-    else
-        load_zset(s, from, count, backward);
+        return load_set(s);
+    return s->type == TYPE_LIST ? load_list(s, from, count, backward) : load_zset(s, from, count, backward);
 }
 
 /* ---- keys of patterns ---- */
@@ -253,7 +265,7 @@ static bool touch_patterns(struct sort *s, const struct pattern *patterns, size_
     struct key key;
     for (size_t p = 0; p < count; p++) {
         for (size_t i = first; patterns[p].has_star && i < end && stripe_count < STRIPE_COUNT; i++) {
-            locate(s, &patterns[p], s->items[i].element, &key);
+            locate(s, &patterns[p], s->order[i]->element, &key);
             uint64_t bit = UINT64_C(1) << key.stripe % 64;
             if (!(seen[key.stripe / 64] & bit))
                 stripes[stripe_count++] = key.stripe;
@@ -313,6 +325,8 @@ static bool weigh(struct sort *s)
             reply_errorf(s->c->reply, "ERR One or more scores can't be converted into double");
             return false;
         }
+        if (!call_goes_on(s->c, 1))
+            return false;
     }
     return true;
 }
@@ -326,10 +340,15 @@ static int compare_text(const struct sort *s, const struct item *a, const struct
     return bytes_compare(bytes_of(a->weight.data, text_size(a->weight)), bytes_of(b->weight.data, text_size(b->weight)));
 }
 
+/* Others are served between two comparisons; beside another command all are equal once it has given up. */
 static int compare_items(const void *left, const void *right, void *context)
 {
-    const struct sort *s = context;
-    const struct item *a = left, *b = right;
+    struct sort *s = context;
+    const struct item *a = *(struct item *const *)left, *b = *(struct item *const *)right;
+    if (HF_UNLIKELY(s->over || !call_goes_on(s->c, 1))) {
+        s->over = true;
+        return 0;
+    }
     int order = s->alpha ? compare_text(s, a, b) : a->score != b->score ? (a->score > b->score ? 1 : -1)
                                                                         : bytes_compare(a->element, b->element);
     if (order)
@@ -341,17 +360,20 @@ static int compare_items(const void *left, const void *right, void *context)
 
 typedef void take_value(void *context, bytes value, bool found);
 
-static void each_value(struct sort *s, take_value *take, void *context)
+static bool each_value(struct sort *s, take_value *take, void *context)
 {
     for (size_t i = s->first; i < s->end; i++) {
+        if (!call_goes_on(s->c, 1 + s->get_count * 4))
+            return false;
         if (!s->get_count)
-            take(context, s->items[i].element, true);
+            take(context, s->order[i]->element, true);
         for (size_t g = 0; g < s->get_count; g++) {
             bytes value = BYTES("");
-            bool found = look_up(s, &s->gets[g], s->items[i].element, &value);
+            bool found = look_up(s, &s->gets[g], s->order[i]->element, &value);
             take(context, value, found);
         }
     }
+    return true;
 }
 
 static void reply_value(void *context, bytes value, bool found)
@@ -396,7 +418,10 @@ static void store_values(struct sort *s, size_t count)
     bool removed;
     storing->count = 0;
     storing->list = list_ops.create();
-    each_value(s, store_value, storing);
+    if (!each_value(s, store_value, storing)) {
+        object_drop(s->c->txn, TYPE_LIST, storing->list);
+        return;
+    }
     flush_values(storing);
     if (arg_refused(s->c, object_store(s->c->txn, key, TYPE_LIST, storing->list, &removed)))
         return;
@@ -415,18 +440,22 @@ static void reply_values(struct sort *s)
         return;
     }
     reply_array(s->c->reply, count);
-    each_value(s, reply_value, s->c->reply);
+    if (!each_value(s, reply_value, s->c->reply))
+        return;
 }
 
 static void sort(struct sort *s)
 {
-    load_items(s);
+    if (!load_items(s))
+        return;
     if (!s->unsorted) {
         if (s->by_pattern && !touch_patterns(s, &s->by, 1, 0, s->count))
             return;
         if (!weigh(s))
             return;
-        qsort_r(s->items, s->count, sizeof(*s->items), compare_items, s);
+        qsort_r(s->order, s->count, sizeof(*s->order), compare_items, s);
+        if (s->over)
+            return;
     }
     if (touch_patterns(s, s->gets, s->get_count, s->first, s->end))
         reply_values(s);

@@ -25,7 +25,7 @@ size_t sort_stream_ids(struct stream_id *ids, size_t count); /* ascending, none 
 void reply_stream_id(struct reply *r, struct stream_id id);
 void reply_stream_entry(struct reply *r, const struct stream_entry *e);
 /* Entries from a position on, or backwards from it. */
-void reply_stream_entries(struct reply *r, const struct stream *s, uint64_t position, uint64_t count, bool backwards);
+void reply_stream_entries(struct call *c, const struct stream *s, uint64_t position, uint64_t count, bool backwards);
 
 bool view_stream(struct call *c, const struct key *k, const struct stream **s); /* *s NULL: absent */
 bool find_stream(struct call *c, const struct key *k, struct object_ref *o);

@@ -128,13 +128,14 @@ static void reply_group_full(struct reply *r, const struct stream *s, const stru
         reply_consumer_full(r, s, g, stream_consumer_at(s, g->number, i), most);
 }
 
-static void reply_full(struct reply *r, const struct stream *s, uint64_t most)
+static void reply_full(struct call *c, const struct stream *s, uint64_t most)
 {
+    struct reply *r = c->reply;
     uint64_t groups = stream_group_count(s);
     reply_map(r, 9);
     reply_state(r, s);
     reply_text(r, "entries");
-    reply_stream_entries(r, s, 0, at_most(stream_count(s), most), false);
+    reply_stream_entries(c, s, 0, at_most(stream_count(s), most), false);
     reply_text(r, "groups");
     reply_array(r, groups);
     for (uint64_t i = 0; i < groups; i++) {
@@ -157,7 +158,7 @@ void cmd_xinfo_stream(struct call *c)
     if (c->argc == 6 && !arg_int(c, 5, &most))
         return;
     if (full) {
-        reply_full(c->reply, s, most < 0 ? 10 : (uint64_t)most);
+        reply_full(c, s, most < 0 ? 10 : (uint64_t)most);
         return;
     }
     uint64_t count = stream_count(s);

@@ -189,7 +189,7 @@ static void read_new(struct call *c, const struct reading *r, struct source *s)
     hf_assert(more);
     uint64_t first = stream_position(stream, after), count = at_most(r, stream_count(stream) - first);
     begin_part(c, s);
-    reply_stream_entries(c->reply, stream, first, count, false);
+    reply_stream_entries(c, stream, first, count, false);
 }
 
 /* How far a group's counter has come when it has read this entry. */
@@ -238,7 +238,7 @@ static bool read_group_new(struct call *c, const struct reading *r, struct sourc
     hf_assert(more);
     uint64_t first = stream_position(s->object.object, after), count = at_most(r, stream_count(s->object.object) - first);
     begin_part(c, s);
-    reply_stream_entries(c->reply, s->object.object, first, count, false);
+    reply_stream_entries(c, s->object.object, first, count, false);
     return deliver(c, r, s, first, count, change);
 }
 

@@ -23,12 +23,19 @@ static inline void set_events(struct call *c, size_t key, const struct set_optio
         event(c, key, EVENT_GENERIC, "expire");
 }
 
+static bool rope_goes_on(void *call) { return call_goes_on(call, CALL_WORK_MAX); }
+
+static void reply_part(struct call *c, const struct text *text, size_t offset, size_t size)
+{
+    reply_rope(c->reply, &(struct rope_part){text->rope, offset, size, rope_goes_on, c});
+}
+
 static inline void reply_text_of(struct call *c, const struct text *text)
 {
     if (HF_LIKELY(text->view.data != NULL))
         reply_bulk(c->reply, text->view);
     else if (text->found)
-        reply_rope(c->reply, text->rope, 0, text->view.size);
+        reply_part(c, text, 0, text->view.size);
     else
         reply_null(c->reply);
 }
@@ -199,7 +206,7 @@ void cmd_getex(struct call *c)
 void cmd_mget(struct call *c)
 {
     reply_array(c->reply, c->key_count);
-    for (size_t i = 0; i < c->key_count; i++) {
+    for (size_t i = 0; i < c->key_count && call_goes_on(c, 2); i++) {
         struct text text;
         if (string_look(c->txn, call_key(c, i), &text) != HF_OK)
             reply_null(c->reply); /* another type counts as absent */
@@ -213,7 +220,7 @@ static bool set_pairs(struct call *c)
     static const struct set_options plain = {0};
     for (size_t i = 0; i < c->key_count; i++) {
         struct set_result result;
-        if (arg_refused(c, string_set(c->txn, call_key(c, i), c->argv[2 * i + 2], &plain, &result)))
+        if (!call_goes_on(c, 4) || arg_refused(c, string_set(c->txn, call_key(c, i), c->argv[2 * i + 2], &plain, &result)))
             return false;
         set_events(c, i, &plain);
     }
@@ -306,7 +313,7 @@ void cmd_getrange(struct call *c)
     else if (text.view.data)
         reply_bulk(c->reply, bytes_of(text.view.data + start, size));
     else
-        reply_rope(c->reply, text.rope, (size_t)start, size);
+        reply_part(c, &text, (size_t)start, size);
 }
 
 /* ---- numbers ---- */

@@ -70,12 +70,19 @@ static void apply(struct call *c, struct object_ref *o, struct buf *change)
     buf_release(change);
 }
 
+#define REMOVED_AT_ONCE 256u /* of a long range: others are served between (call_goes_on) */
+
 void zset_remove_range(struct call *c, struct object_ref *o, uint64_t first, uint64_t count, const char *event)
 {
     struct buf change;
     buf_init(&change, SIZE_MAX);
-    zset_change_remove_ranks(&change, first, count);
-    apply(c, o, &change);
+    for (uint64_t piece; count > 0; count -= piece) {
+        piece = count < REMOVED_AT_ONCE ? count : REMOVED_AT_ONCE;
+        if (!call_goes_on(c, piece == REMOVED_AT_ONCE ? CALL_WORK_MAX : 1))
+            break;
+        zset_change_remove_ranks(&change, first, piece);
+        apply(c, o, &change);
+    }
     txn_event(c->txn, o->key, EVENT_ZSET, event);
     close_object(c, o);
 }
@@ -155,11 +162,13 @@ static int judge(const struct zadd *a, const struct zset *z, bytes member, doubl
     return *score != old ? UPDATED : a->incr ? SAME : NOTHING;
 }
 
-/* Adds the pairs one after the other: a member may come twice. False: the error was replied. */
+/* Adds the pairs one after the other: a member may come twice. False: the error was replied, or it ends here (call_goes_on). */
 static bool add_pairs(struct call *c, struct object_ref *o, const struct zadd *a, const double *scores, size_t count,
                       int64_t counts[4], double *result, bool *done)
 {
     for (size_t i = 0; i < count; i++) {
+        if (!call_goes_on(c, 8))
+            return false;
         bytes member = c->argv[a->first + a->stride * (i + 1) - 1];
         double score = scores[i];
         int what = judge(a, o->object, member, &score);
@@ -239,7 +248,7 @@ void cmd_zrem(struct call *c)
     int64_t removed = 0;
     if (!zset_open(c, 0, &o))
         return;
-    for (size_t i = 2; i < c->argc && o.object; i++) {
+    for (size_t i = 2; i < c->argc && o.object && call_goes_on(c, 8); i++) {
         double score;
         struct buf change;
         if (!zset_score(zset_of(&o), c->argv[i], &score))
@@ -356,7 +365,10 @@ void cmd_zscan(struct call *c)
     if (!scan_take_options(c, 3, SCAN_MEMBERS, &options))
         return;
     struct zscan scan = {&options, {.arena = txn_arena(c->txn)}};
-    cursor = zset_scan(z, cursor, options.count, zscan_member, &scan);
+    size_t step;
+    do
+        cursor = zset_scan(z, cursor, step = scan_step(&options), zscan_member, &scan);
+    while (scan_goes_on(c, &options, cursor, step));
     scan_reply(c, cursor, &scan.found);
 }
 
@@ -376,6 +388,8 @@ static void pop_members(struct call *c, struct object_ref *o, bool from_max, uin
         reply_bulk(c->reply, one.member);
         reply_score(c, one.score);
         more = from_max ? zset_previous(&cursor, &one) : zset_next(&cursor, &one);
+        if (!call_goes_on(c, 2))
+            return;
     }
     zset_remove_range(c, o, from_max ? size - count : 0, count, from_max ? "zpopmax" : "zpopmin");
 }
@@ -497,8 +511,10 @@ static void reply_random(struct call *c, const struct zset *z, int64_t wanted, b
     reply_scored_array(c, count, with_scores);
     if (count == 0)
         return;
-    uint64_t *positions = wanted > 0 ? chance_positions(&chance, txn_arena(c->txn), size, count) : NULL;
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t *positions = wanted > 0 ? chance_positions(&chance, c, txn_arena(c->txn), size, count) : NULL;
+    if (wanted > 0 && !positions)
+        return;
+    for (uint64_t i = 0; i < count && call_goes_on(c, 3); i++)
         reply_scored(c, zset_at(z, positions ? positions[i] : chance_below(&chance, size)), with_scores);
 }
 

@@ -25,6 +25,7 @@ struct input {
 };
 
 struct algebra {
+    struct call *c;
     enum operation operation;
     enum aggregate aggregate;
     struct arena *arena;
@@ -177,7 +178,8 @@ static double aggregated(enum aggregate how, double a, double b)
     return isnan(sum) ? 0 : sum; /* inf and -inf */
 }
 
-static void unite_input(const struct algebra *a, const struct input *in, struct score_table *table)
+/* These return false, and a part of the result, when it ends here (call_goes_on). */
+static bool unite_input(const struct algebra *a, const struct input *in, struct score_table *table)
 {
     struct input_cursor cursor = {0};
     struct scored one;
@@ -185,18 +187,25 @@ static void unite_input(const struct algebra *a, const struct input *in, struct 
         bool is_new;
         double *score = score_table_at(table, one.member, &is_new), more = weighted(in, one.score);
         *score = is_new ? more : aggregated(a->aggregate, *score, more);
+        if (!call_goes_on(a->c, 4))
+            return false;
     }
+    return true;
 }
 
-static struct zset *unite(const struct algebra *a)
+static bool unite(const struct algebra *a, struct zset *result)
 {
-    struct score_table table = {.arena = a->arena};
-    for (size_t i = 0; i < a->count; i++)
-        unite_input(a, &a->inputs[i], &table);
-    struct zset *result = zset_new();
-    for (size_t i = 0; i < table.count; i++)
+    struct score_table table = {.arena = a->arena, .call = a->c};
+    for (size_t i = 0; i < a->count; i++) {
+        if (!unite_input(a, &a->inputs[i], &table))
+            return false;
+    }
+    for (size_t i = 0; i < table.count; i++) {
         zset_set(result, table.items[i].member, table.items[i].score);
-    return result;
+        if (!call_goes_on(a->c, 10))
+            return false;
+    }
+    return true;
 }
 
 /* In all inputs? Then with this score. */
@@ -217,21 +226,21 @@ static bool is_common(const struct algebra *a, struct scored *one)
     return true;
 }
 
-static struct zset *intersect(const struct algebra *a)
+static bool intersect(const struct algebra *a, struct zset *result)
 {
-    struct zset *result = zset_new();
     struct input_cursor cursor = {0};
     struct scored one;
     while (input_next(&a->inputs[0], &cursor, &one)) {
         if (is_common(a, &one))
             zset_set(result, one.member, one.score);
+        if (!call_goes_on(a->c, 10 + a->count * 4))
+            return false;
     }
-    return result;
+    return true;
 }
 
-static struct zset *subtract(const struct algebra *a)
+static bool subtract(const struct algebra *a, struct zset *result)
 {
-    struct zset *result = zset_new();
     struct input_cursor cursor = {0};
     struct scored one;
     while (input_next(&a->inputs[0], &cursor, &one)) {
@@ -241,37 +250,47 @@ static struct zset *subtract(const struct algebra *a)
             elsewhere = input_score(&a->inputs[i], one.member, &score);
         if (!elsewhere)
             zset_set(result, one.member, one.score);
+        if (!call_goes_on(a->c, 10 + a->count * 4))
+            return false;
     }
-    return result;
+    return true;
 }
 
+/* NULL: it ends here. */
 static struct zset *compute(struct algebra *a)
 {
-    if (a->operation == DIFF)
-        return subtract(a);
-    qsort(a->inputs, a->count, sizeof(*a->inputs), by_size);
-    return a->operation == UNION ? unite(a) : intersect(a);
+    struct zset *result = zset_new();
+    if (a->operation != DIFF)
+        qsort(a->inputs, a->count, sizeof(*a->inputs), by_size);
+    bool done = a->operation == DIFF ? subtract(a, result) : a->operation == UNION ? unite(a, result) : intersect(a, result);
+    if (done)
+        return result;
+    object_drop(a->c->txn, TYPE_ZSET, result);
+    return NULL;
 }
 
 static void reply_result(struct call *c, enum operation operation)
 {
-    struct algebra a = {.operation = operation};
+    struct algebra a = {.c = c, .operation = operation};
     if (!take_algebra(c, 1, false, false, &a))
         return;
     struct zset *result = compute(&a);
+    if (!result)
+        return;
     struct zset_cursor cursor;
     struct scored one;
     reply_scored_array(c, zset_count(result), a.with_scores);
-    for (bool more = zset_seek(result, 0, &cursor, &one); more; more = zset_next(&cursor, &one))
+    for (bool more = zset_seek(result, 0, &cursor, &one); more && call_goes_on(c, 2); more = zset_next(&cursor, &one))
         reply_scored(c, one, a.with_scores);
-    zset_free(result);
+    object_drop(c->txn, TYPE_ZSET, result);
 }
 
 static void store_result(struct call *c, enum operation operation, const char *event)
 {
-    struct algebra a = {.operation = operation};
-    if (take_algebra(c, 2, true, false, &a))
-        zset_store(c, 0, compute(&a), event);
+    struct algebra a = {.c = c, .operation = operation};
+    struct zset *result = take_algebra(c, 2, true, false, &a) ? compute(&a) : NULL;
+    if (result)
+        zset_store(c, 0, result, event);
 }
 
 void cmd_zunion(struct call *c) { reply_result(c, UNION); }
@@ -290,7 +309,7 @@ void cmd_zintercard(struct call *c)
     struct scored one;
     int64_t count = 0;
     qsort(a.inputs, a.count, sizeof(*a.inputs), by_size);
-    while ((a.limit == 0 || count < a.limit) && input_next(&a.inputs[0], &cursor, &one))
+    while ((a.limit == 0 || count < a.limit) && input_next(&a.inputs[0], &cursor, &one) && call_goes_on(c, a.count * 4))
         count += is_common(&a, &one);
     reply_int(c->reply, count);
 }

@@ -180,7 +180,7 @@ static void reply_span(struct call *c, const struct zset *z, const struct range 
     struct scored one;
     reply_scored_array(c, s.count, r->with_scores);
     bool more = s.count && zset_seek(z, r->reverse ? s.first + s.count - 1 : s.first, &cursor, &one);
-    for (uint64_t i = 0; i < s.count && more; i++) {
+    for (uint64_t i = 0; i < s.count && more && call_goes_on(c, 2); i++) {
         reply_scored(c, one, r->with_scores);
         more = r->reverse ? zset_previous(&cursor, &one) : zset_next(&cursor, &one);
     }
@@ -215,8 +215,13 @@ void cmd_zrangestore(struct call *c)
     struct zset_cursor cursor;
     struct scored one;
     bool more = s.count && zset_seek(z, s.first, &cursor, &one);
-    for (uint64_t i = 0; i < s.count && more; i++, more = zset_next(&cursor, &one))
+    for (uint64_t i = 0; i < s.count && more; i++, more = zset_next(&cursor, &one)) {
         zset_set(result, one.member, one.score);
+        if (!call_goes_on(c, 8)) {
+            object_drop(c->txn, TYPE_ZSET, result);
+            return;
+        }
+    }
     zset_store(c, 0, result, "zrangestore");
 }
 

@@ -254,7 +254,6 @@ void databases_detach_unmapped(struct engine *e)
     }
 }
 
-#define FREED_LATER_BYTES (8u << 10)
 #define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
 #define FREE_SLICE_CHUNKS 8u  /* of a string, 64 KiB each */
 
@@ -262,7 +261,7 @@ static bool is_freed_later(const struct entry *old)
 {
     if (entry_encoding(old) == ENC_ROPE)
         return rope_memory(entry_pointer(old)) > FREE_SLICE_CHUNKS * ROPE_CHUNK;
-    return entry_encoding(old) == ENC_OBJECT && type_ops_of((int)entry_type(old))->memory(entry_pointer(old)) >= FREED_LATER_BYTES;
+    return entry_encoding(old) == ENC_OBJECT && type_ops_of((int)entry_type(old))->memory(entry_pointer(old)) >= DROPPED_BYTES;
 }
 
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old)
@@ -271,9 +270,14 @@ void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *o
         entry_free(heap, old);
         return;
     }
-    struct dropped_object *d = mem_alloc(sizeof(*d));
-    *d = (struct dropped_object){.type = entry_type(old), .object = entry_pointer(old)};
+    databases_drop_object(e, entry_type(old), entry_pointer(old));
     slab_release(heap, old);
+}
+
+void databases_drop_object(struct engine *e, enum type type, void *object)
+{
+    struct dropped_object *d = mem_alloc(sizeof(*d));
+    *d = (struct dropped_object){.type = type, .object = object};
     atomic_fetch_add_explicit(&e->freeing, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->dropped_any, 1, memory_order_relaxed);
     spin_lock(&e->dropped_lock);

@@ -280,6 +280,8 @@ uint32_t db_number(const struct engine *e, uint32_t db_id);
 void databases_detach(struct engine *e, uint32_t db_id); /* gate held, or no workers yet */
 void databases_detach_unmapped(struct engine *e);        /* at the end of recovery */
 void databases_drop(struct engine *e, struct table *table); /* out of its stripe: freed in slices */
+#define DROPPED_BYTES (8u << 10) /* a collection of this size is freed in slices, too */
+void databases_drop_object(struct engine *e, enum type type, void *object);
 bool databases_free_slice(struct engine *e, struct slab_heap *heap); /* true: more to do */
 /* Frees a block that is in no table any more; a large collection in it goes in slices, later. */
 void engine_entry_free(struct engine *e, struct slab_heap *heap, struct entry *old);

@@ -219,6 +219,15 @@ bool object_close(struct txn *t, struct object_ref *o)
     return true;
 }
 
+void object_drop(struct txn *t, enum type type, void *object)
+{
+    const struct type_ops *ops = type_ops_of((int)type);
+    if (ops->memory(object) < DROPPED_BYTES)
+        ops->free(object);
+    else
+        databases_drop_object(t->engine, type, object);
+}
+
 status object_store(struct txn *t, const struct key *k, enum type type, void *object, bool *removed)
 {
     const struct type_ops *ops = type_ops_of((int)type);

@@ -40,5 +40,7 @@ bool object_close(struct txn *t, struct object_ref *o);
 /* Puts a whole new object under the key, replacing what is there, without deadline (the *STORE commands). Takes the object.
  * An empty one just removes the key. *removed (may be NULL): a key was there and is gone. */
 status object_store(struct txn *t, const struct key *k, enum type type, void *object, bool *removed) HF_CHECK;
+/* Frees one that stands under no key, a large one in slices. */
+void object_drop(struct txn *t, enum type type, void *object);
 
 #endif

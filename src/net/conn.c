@@ -327,7 +327,8 @@ void conn_serve(struct conn *c)
     w->serving = c;
     if (c->more)
         run_input(c);
-    if (!c->dead && !c->blocked && !c->closing && c->readable && !w->draining)
+    bool has_to_wait = c->more && exec_is_late(w->exec); /* what it has sent is enough for the next turn */
+    if (!c->dead && !c->blocked && !c->closing && !has_to_wait && c->readable && !w->draining)
         read_socket(c);
     w->serving = NULL;
     if (c->dead)

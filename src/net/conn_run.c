@@ -365,7 +365,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             return i + 1;
         if (HF_UNLIKELY(tracking_has_own(&c->session)))
             tracking_tell_own(&c->session, conn_pushed);
-        if (HF_UNLIKELY(stop_after(c)))
+        if (HF_UNLIKELY(stop_after(c) || exec_is_late(w->exec)))
             return i + 1;
     }
     return k->count;
@@ -400,7 +400,7 @@ size_t conn_run(struct conn *c, const uint8_t *data, size_t size)
             return stopped;
         }
         at = k.at;
-        if (HF_UNLIKELY(k.repeats)) {
+        if (HF_UNLIKELY(k.repeats || (exec_is_late(w->exec) && at < size && k.last == PARSE_DONE))) {
             c->more = true;
             return at;
         }

@@ -1,7 +1,7 @@
-/* worker_aside.c -- other connections are served while a script of this worker takes long (docs/adr/0010).
+/* worker_aside.c -- other connections are served while a script, or another command, of this worker takes long (docs/adr/0010).
  *
- * The hook of the script calls worker_aside_step about once a millisecond, in the middle of conn_serve of the script's
- * connection: the stack below holds a half-done batch. So a step here works with an executor, words and read buffer of its own,
+ * The hook of the script, or the loop of the command (cmd/exec_breathe.c), calls worker_aside_step about once a millisecond, in the middle
+ * of conn_serve of its connection; what is said of scripts here holds for both: the stack below holds a half-done batch. So a step here works with an executor, words and read buffer of its own,
  * leaves the script's connection alone, and takes no lock by waiting, since the script may hold it on this very
  * thread: burials, timeouts, CLIENT UNBLOCK and messages wait for its end. Commands that would wait for the
  * script (exec_aside) are parked until then.

@@ -2,18 +2,24 @@
 
 Goal:   UNLINK, DEL, FLUSHDB, FLUSHALL, expiry, overwriting (SET, RENAME, SUNIONSTORE) and eviction of a value of many elements do
         no work that grows with it while others wait: it is unlinked at once and freed in slices, each of which is small.
+        A command that takes long holds up only who needs its keys, on the same worker, too; its reply is of one moment.
 Method: by counters, for any machine: INFO tells how many slices there were and how many bytes the largest one freed. With --timed
         also by the clock: another connection, of another worker and of the same one, sends PING all the while; its longest wait is
         shown, and must stay below 10 ms.
+        --commands: the same for long commands (stall_commands.py), as a table; a PATTERN chooses some.
 Usage:  stall.py [--elements 60000] [--timed] [--workers 2]
+        stall.py --commands [PATTERN] [--elements 1000000] [--peer]
         The figure of the design: --elements 10000000 --timed, on a quiet machine.
 """
 import argparse
+import select
+import socket
 import sys
 import threading
 import time
 
-from harness import Server
+import stall_commands
+from harness import Server, encode
 
 SLICE_MAX = 1 << 20         # bytes: a hundred nodes of a few KiB, or 256 entries of a table
 STALL_MS = 10
@@ -98,12 +104,147 @@ WAYS = [
 ]
 
 
+# --- what takes long, beside others on the only worker ---------------------------------------------
+
+MANY = 300000
+LONG = [    # some tenths of a second each, of values that are made in no time
+    ("SRANDMEMBER", ["SRANDMEMBER", "set", -MANY]),
+    ("ZRANDMEMBER", ["ZRANDMEMBER", "zset", -MANY, "WITHSCORES"]),
+    ("HRANDFIELD", ["HRANDFIELD", "hash", -MANY, "WITHVALUES"]),
+    ("LCS", ["LCS", "text", "text2", "LEN"]),
+    ("script", ["EVAL", "return #redis.call('srandmember', KEYS[1], ARGV[1])", 1, "set", -MANY]),
+    ("SORT", ["SORT", "sort", "ALPHA", "LIMIT", 0, 1]),
+    ("SCAN", ["SCAN", 0, "COUNT", 1 << 40, "MATCH", "[a-b]*[c-d]*[e-f]*" * 40]),
+    ("KEYS", ["KEYS", "[a-b]*[c-d]*[e-f]*" * 40]),
+]
+
+
+def is_answered(client):
+    return bool(select.select([client.socket], [], [], 0)[0])
+
+
+def pongs_until_answered(asker, other):
+    count = 0
+    while not is_answered(asker):
+        assert other.call("PING") == b"PONG"
+        count += 1
+    return count
+
+
+def check_others_are_served(server, c, other):
+    for name, words in LONG:
+        c.send(*words)
+        count = pongs_until_answered(c, other)
+        assert count >= 8, "%s: others had %d answers meanwhile" % (name, count)
+        c.read()
+    c.pipeline([["MULTI"], LONG[0][1], LONG[1][1]])
+    c.send("EXEC")
+    assert pongs_until_answered(c, other) >= 16, "EXEC"
+    assert [len(value) for _, value in c.read()[1]] == [MANY, 2 * MANY]
+
+
+def check_reply_is_of_one_moment(server, c, other):
+    """Who changes the key meanwhile waits, and is not seen."""
+    c.send("ZRANDMEMBER", "zset", -MANY)
+    assert pongs_until_answered_some(c, other, 3)
+    other.send("ZADD", "zset", 5, "late")
+    third = server.client()
+    assert third.call("PING") == b"PONG" and not is_answered(c) and not is_answered(other), "the change did not wait"
+    members = [value for _, value in c.read()[1]]
+    assert len(members) == MANY and b"late" not in members
+    assert other.read() == (":", 1) and c.call("ZSCORE", "zset", "late") == b"5"
+    third.close()
+
+
+def check_two_at_once(server, c, other):
+    """The second one gives up what it has begun, and runs behind the first; both replies are whole."""
+    second = server.client()
+    c.send(*LONG[0][1])
+    assert pongs_until_answered_some(c, other, 3)
+    second.send(*LONG[2][1])
+    second.send("SET", "behind", 1)
+    pongs_until_answered(c, other)
+    assert not is_answered(second), "it ran inside the other one"
+    assert pongs_until_answered(second, other) >= 8
+    assert len(c.read()[1]) == MANY
+    assert len(second.read()[1]) == 2 * MANY and second.read() == ("+", b"OK")
+    second.close()
+
+
+def check_a_pipeline_takes_turns(server, c, other):
+    """Many commands of a millisecond or so, in one piece."""
+    c.send_raw(encode("LCS", "short", "short2", "LEN") * 200)
+    c.send("ECHO", "end")
+    count, size = 0, len(b":1999\r\n") * 200
+    while not is_answered(c):
+        count += other.call("PING") == b"PONG"
+    while count < 10000 and len(c.socket.recv(size + 9, socket.MSG_PEEK)) < size + 9:
+        count += other.call("PING") == b"PONG"
+    assert count >= 20, "others had %d answers meanwhile" % count
+    assert {c.read() for _ in range(200)} == {(":", 1999)} and c.read() == ("$", b"end")
+
+
+def check_who_asked_goes(server, c, other):
+    for how in ("closes", "is killed"):
+        asker = server.client()
+        number = asker.call("CLIENT", "ID")
+        asker.send(*LONG[1][1])
+        assert pongs_until_answered_some(asker, other, 3)
+        if how == "closes":
+            asker.close()
+        else:
+            assert other.call("CLIENT", "KILL", "ID", number) == 1
+        deadline = time.monotonic() + 60
+        while b"id=%d " % number in other.call("CLIENT", "LIST"):
+            assert time.monotonic() < deadline, "it %s and stays" % how
+        assert other.call("ZCARD", "zset") == 101
+        asker.close()
+
+
+def pongs_until_answered_some(asker, other, count):
+    """It has begun for sure, and has not ended."""
+    for _ in range(count):
+        other.call("PING")
+    time.sleep(0.01)
+    other.call("PING")
+    return not is_answered(asker)
+
+
+def beside():
+    with Server(workers=1) as server:
+        c, other = server.client(), server.client()
+        c.call("SADD", "set", *["member:%d" % i for i in range(1000)])
+        c.call("HSET", "hash", *[w for i in range(1000) for w in ("field:%d" % i, i)])
+        c.call("ZADD", "zset", *[w for i in range(100) for w in (i, "member:%d" % i)])
+        c.pipeline([["SET", "text", "ab" * 3000], ["SET", "text2", "ba" * 3000], ["SET", "short", "ab" * 1000], ["SET", "short2", "ba" * 1000]])
+        load(c, "set", "sort", 100000)
+        c.call("MSET", *[w for i in range(20000) for w in ("abcdef" * 30 + str(i), i)])
+        for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_who_asked_goes):
+            check(server, c, other)
+    print("others are served while a command takes long")
+
+
+def table(options):
+    kind = "redis" if options.peer else "holdfast"
+    with Server(kind, workers=2) as server:
+        print("%-42s %-26s %8s %9s %9s %8s %8s" % (kind, "reply", "took ms", "same ms", "other ms", "reply MB", "grew MB"))
+        for text, line, seconds, same, other, size, growth in stall_commands.run(server, options.elements, options.commands, settle):
+            print("%-42s %-26s %8.1f %9.1f %9.1f %8.1f %8.1f" % (
+                text[:42], line[:26], seconds * 1000, same, other, size / 1e6, growth / 1e6), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--elements", type=int, default=60000)
     parser.add_argument("--timed", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--commands", nargs="?", const="", metavar="PATTERN")
+    parser.add_argument("--peer", action="store_true")
     options = parser.parse_args()
+    if options.commands is not None:
+        table(options)
+        return
+    beside()
     worst = 0.0
     sys.setswitchinterval(0.0002)   # Python's own threads must not wait for one another as long as the bar is
     with Server(workers=options.workers) as server:

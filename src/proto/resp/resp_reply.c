@@ -105,14 +105,21 @@ static void resp_bulk(struct reply *r, bytes value)
     written(r, put_end(at + value.size));
 }
 
-static void resp_rope(struct reply *r, struct rope *rope, size_t offset, size_t size)
+#define ROPE_PIECE ((size_t)256 << 10)
+
+static void resp_rope(struct reply *r, const struct rope_part *part)
 {
-    uint8_t *at = room(r, size + HEADER_MAX + 2);
+    uint8_t *at = room(r, part->size + HEADER_MAX + 2);
     if (!at)
         return;
-    at = put_header(at, '$', size);
-    rope_read(rope, offset, size, at);
-    written(r, put_end(at + size));
+    at = put_header(at, '$', part->size);
+    for (size_t done = 0, some; done < part->size; done += some) {
+        some = part->size - done < ROPE_PIECE ? part->size - done : ROPE_PIECE;
+        rope_read(part->rope, part->offset + done, some, at + done);
+        if (!part->goes_on(part->context))
+            return;
+    }
+    written(r, put_end(at + part->size));
 }
 
 static void resp_verbatim(struct reply *r, const char *format3, bytes text)

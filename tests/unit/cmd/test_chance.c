@@ -21,7 +21,7 @@ static void pick(uint64_t size, uint64_t count, unsigned times, unsigned counts[
     memset(counts, 0, SIZE_MOST * sizeof(*counts));
     for (unsigned i = 0; i < times; i++) {
         bool taken[SIZE_MOST] = {false};
-        uint64_t *positions = chance_positions(&chance, &arena, size, count);
+        uint64_t *positions = chance_positions(&chance, NULL, &arena, size, count);
         for (uint64_t k = 0; k < count; k++) {
             assert_true(positions[k] < size && !taken[positions[k]]);
             taken[positions[k]] = true;

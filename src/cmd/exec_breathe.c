@@ -1,0 +1,38 @@
+/* exec_breathe.c -- a command that takes long lets the worker's other connections be served between its steps (docs/adr/0010).
+ *
+ * Its locks stay held, so its reply is one moment of its keys; who needs them waits. What would take long beside it gives up instead, as a
+ * walk that meets a busy stripe does, and runs again behind it: so at most one command is in the middle of its work on a worker.
+ */
+#include "cmd/exec_private.h"
+
+#include "os/ticks.h"
+
+#define FIRST_US  4000u /* most commands are over by then */
+#define PERIOD_US 1000u
+#define BESIDE_US 2000u /* for all that is served in one turn; what began before that goes on until it asks */
+
+bool exec_breathe(struct call *c)
+{
+    struct exec *x = c->exec;
+    c->work = 0;
+    if (!x) /* a waiter that is served */
+        return true;
+    uint64_t now = ticks_now(), took = now - x->began;
+    if (HF_UNLIKELY(x->aside) && took >= ticks_of_us(BESIDE_US) && c->txn->changes == 0 && c->txn->touched_count == 0) {
+        c->txn->busy_stripe = BUSY_BESIDE;
+        return false;
+    }
+    if (x->aside || took < ticks_of_us(x->breathes ? PERIOD_US : FIRST_US) || !host || !host->serve_aside)
+        return true;
+    x->breathes = true;
+    host->serve_aside(x->worker);
+    x->began = ticks_now();
+    x->ticks += x->began - now; /* the time of others is not this command's */
+    return true;
+}
+
+void exec_breathe_over(struct exec *x)
+{
+    x->breathes = false;
+    host->aside_over(x->worker);
+}
