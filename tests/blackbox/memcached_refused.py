@@ -7,6 +7,7 @@ Method: a full tmpfs in a mount namespace of our own (full_disk.py); lines to bo
 Skips:  the full disk when it may not mount; as root that is a failure.
 Usage:  memcached_refused.py [check ...]
 """
+import ctypes
 import os
 import re
 import subprocess
@@ -275,6 +276,14 @@ LOGINS = [b"get a\r\n", b"set a 0 0 1\r\nx\r\n", b"version\r\n", b"mn\r\n", b"se
           b"set a 0 0 1\r\nx\r\n", b"set any 0 0 10\r\nuser wrong\r\n", b"get any\r\n"]
 
 
+# Each on a connection of its own, and then a get.
+FIRST_LINES = [b"\r\n", b"x\r\n", b"set\r\n", b"set any\r\n", b"set  any  0 0 9\r\nuser word\r\n", b"set any 5 100 9\r\nuser word\r\n", b"set any 0 0 9 noreply\r\nuser word\r\n",
+               b"set any 0 0 9 x y\r\nuser word\r\n", b"set any 0 0 -1\r\n", b"set any 0 0 12\r\nother secret\r\n", b"set any 0 0 9\r\nuser:word\r\n", b"set any 0 0 10\r\nuser  word\r\n",
+               b"set any 0 0 8\r\nuserword\r\n", b"set any 0 0 0\r\n\r\n", b"set any 0 0 10\r\nuser word \r\n", b"set any 0 0 10\r\n user word\r\n", b"set any 0 0 9\r\nUSER word\r\n",
+               b"cas any 0 0 9 1\r\n", b"ms any 9\r\n", b"stats\r\n", b"flush_all\r\n", b"verbosity 1\r\n", b"watch\r\n", b"touch a 1\r\n",
+               b"set %b 0 0 9\r\nuser word\r\n" % (b"k" * 250), b"set %b 0 0 9\r\nuser word\r\n" % (b"k" * 251), b"SET any 0 0 9\r\n"]
+
+
 def check_text_login():
     """Line by line as a memcached with --auth-file."""
     directory = temp_dir()
@@ -296,6 +305,17 @@ def check_text_login():
                 while answers[-1].startswith(b"VALUE") and not answers[-1].endswith(b"END\r\n"):
                     answers[-1] += connection.until(b"\r\n")
             expect((line, answers[1]), (line, answers[0]))
+        redis.call("AUTH", "a" * 20)
+        redis.call("ACL", "SETUSER", "other", "on", ">secret", "~*", "+@all")
+        for line in FIRST_LINES:
+            said = []
+            for one in (peer, server):
+                connection = Text(one)
+                connection.send(line)
+                said.append([connection.until(b"\r\n")])
+                connection.send(b"get none\r\n")
+                said[-1].append(connection.until(b"\r\n"))
+            expect((line, said[1]), (line, said[0]))
     remove_dir(directory)
 
 
@@ -313,13 +333,38 @@ STRANGERS += [[start(b"PLAIN"), start(b"PLAIN", b"\0user\0wrong", 0x22), packet(
               [start(b"PLAIN"), packet(0x0b), packet(0x00, b"k")]]
 
 
-def check_strangers():
-    """The bytes of a memcached with -S, up to the end of the connection."""
+def conversation(server, packets):
+    """The answer to each packet, and whether the connection goes on. A number of an item says only that there is one."""
+    binary, answers = Binary(server), []
+    try:
+        for each in packets + [packet(0x0a)]:
+            binary.send(each)
+            answers.append(binary.one())
+            answers[-1] = answers[-1][:6] + (min(answers[-1][6], 1),)
+    except (EOFError, ConnectionError):
+        answers.append("ends")
+    binary.close()
+    return answers
+
+
+def settings_of_sasl(text):
+    """memcached with -S reads memcached.conf there, as long as the directory is."""
     directory = temp_dir()
     with open(os.path.join(directory, "memcached.conf"), "w") as settings:
-        settings.write("mech_list: plain\n")
+        settings.write(text.replace("%d", directory))
     os.chmod(directory, 0o755)
     os.environ["SASL_CONF_PATH"] = directory
+    return directory
+
+
+def forget_sasl(directory):
+    del os.environ["SASL_CONF_PATH"]
+    remove_dir(directory)
+
+
+def check_strangers():
+    """The bytes of a memcached with -S, up to the end of the connection."""
+    directory = settings_of_sasl("mech_list: plain\n")
     with Peer(extra=["-S"]) as peer, Holdfast() as server:
         server.client().call("CONFIG", "SET", "requirepass", "word")
         for packets in STRANGERS:
@@ -332,8 +377,61 @@ def check_strangers():
                     answers[-1].append(binary.one())
                 answers[-1].append(ends(binary))
             expect((packets, answers[1]), (packets, answers[0]))
-    del os.environ["SASL_CONF_PATH"]
-    remove_dir(directory)
+    forget_sasl(directory)
+
+
+GOOD, BAD = b"\0user\0word", b"\0user\0wrong"
+RIGHT, WRONG = start(b"PLAIN", GOOD), start(b"PLAIN", BAD)
+GET, SET, MECHANISMS = packet(0x00, b"k", opaque=5), packet(0x01, b"k", b"v", STORE), packet(0x20, opaque=9)
+LOGGED_IN = [
+    [RIGHT, GET, SET, GET, packet(0x02, b"k", b"w", STORE), packet(0x0c, b"k"), packet(0x05, b"n", extras=SUM), packet(0x0e, b"k", b"x"),
+     packet(0x1d, b"k", extras=b"\0\0\0\x09"), packet(0x0b), packet(0x04, b"k"), packet(0x08)],
+    [MECHANISMS, RIGHT, GET], [packet(0x21, b"PLAIN", GOOD, opaque=77, cas=8), GET],
+    [WRONG, RIGHT, GET], [WRONG, WRONG, RIGHT, SET], [WRONG, GET], [RIGHT, WRONG, GET], [RIGHT, WRONG],
+    [RIGHT, WRONG, RIGHT, GET], [RIGHT, start(b"CRAM-MD5", b"x"), GET], [RIGHT, start(b"x" * 32, b"a"), GET], [RIGHT, start(b"x" * 33, b"a"), GET],
+    [RIGHT, start(b"PLAIN", b"x" * 5000), GET], [RIGHT, start(b"PLAIN"), GET],
+    [start(b"PLAIN"), start(b"PLAIN", GOOD, 0x22), GET], [start(b"PLAIN"), start(b"PLAIN", BAD, 0x22), GET], [start(b"PLAIN"), RIGHT, GET],
+    [start(b"PLAIN"), start(b"OTHER", GOOD, 0x22), GET], [start(b"PLAIN"), start(b"PLAIN", BAD, 0x22), start(b"PLAIN", GOOD, 0x22), GET],
+    [start(b"PLAIN"), MECHANISMS, start(b"PLAIN", GOOD, 0x22), GET], [RIGHT, start(b"PLAIN", GOOD, 0x22), GET], [start(b"PLAIN", GOOD, 0x22), RIGHT, GET],
+    [start(b"PLAIN", b"user\0user\0word"), GET], [start(b"plain", GOOD), GET], [start(b"Plain", GOOD), GET], [start(b"PLAIN ", GOOD), GET],
+    [start(b"PLAI", GOOD), GET], [start(b"PLAIN", GOOD + b"\0"), GET], [start(b"PLAIN", GOOD + b"\0x"), GET],
+    [start(b"PLAIN", b"\0user\0"), GET], [start(b"PLAIN", b"\0\0word"), GET], [start(b"PLAIN", b"\0user"), GET], [start(b"PLAIN", b"\0user\0word\n"), GET],
+    [start(b"PLAIN", b"\0USER\0word"), GET], [packet(0x21, b"PLAIN", GOOD, b"\0\0\0\0"), GET], [packet(0x20, b"k"), RIGHT, GET], [packet(0x20, b"", b"v"), RIGHT, GET],
+    [WRONG, start(b"PLAIN", GOOD, 0x22), GET], [start(b"CRAM-MD5", b"x"), start(b"PLAIN", GOOD, 0x22), GET], [WRONG, start(b"PLAIN"), start(b"PLAIN", GOOD, 0x22), GET],
+    [RIGHT, packet(0x00)], [RIGHT, packet(0x0a, b"k")], [RIGHT, packet(0x07)], [RIGHT, packet(0x10, b"nothing")],
+]
+# memcached's library knows one login of a connection, and a list of mechanisms ends it; here another one may follow.
+AGAIN = [[RIGHT, RIGHT, GET], [RIGHT, start(b"PLAIN"), start(b"PLAIN", GOOD, 0x22), GET], [RIGHT, MECHANISMS, GET]]
+
+
+def check_logins():
+    """The same with a user, who logs in rightly, wrongly, twice, in two steps, in the middle of another login."""
+    directory = settings_of_sasl("mech_list: plain\npwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: %d/users\n")
+    add_to_sasldb(os.path.join(directory, "users"), b"user", b"word")
+    different = []
+    with Peer(extra=["-S"]) as peer, Holdfast() as server:
+        redis = server.client()
+        redis.call("ACL", "SETUSER", "user", "on", ">word", "~*", "+@all")
+        redis.call("ACL", "SETUSER", "default", "resetpass", ">" + "a" * 20)
+        for packets in LOGGED_IN:
+            theirs, ours = conversation(peer, packets), conversation(server, packets)
+            if theirs != ours:
+                different.append("\n".join(["", *map(repr, packets), "memcached %r" % theirs, "holdfast  %r" % ours]))
+        for packets in AGAIN:
+            theirs, ours = conversation(peer, packets), conversation(server, packets)
+            expect((packets, theirs[-1], ours[-1][:2]), (packets, "ends", (0x0a, 0)))
+    forget_sasl(directory)
+    assert not different, "%d of %d:%s" % (len(different), len(LOGGED_IN), "".join(different))
+
+
+def add_to_sasldb(path, user, password):
+    """As saslpasswd2 does it, with the library that memcached has; in the realm of this machine, as memcached looks for it."""
+    library, connection = ctypes.CDLL("libsasl2.so.2"), ctypes.c_void_p()
+    library.sasl_setpass.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
+    expect(library.sasl_server_init(None, b"memcached"), 0)
+    expect(library.sasl_server_new(b"memcached", None, None, None, None, None, 0, ctypes.byref(connection)), 0)
+    expect(library.sasl_setpass(connection, user, password, len(password), None, 0, 1), 0)
+    os.chmod(path, 0o644)
 
 
 def check_sasl():
@@ -345,7 +443,7 @@ def check_sasl():
         redis.call("ACL", "SETUSER", "off", "off", ">word", "~*", "+@all")
         redis.call("ACL", "SETUSER", "default", "resetpass", ">" + "a" * 20)
         for mechanism, data in ((b"PLAIN", b"\0one\0wrong"), (b"PLAIN", b"\0none\0word"), (b"PLAIN", b"\0off\0word"), (b"PLAIN", b"one\0word"),
-                                (b"PLAIN", b"\0\0"), (b"CRAM-MD5", b"\0one\0word"), (b"plain", b"\0one\0word"), (b"PLAIN", b"\0one\0word\0"), (b"PLAIN", b"\0one\0wor")):
+                                (b"PLAIN", b"\0\0"), (b"CRAM-MD5", b"\0one\0word"), (b"PLAI", b"\0one\0word"), (b"PLAIN", b"\0one\0word\0"), (b"PLAIN", b"\0one\0wor")):
             binary = Binary(server)
             binary.send(packet(0x21, mechanism, data))
             expect((mechanism, data, binary.one()[1]), (mechanism, data, 0x20))
@@ -380,7 +478,7 @@ def check_sasl():
         assert len(stats) >= 3, stats
 
 
-CHECKS = [check_full_disk, check_too_many, check_idle, check_before_login, check_items, check_keys, check_text_login, check_strangers, check_sasl]
+CHECKS = [check_full_disk, check_too_many, check_idle, check_before_login, check_items, check_keys, check_text_login, check_strangers, check_logins, check_sasl]
 
 
 if __name__ == "__main__":

@@ -249,24 +249,27 @@ static bool log_in(struct call *c, bytes data)
                                        bytes_of(second + 1, (size_t)(end - second - 1)), c->argv);
 }
 
-/* A start without data is asked for it, and a step brings it. */
+/* A start without data is asked for it, and a step brings it, again when it was wrong. Whoever begins a login is nobody until it
+ * has succeeded, as in memcached. */
 void binary_auth(struct call *c)
 {
     struct memcached *m = memcached_of(c);
     struct memcached_counts *counts = memcached_counts(c);
     bytes mechanism = c->argv[1], data = c->argv[3];
-    bool starts = opcode_of(c) == OP_SASL_AUTH, goes_on = m->login_begun && !starts, plain = bytes_equal(mechanism, BYTES("PLAIN"));
+    bool starts = opcode_of(c) == OP_SASL_AUTH, plain = starts && bytes_is_word(mechanism, "plain"), goes_on = !starts && m->login_begun;
     if (mechanism.size > MECHANISM_MAX) {
         fail(c, BINARY_INVALID);
         return;
     }
-    m->login_begun = starts && plain && data.size == 0;
-    if (m->login_begun) {
+    acl_session_init(c->session);
+    m->login_begun = goes_on || (plain && data.size == 0);
+    if (m->login_begun && starts) {
         binary_answer(m, c->reply->out, BINARY_AUTH_CONTINUE, (bytes){0}, (bytes){0}, (bytes){0}, 0);
         return;
     }
     memcached_count(&counts->auth_cmds);
-    if (plain && (starts || goes_on) && log_in(c, data)) {
+    if ((plain || goes_on) && log_in(c, data)) {
+        m->login_begun = false;
         succeed(c, BYTES("Authenticated"), 0);
         return;
     }
@@ -274,8 +277,11 @@ void binary_auth(struct call *c)
     binary_answer(m, c->reply->out, BINARY_AUTH_ERROR, (bytes){0}, (bytes){0}, BYTES("Auth failure."), 0);
 }
 
+/* Also to a login that is too long. */
 void binary_say(struct call *c)
 {
+    if (c->argv[1].data[0] == BINARY_AUTH_ERROR)
+        acl_session_init(c->session);
     binary_answer(memcached_of(c), c->reply->out, (enum binary_status)c->argv[1].data[0], (bytes){0}, (bytes){0},
                   bytes_str(text_of((enum binary_status)c->argv[1].data[0])), 0);
     if (c->argc > 2)
