@@ -63,7 +63,9 @@ static int64_t tls_pair_send(int socket, const struct iovec *parts, int count)
     hf_assert(count == 1);
     if (!part)
         return -EAGAIN;
+    int64_t live = tls_pair_live; /* what waits for the client is not the server's */
     hf_assert(BIO_write(SSL_get_rbio(p->client), parts->iov_base, (int)part) == (int)part);
+    tls_pair_live = live;
     p->room -= part;
     return (int64_t)part;
 }
