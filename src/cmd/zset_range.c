@@ -147,9 +147,60 @@ static uint64_t member_end(const struct zset *z, bytes member, int kind, bool eq
     return kind == FIRST ? 0 : kind == LAST ? zset_count(z) : zset_below_member(z, member, equal);
 }
 
+static bool is_above_low(const struct range *r, bytes member)
+{
+    return r->low_kind == FIRST || (r->low_kind == MEMBER && bytes_compare(member, r->low_member) >= (r->low_open ? 1 : 0));
+}
+
+static bool is_below_high(const struct range *r, bytes member)
+{
+    return r->high_kind == LAST || (r->high_kind == MEMBER && bytes_compare(member, r->high_member) <= (r->high_open ? -1 : 0));
+}
+
+/* Of members whose scores differ, a range by member is unspecified, and yet Redis has answers for a small set: none if the last
+ * one is below the range or the first one above it; else from the first one that is not below it to the one before the next that is
+ * above it, seen from the end where the range begins; `skip` are left out of those that begin there, in the range or not. */
+static struct span span_by_steps(const struct range *r, const struct zset *z, uint64_t skip)
+{
+    struct zset_cursor cursor;
+    struct scored one;
+    uint64_t last = zset_count(z) - 1, begin, end;
+    if (!is_above_low(r, zset_at(z, last).member) || !is_below_high(r, zset_at(z, 0).member))
+        return (struct span){0, 0};
+    if (r->reverse) {
+        zset_seek(z, last, &cursor, &one);
+        for (end = last + 1; !is_below_high(r, one.member); end--)
+            zset_previous(&cursor, &one);
+        bool more = is_above_low(r, one.member);
+        for (; skip && more; skip--, end--)
+            more = zset_previous(&cursor, &one);
+        for (begin = end; more && is_above_low(r, one.member); begin--)
+            more = zset_previous(&cursor, &one);
+    } else {
+        zset_seek(z, 0, &cursor, &one);
+        for (begin = 0; !is_above_low(r, one.member); begin++)
+            zset_next(&cursor, &one);
+        bool more = is_below_high(r, one.member);
+        for (; skip && more; skip--, begin++)
+            more = zset_next(&cursor, &one);
+        for (end = begin; more && is_below_high(r, one.member); end++)
+            more = zset_next(&cursor, &one);
+    }
+    return (struct span){begin, end - begin};
+}
+
+static bool has_steps_by_member(const struct zset *z)
+{
+    struct zset_cursor cursor;
+    struct scored first;
+    return zset_seek(z, 0, &cursor, &first) && cursor.is_small && zset_at(z, zset_count(z) - 1).score != first.score;
+}
+
 static struct span span_of(const struct range *r, const struct zset *z)
 {
     uint64_t first, end;
+    if (r->by == BY_MEMBER && has_steps_by_member(z))
+        return span_by_steps(r, z, 0);
     if (r->by == BY_RANK)
         return span_of_ranks(r, zset_count(z));
     if (r->by == BY_SCORE) {
@@ -163,15 +214,25 @@ static struct span span_of(const struct range *r, const struct zset *z)
 }
 
 /* The part that LIMIT leaves, in the direction of the range. */
-static struct span limited(const struct range *r, struct span s)
+static struct span limited(const struct range *r, const struct zset *z)
 {
     if (!r->limited)
-        return s;
-    if (r->offset < 0 || (uint64_t)r->offset >= s.count)
+        return span_of(r, z);
+    if (r->offset < 0)
         return (struct span){0, 0};
-    uint64_t left = s.count - (uint64_t)r->offset;
-    uint64_t count = r->limit < 0 || (uint64_t)r->limit > left ? left : (uint64_t)r->limit;
-    return (struct span){r->reverse ? s.first + left - count : s.first + (uint64_t)r->offset, count};
+    uint64_t offset = (uint64_t)r->offset;
+    struct span s;
+    if (r->by == BY_MEMBER && has_steps_by_member(z)) {
+        s = span_by_steps(r, z, offset);
+    } else {
+        s = span_of(r, z);
+        if (offset >= s.count)
+            return (struct span){0, 0};
+        s.count -= offset;
+        s.first += r->reverse ? 0 : offset;
+    }
+    uint64_t count = r->limit < 0 || (uint64_t)r->limit > s.count ? s.count : (uint64_t)r->limit;
+    return (struct span){r->reverse ? s.first + s.count - count : s.first, count};
 }
 
 static void reply_span(struct call *c, const struct zset *z, const struct range *r, struct span s)
@@ -192,7 +253,7 @@ static void reply_range(struct call *c, struct range *r, bool any)
     if (!take_options(c, 4, any, false, r) || !take_ends(c, 2, r) || !zset_view(c, 0, &z))
         return;
     if (z)
-        reply_span(c, z, r, limited(r, span_of(r, z)));
+        reply_span(c, z, r, limited(r, z));
     else
         reply_array(c->reply, 0);
 }
@@ -211,7 +272,7 @@ void cmd_zrangestore(struct call *c)
     if (!take_options(c, 5, true, true, &r) || !take_ends(c, 3, &r) || !zset_view(c, 1, &z))
         return;
     struct zset *result = zset_new();
-    struct span s = z ? limited(&r, span_of(&r, z)) : (struct span){0, 0};
+    struct span s = z ? limited(&r, z) : (struct span){0, 0};
     struct zset_cursor cursor;
     struct scored one;
     bool more = s.count && zset_seek(z, s.first, &cursor, &one);
