@@ -1,14 +1,17 @@
-"""memcached_lines.py -- lines written by hand, to memcached 1.6.18 and to holdfast: equal bytes.
+"""memcached_lines.py -- lines written by hand and lines drawn, to memcached 1.6.18 and to holdfast: equal bytes.
 
 Goal:   what memcached_oracle.py's random commands seldom meet: every pair of flags of the meta commands on items in ten states, the whole
         life of leases, ends of numbers, keys, times and sizes, words that memcached takes for its memory, connections that it ends.
 Method: a sequence is a list of requests; %k in them is a key of its own. Most share one connection, each request followed by mn; lines that
         end a connection or leave it waiting have one each. Numbers for compare-and-set are replaced by their order of appearance.
-Left out: as in memcached_oracle.py; the seconds left of an item past its deadline, which memcached lets go below 0 as an unsigned number.
+        Beside them, by a seed: lines of every command with words that are odd, missing, doubled or in another order; packets of every opcode with parts
+        that it has not. SEED and DRAWN in the environment choose them.
+Left out: as in memcached_oracle.py; the value behind a touch, which memcached takes for the next packet; the seconds left of an item past its deadline, which memcached lets go below 0 as an unsigned number.
 Usage:  memcached_lines.py [check ...]
 """
 import base64
 import itertools
+import os
 import random
 import re
 import select
@@ -17,7 +20,8 @@ import threading
 import time
 
 from harness import Checks
-from memcached_peer import Holdfast, Peer, Text
+from memcached_generate import is_later
+from memcached_peer import NOOP, Holdfast, Peer, Text, packet
 
 RUN = 100
 TAIL = [b"mg %k v f t s c\r\n", b"get %k\r\n"]
@@ -201,7 +205,7 @@ LINES = [b"lru tune 10 20 0.1 2 noreply\r\n", b"lru tune 50 60 0.1 2\r\n", b"lru
 QUIET_SECONDS = 0.15
 
 
-def heard(server, lines):
+def heard(server, lines, normal=lambda answer: answer):
     """What each line is answered, on a connection each, until all were silent for a while; and whether it was ended."""
     connections = [Text(server).socket for _ in lines]
     got, open_ones = [b""] * len(lines), dict((connection, at) for at, connection in enumerate(connections))
@@ -222,17 +226,99 @@ def heard(server, lines):
     ended = [connection not in open_ones for connection in connections]
     for connection in connections:
         connection.close()
-    return list(zip(got, ended))
+    return list(zip(map(normal, got), ended))
+
+
+def compare_apart(servers, lines, normal=lambda answer: answer):
+    for _ in range(10):     # on a machine that is busy an answer may come after the silence
+        found = [heard(server, lines, normal) for server in servers]
+        lines, found = zip(*[(line, pair) for line, pair in zip(lines, zip(*found)) if pair[0] != pair[1]]) if found[0] != found[1] else ([], [])
+        if not lines:
+            return
+    raise AssertionError("\n".join("%r: memcached %r, holdfast %r" % (line[:80], a, b) for line, (a, b) in zip(lines, found)))
 
 
 def check_lines(*servers):
-    differ = None
-    for _ in range(10):     # on a machine that is busy an answer may come after the silence
-        found = [heard(server, LINES) for server in servers]
-        differ = ["%r: memcached %r, holdfast %r" % (line[:80], a, b) for line, a, b in zip(LINES, *found) if a != b]
-        if not differ:
-            return
-    raise AssertionError("\n".join(differ))
+    compare_apart(servers, LINES)
+
+
+# ---- drawn: edges of every command
+
+WORDS = VALUES + AMOUNTS + NUMBERS + TIMES + PAST[1:] + SIZES + [b"noreply", b"%k", b"other", b"x" * 251, b"\x00", b"\xff", b"NOREPLY", b"q", b"v", b"-", b"%s%n"]
+SHAPES = [b"get %k", b"gets %k other", b"gat 100 %k", b"gats 100 %k", b"set %k 1 0 2", b"add %k 1 0 2", b"replace %k 1 0 2", b"append %k 1 0 2", b"prepend %k 1 0 2", b"cas %k 1 0 2 1",
+          b"incr %k 5", b"decr %k 5", b"touch %k 100", b"delete %k", b"delete %k 0", b"mg %k v t f", b"ms %k 2 T100 F1", b"md %k q", b"ma %k v D5", b"me %k", b"verbosity 1",
+          b"version", b"slabs automove 0"]
+WITH_DATA = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
+SEED, DRAWN = int(os.environ.get("SEED", "5")), int(os.environ.get("DRAWN", "4000"))
+
+
+def drawn(chooser):
+    """A line of which one or two words are other ones, are missing, come twice or in another order."""
+    words = chooser.choice(SHAPES).split(b" ")
+    for _ in range(chooser.choice([1, 1, 2])):
+        at, how = chooser.randrange(1, len(words) + 1), chooser.randrange(5)
+        if how == 0:
+            words[at:at + 1] = []
+        elif how == 1:
+            words[at:at] = [chooser.choice(WORDS)]
+        elif how == 2:
+            words[at:at] = words[at - 1:at] if at > 1 else [chooser.choice(WORDS)]
+        elif how == 3 and len(words) > 2:
+            one, two = chooser.randrange(1, len(words)), chooser.randrange(1, len(words))
+            words[one], words[two] = words[two], words[one]
+        else:
+            words[at:at + 1] = [chooser.choice(WORDS)]
+    line = chooser.choice([b" ", b" ", b" ", b"  "]).join(words) + chooser.choice([b"", b"", b"", b" ", b" noreply"]) + chooser.choice([b"\r\n"] * 5 + [b"\n"])
+    return line + (chooser.choice([b"42\r\n"] * 5 + [b"abc\r\n"]) if words[0] in WITH_DATA else b"")
+
+
+def is_told(line):
+    """Not: what waits for more data than there is, a time that comes while we look, and what is left out (see the top)."""
+    words = line.partition(b"\n")[0].split()
+    name, ends = words[0], {b"touch": 2, b"gat": 1, b"gats": 1}.get(words[0], 3 if words[0] in WITH_DATA else 99)
+    number = [int(found[1]) if found else 0 for found in (re.match(rb"[+-]?(\d+)", word) for word in words)]
+    if name in WITH_DATA and any(value > 2 for value in number[2 if name == b"ms" else 4:][:1]) or any(0 < value < 30 for value in number[ends:][:1]):
+        return False
+    if name in (b"get", b"gets", b"gat", b"gats"):
+        return all(len(word) <= 250 for word in words[1:])
+    return name[:1] != b"m" or not any(is_later(word, name) for word in words[2:])
+
+
+def check_drawn(*servers):
+    chooser = random.Random(SEED)
+    states = list(STATES.values())
+    compare(servers, [chooser.choice(states) + [line] + TAIL for line in (drawn(chooser) for _ in range(DRAWN)) if is_told(line)])
+
+
+# ---- packets: a connection each
+
+EXTRAS = [b"", b"\x00" * 4, b"\x00" * 8, b"\x00" * 20, b"\xff" * 20, b"\x00" * 3, b"\x00" * 24]
+PACKET_KEYS = [b"", b"packet", b"x" * 250, b"x" * 251]
+PACKET_VALUES = [b"", b"42"]
+CONNECTIONS = 300
+OPCODES = [*range(0x00, 0x10), *range(0x11, 0x1b), 0x1c, 0x1d, 0x1e, 0x23, 0x24]     # not statistics; of unknown ones see the top
+
+
+def normal_packets(answer):
+    """Without the numbers for compare-and-set."""
+    found, at = [], 0
+    while answer[at:at + 1] == b"\x81" and len(answer) >= at + 24:
+        size = 24 + int.from_bytes(answer[at + 8:at + 12], "big")
+        found.append((answer[at:at + 16], any(answer[at + 16:at + 24]), answer[at + 24:at + size]))
+        at += size
+    return found, answer[at:]
+
+
+def check_packets(*servers):
+    """Every opcode with parts that it has not, or without those that it has; a noop is behind each."""
+    chooser = random.Random(SEED)
+    shapes = list(itertools.product(EXTRAS, PACKET_KEYS, PACKET_VALUES, (0, 1, 2 ** 64 - 1)))
+    drawn_ones = [(opcode, *shape) for opcode in OPCODES for shape in chooser.choices(shapes, k=DRAWN // 200)]
+    packets = [packet(opcode, key and b"%06d" % number + key[6:], value, extras, cas, 7) + packet(NOOP, opaque=8)
+               for number, (opcode, extras, key, value, cas) in enumerate(drawn_ones)
+               if opcode < 0x1c or not value]   # behind a touch memcached takes a value for the next packet
+    for at in range(0, len(packets), CONNECTIONS):
+        compare_apart(servers, packets[at:at + CONNECTIONS], normal_packets)
 
 
 def check_pieces(*servers):
@@ -263,7 +349,9 @@ def check_stats(*servers):
 def main():
     checks = Checks("memcached_lines")
     with Peer(workers=1, extra=["-o", "no_lru_maintainer,idle_timeout=600"]) as peer, Holdfast(workers=2) as server:
-        checks.run([check_flags, check_leases, check_numbers, check_times, check_keys, check_lines, check_pieces, check_stats], peer, server)
+        checks.run([check_flags, check_leases, check_numbers, check_times, check_keys, check_lines, check_drawn, check_packets, check_pieces, check_stats], peer, server)
+    if checks.failed:
+        print("memcached_lines: what is drawn: SEED=%d DRAWN=%d" % (SEED, DRAWN))
     return checks.end()
 
 
