@@ -5,11 +5,12 @@ Goal:   no command answers otherwise where nobody looks: too few words and too m
 Method: COMMAND DOCS of redis-server is the grammar. A call is made from its arguments, each option there or not, and then in about half
         of the calls one or two words go wrong (_spoil). Calls come alone, inside MULTI, from Lua in both protocols, and FRESH: a
         connection of their own, for what changes or ends it. STATE, now and then, is what all keys hold.
+        Each epoch has its own thresholds of encodings and its policy; in some, one connection is of a user who may little.
 Left out: what differs by intention (docs/compatibility.md), what another program looks at, and what would end the game (safe()): each
         with its reason there.
 """
 from harness import encode, plain
-from oracle_compare import TOLERANCE, hello_form
+from oracle_compare import SOLO, TOLERANCE, hello_form
 from oracle_generate import FLOATS, INTEGERS, NOT_INTEGERS, Generator
 from oracle_generate_scripts import BAD_LIBRARIES, CALLERS, FAULTY, FREE, LIBRARIES, VALUES, sha
 from oracle_generate_server import DUMPS
@@ -44,6 +45,13 @@ TEXTS = [b"", b"\x00", b"\r\n", b"a\x00b\r\nc", b"\xff\xfe", b"x" * 200, b"*", b
 SMALL = [b"0", b"1", b"2", b"3", b"-1", b"-2", b"10"]
 NUMBERS = SMALL * 2 + INTEGERS + NOT_INTEGERS + ODD
 NOBODY = b"999999999"   # no client, and no address of one
+
+SETTINGS = {b"hash-max-listpack-entries": [b"512", b"2", b"0"], b"hash-max-listpack-value": [b"64", b"4"], b"set-max-intset-entries": [b"512", b"2"],
+            b"zset-max-listpack-entries": [b"128", b"3"], b"zset-max-listpack-value": [b"64", b"1"], b"list-max-listpack-size": [b"-2", b"3", b"1"],
+            b"list-compress-depth": [b"0", b"1"], b"stream-node-max-entries": [b"100", b"2", b"1"], b"stream-node-max-bytes": [b"4096", b"20"],
+            b"hll-sparse-max-bytes": [b"3000", b"0", b"20"], b"maxmemory-policy": [b"noeviction", b"allkeys-lfu"], b"proto-max-bulk-len": [b"512mb", b"1mb"],
+            b"lua-time-limit": [b"5000"]}
+LIMITED = [b"ACL", b"SETUSER", b"limited", b"reset", b"on", b"nopass", b"+@all", b"-@dangerous", b"-get", b"~s*", b"%R~l*", b"%W~h*", b"&ch"]
 
 # Not generated. The rest of what is not sent depends on its words: safe().
 UNASKED = {
@@ -322,12 +330,18 @@ class EdgeGenerator(Generator):
 
     def steps(self, count, skip=()):
         steps = [(0, words) for key in FILL for words in self.fill(key)] + [(0, words) for words in SORT_FILL] + [(0, [b"ACL", b"DELUSER", b"u1", b"u2"])]
+        steps = [(0, [b"CONFIG", b"SET", name, self.pick(values)]) for name, values in SETTINGS.items()] + [(0, LIMITED)] + steps
+        limited = self.chance(0.25)
+        if limited:
+            steps.append((2, [b"AUTH", b"limited", b""]))
         while len(steps) < count:
             session = self.random.randrange(3)
             calls = []
             for _ in range(self.random.randint(1, 40)):
                 calls.append(self.from_lua() if self.chance(0.15) else self.call())
-            if self.chance(0.15):
+            if limited and session == 2:    # what is judged by further questions would not be answered
+                calls = [words for words in calls if words[0].upper() not in SOLO]
+            elif self.chance(0.15):
                 calls = [[b"MULTI"]] + calls[:8] + [self.pick([[b"EXEC"]] * 6 + [[b"DISCARD"], [b"EXEC", b"x"], [b"DISCARD", b""]]), [b"EXEC"]]
             if self.chance(0.3):
                 calls += self.fill(self.pick(list(FILL)))
