@@ -58,22 +58,6 @@ void cmd_config_get(struct call *c)
     arena_release(&found.arena);
 }
 
-static bool refuse_duplicates(struct call *c)
-{
-    for (size_t i = 2; i < c->argc; i += 2) {
-        for (size_t j = 2; j < i; j += 2) {
-            if (!same_word(c->argv[i], c->argv[j]))
-                continue;
-            reply_errorf(c->reply,
-                         "ERR CONFIG SET failed (possibly related to argument '" WORD_FORMAT
-                         "') - duplicate parameter",
-                         WORD_WHOLE(c->argv[i]));
-            return true;
-        }
-    }
-    return false;
-}
-
 void cmd_config_set(struct call *c)
 {
     char error[CONFIG_ERROR_MAX] = "";
@@ -83,8 +67,6 @@ void cmd_config_set(struct call *c)
         reply_status(c->reply, HF_ERR_SYNTAX);
         return;
     }
-    if (refuse_duplicates(c))
-        return;
     arena_init(&arena);
     bytes *names = arena_alloc(&arena, count * sizeof(*names));
     bytes *values = arena_alloc(&arena, count * sizeof(*values));

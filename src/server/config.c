@@ -61,12 +61,18 @@ static int resolve(int id)
     return setting_rows[id].flags & ALIAS ? setting_by_id_name(setting_rows[id].help) : id;
 }
 
-int config_find(bytes name)
+static int find_row(bytes name)
 {
     for (int id = 0; id < SETTING_COUNT; id++)
         if (bytes_is_word(name, setting_rows[id].name))
-            return resolve(id);
+            return id;
     return -1;
+}
+
+int config_find(bytes name)
+{
+    int id = find_row(name);
+    return id < 0 ? id : resolve(id);
 }
 
 #define DISTANCE_NAME_MAX 48
@@ -171,7 +177,11 @@ static bool parse_number(const struct setting_row *row, const char *value, int64
         return true;
     } else if (row->kind == MEMORY) {
         uint64_t wanted = 0; /* of no word at all, as in Redis */
-        if (value[0] && !number_parse_memory(bytes_str(value), &wanted))
+        const char *digits = value + strspn(value, "0");
+        size_t count = strspn(digits, "0123456789");
+        if (count >= 20 && !digits[count])
+            wanted = UINT64_MAX; /* or near it: above every range, and Redis says that */
+        else if (value[0] && !number_parse_memory(bytes_str(value), &wanted))
             return config_say(reason, size, row->min < 0 ? "argument must be a memory or percent value" : "argument must be a memory value");
         if (wanted > INT64_MAX)
             return say_range(row, reason, size);
@@ -462,7 +472,7 @@ void config_get_matching(bytes pattern, void (*each)(void *context, bytes name, 
     }
 }
 
-#define SET_PAIRS_MAX SETTING_COUNT
+#define SET_PAIRS_MAX (SETTING_COUNT + 1)
 
 struct change { enum setting id; struct parsed parsed; };
 
@@ -473,47 +483,56 @@ static bool refuse(char *error, size_t size, bytes name, const char *reason)
     return false;
 }
 
-static bool check_pair(bytes name, bytes value, struct change *c, char *error, size_t error_size)
-{
-    char reason[CONFIG_ERROR_SIZE / 2], text[CONFIG_TEXT_MAX];
-    if (setting_rows[c->id].flags & ALIAS)
-        c->id = (enum setting)resolve((int)c->id);
-    if (value.size >= sizeof(text) || memchr(value.data, 0, value.size))
-        return refuse(error, error_size, name, "argument is too long or holds a NUL byte");
-    memcpy(text, value.data, value.size);
-    text[value.size] = 0;
-    unsigned flags = setting_rows[c->id].flags;
-    if (flags & PROTECTED)
-        return refuse(error, error_size, name, "can't set protected config");
-    if (!(flags & (LIVE | OWN)))
-        return refuse(error, error_size, name, "can't set immutable config");
-    if (!parse(c->id, text, &c->parsed, reason, sizeof(reason)))
-        return refuse(error, error_size, name, reason);
-    if (!(flags & LIVE) && c->parsed.number != config_number(c->id))
-        return refuse(error, error_size, name, "can't set immutable config");
-    if (!config_check_live(c->id, &c->parsed, reason, sizeof(reason)))
-        return refuse(error, error_size, name, reason);
-    return true;
-}
-
-static bool check_all(const bytes *names, const bytes *new_values, size_t count, struct change *changes, char *error,
-                      size_t error_size)
+/* Whether these names may be set at once; refusals show a name as it was asked for. */
+static bool check_names(const bytes *names, size_t count, struct change *changes, char *error, size_t error_size)
 {
     for (size_t i = 0; i < count; i++) {
-        int id = config_find(names[i]);
+        int id = find_row(names[i]);
         if (id < 0) {
             snprintf(error, error_size, "Unknown option or number of arguments for CONFIG SET - '%.*s'",
                      (int)(names[i].size < 200 ? names[i].size : 200), (const char *)names[i].data);
             return false;
         }
         changes[i].id = (enum setting)id;
+        unsigned flags = setting_rows[resolve(id)].flags;
+        if (flags & PROTECTED)
+            return refuse(error, error_size, names[i], "can't set protected config");
+        if (!(flags & (LIVE | OWN)))
+            return refuse(error, error_size, names[i], "can't set immutable config");
         for (size_t j = 0; j < i; j++)
             if (changes[j].id == changes[i].id)
                 return refuse(error, error_size, names[i], "duplicate parameter");
-        if (!check_pair(names[i], new_values[i], &changes[i], error, error_size))
-            return false;
     }
     return true;
+}
+
+/* Of a name that may be set; refusals show it as its row has it. */
+static bool check_value(bytes value, struct change *c, char *error, size_t error_size)
+{
+    char reason[CONFIG_ERROR_SIZE / 2], text[CONFIG_TEXT_MAX];
+    bytes name = bytes_str(setting_rows[c->id].name);
+    c->id = (enum setting)resolve((int)c->id);
+    if (value.size >= sizeof(text) || memchr(value.data, 0, value.size))
+        return refuse(error, error_size, name, "argument is too long or holds a NUL byte");
+    memcpy(text, value.data, value.size);
+    text[value.size] = 0;
+    if (!parse(c->id, text, &c->parsed, reason, sizeof(reason)))
+        return refuse(error, error_size, name, reason);
+    if (!(setting_rows[c->id].flags & LIVE) && c->parsed.number != config_number(c->id))
+        return refuse(error, error_size, name, "can't set immutable config");
+    if (!config_check_live(c->id, &c->parsed, reason, sizeof(reason)))
+        return refuse(error, error_size, name, reason);
+    return true;
+}
+
+/* All names first, as in Redis. */
+static bool check_all(const bytes *names, const bytes *new_values, size_t count, struct change *changes, char *error,
+                      size_t error_size)
+{
+    bool good = check_names(names, count, changes, error, error_size);
+    for (size_t i = 0; good && i < count; i++)
+        good = check_value(new_values[i], &changes[i], error, error_size);
+    return good;
 }
 
 struct config_wanted { const struct change *changes; size_t count; };
@@ -572,10 +591,8 @@ static bool takes_effect(const struct config_wanted *w, char *error, size_t erro
 
 bool config_set_all(const bytes *names, const bytes *new_values, size_t count, char *error, size_t error_size)
 {
-    if (count > SET_PAIRS_MAX) {
-        snprintf(error, error_size, "CONFIG SET failed - duplicate parameter");
-        return false;
-    }
+    if (count > SET_PAIRS_MAX)
+        count = SET_PAIRS_MAX;  /* one of these is unknown, or there twice */
     struct change *changes = mem_alloc(count * sizeof(*changes));
     pthread_mutex_lock(&set_lock);
     bool good = check_all(names, new_values, count, changes, error, error_size) &&

@@ -53,10 +53,14 @@ SETTINGS = {b"hash-max-listpack-entries": [b"512", b"2", b"0"], b"hash-max-listp
             b"lua-time-limit": [b"5000"]}
 LIMITED = [b"ACL", b"SETUSER", b"limited", b"reset", b"on", b"nopass", b"+@all", b"-@dangerous", b"-get", b"~s*", b"%R~l*", b"%W~h*", b"&ch"]
 
+# What COMMAND DOCS has no words for.
+UNLISTED = [b"DEBUG SLEEP 0", b"DEBUG OBJECT none:such", b"DEBUG ERROR x", b"DEBUG DIGEST-VALUE str list", b"DEBUG DIGEST", b"DEBUG HTSTATS-KEY missing", b"DEBUG nosuch"] + [
+    b"DEBUG PROTOCOL " + kind for kind in b"string integer double null array set map bignum verbatim true false x".split()]
+
 # Not generated. The rest of what is not sent depends on its words: safe().
 UNASKED = {
-    b"debug": "debug.py", b"monitor": "tracking.py", b"sync": "replica.py", b"psync": "replica.py", b"replconf": "replica.py", b"lolwut": "another text",
-    b"module|load": "unknown, as documented", b"module|loadex": "", b"module|unload": "", b"pfselftest": "takes long", b"script|debug": "documented", b"config|set": "config_words.py", b"multi": "steps()",
+    b"debug": "UNLISTED", b"monitor": "tracking.py", b"sync": "replica.py", b"psync": "replica.py", b"replconf": "replica.py", b"lolwut": "another text",
+    b"module|load": "unknown, as documented", b"module|loadex": "", b"module|unload": "", b"pfselftest": "takes long", b"script|debug": "documented", b"config|set": "setting()", b"multi": "steps()",
     b"exec": "", b"subscribe": "FRESH", b"psubscribe": "", b"ssubscribe": "", b"unsubscribe": "", b"punsubscribe": "", b"sunsubscribe": "", b"quit": "", b"client|reply": "",
     b"client|tracking": "", b"restore-asking": "as RESTORE", b"migrate": "migrate.py",
 }
@@ -102,6 +106,12 @@ def safe(words):
     if name in (b"XREAD", b"XREADGROUP"):
         waits = [upper[i + 1] for i in range(len(upper) - 1) if upper[i] == b"BLOCK"]
         return b"+" not in rest and all((number(w) or -1) in (1, 2) or number(w) is None or number(w) < 0 for w in waits)   # "+": newer
+    if name == b"CONFIG" and upper[:1] == [b"SET"] and any(b"\x00" in word for word in rest):
+        return False                # documented
+    if name == b"DEBUG" and upper[:1] == [b"SLEEP"]:
+        return rest[1:2] in ([], [b"0"], [b"x"], [b""])
+    if name == b"DEBUG" and upper[:1] == [b"OBJECT"]:
+        return len(rest) != 2 or rest[1] == b"none:such"     # addresses
     if name == b"WAIT":
         return len(rest) != 2 or number(rest[1]) in (None, 1, 2, 3) or number(rest[1]) < 0
     if name == b"XADD" or name == b"XSETID":
@@ -279,7 +289,23 @@ class EdgeGenerator(Generator):
             return words[:at] + [self.edge()] + words[at:]
         return words[:at] + words[at + 1:]
 
+    def setting(self):
+        """CONFIG SET of several at once: none is set when one is wrong."""
+        names = [name for name in SETTINGS if name != b"proto-max-bulk-len"] + [b"nosuch", b""]
+        pairs = [[self.odd_case(name), self.pick(SETTINGS.get(name, [b""])) if self.chance(0.8) else self.edge()] for name in self.random.choices(names, k=self.pick([1, 2, 3]))]
+        return [[b"CONFIG"], [b"SET"]] + pairs
+
+    def unlisted(self):
+        for _ in range(50):
+            parts = self.setting() if self.chance(0.3) else [[word] for word in self.pick(UNLISTED).split()]
+            words = [word for part in parts for word in part] if self.chance(0.5) else parts[0] + self.spoil(parts[1:], None)
+            if safe(words):
+                return words
+        return [b"PING"]
+
     def call(self):
+        if self.chance(0.03):
+            return self.unlisted()
         for _ in range(50):
             command, arguments, group = self.pick(self.rows)
             parts = self.parts(command, arguments, group)
@@ -296,7 +322,7 @@ class EdgeGenerator(Generator):
     def from_lua(self):
         for _ in range(20):
             words = self.call()
-            if words[0].upper() not in FREE:
+            if words[0].upper() not in FREE and words[0] != b"DEBUG":    # its subcommands are none in COMMAND, where a script looks first
                 return [b"EVAL", self.pick(CALLERS)] + self.pick([[b"0"], [b"0"], [b"1", b"str"]]) + words
         return [b"PING"]
 
@@ -359,7 +385,7 @@ class EdgeGenerator(Generator):
 
 UNCOUNTED = RANDOM | {b"SPOP", b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN", b"RANDOMKEY", b"KEYS", b"DBSIZE", b"TIME", b"LASTSAVE", b"SMEMBERS", b"HGETALL", b"HKEYS", b"HVALS", b"SINTER", b"SUNION",
                       b"SDIFF", b"CLIENT ID", b"SELECT", b"FLUSHALL", b"FLUSHDB", b"SWAPDB", b"XPENDING", b"XINFO", b"INFO", b"COMMAND", b"CONFIG", b"MEMORY", b"LATENCY", b"SLOWLOG",
-                      b"DUMP", b"OBJECT", b"FUNCTION", b"ACL", b"EVAL", b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME", b"SORT", b"SORT_RO", b"PUBLISH", b"SPUBLISH", b"WAIT"}
+                      b"DUMP", b"OBJECT", b"DEBUG", b"FUNCTION", b"ACL", b"EVAL", b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME", b"SORT", b"SORT_RO", b"PUBLISH", b"SPUBLISH", b"WAIT"}
 
 
 def free(call):

@@ -109,6 +109,18 @@ static void config_set_is_all_or_nothing(void **state)
     assert_int_equal(config_number(SETTING_TIMEOUT), 9);
     names[1] = BYTES("tcp-backlog");
     assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
+    values[0] = BYTES("none"); /* names come first */
+    names[1] = BYTES("nosuch");
+    assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
+    assert_string_equal(refusal, "Unknown option or number of arguments for CONFIG SET - 'nosuch'");
+    names[1] = BYTES("TIMEOUT");
+    assert_false(config_set_all(names, values, 2, refusal, sizeof(refusal)));
+    assert_string_equal(refusal, "CONFIG SET failed (possibly related to argument 'TIMEOUT') - duplicate parameter");
+    bytes more[SETTING_COUNT + 2];
+    for (size_t i = 0; i < SETTING_COUNT + 2; i++)
+        more[i] = BYTES("timeout");
+    assert_false(config_set_all(more, more, SETTING_COUNT + 2, refusal, sizeof(refusal)));
+    assert_string_equal(refusal, "CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter");
 }
 
 static bool nowhere(const struct config_wanted *wanted)
