@@ -19,6 +19,7 @@
 #define LAST_READS 16 /* of the shared buffer, in a step of a drain */
 #define UNAUTHENTICATED_QUERY_MAX (16u << 10)
 #define SEND_COMPACT (64u << 10)
+#define SEND_MOST ((size_t)1 << 20) /* in one call: it goes on as long as the peer reads */
 #define OUTPUT_KEPT (16u << 10) /* a busy connection keeps this much, an idle one nothing */
 #define INPUT_KEPT (64u << 10)
 #define INPUT_STEP_MAX (1u << 20)
@@ -370,10 +371,13 @@ static inline int64_t send_some(struct conn *c, size_t size)
 {
     if (HF_UNLIKELY(c->tls != NULL)) /* perhaps only what is encrypted already */
         return conn_tls_send(c, size ? c->output.data + c->sent : NULL, size);
-    struct iovec part = {c->output.data + c->sent, size};
+    size_t some = size < SEND_MOST ? size : SEND_MOST;
+    struct iovec part = {c->output.data + c->sent, some};
     int64_t put = OS.send(c->fd, &part, 1);
-    if (put < (int64_t)size)
+    if (put < (int64_t)some)
         c->writable = false; /* the next edge says when */
+    else if (some < size)
+        list_append(&c->worker->flush_on, &c->flush);
     return put;
 }
 
