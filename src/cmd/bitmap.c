@@ -273,33 +273,46 @@ static void combine_run(enum bit_operation operation, uint8_t *restrict out, byt
     }
 }
 
-/* Shorter operands are followed by zeros. */
-static void combine(enum bit_operation operation, uint8_t *out, size_t size, const struct text *other)
+/* Shorter operands are followed by zeros. These return false when it ends here (call_goes_on). */
+static bool combine(struct call *c, enum bit_operation operation, uint8_t *out, size_t size, const struct text *other)
 {
     size_t end = other->view.size;
     for (size_t at = 0; at < end;) {
+        if (!call_goes_on(c, RUN_WORK))
+            return false;
         bytes run = text_run(other, at, SIZE_MAX);
         combine_run(operation, out + at, run);
         at += run.size;
     }
     if (end < size && (operation == BIT_AND || operation == BIT_ANDOR || operation == BIT_DIFF))
         memset(out + end, 0, size - end);
+    return true;
 }
 
-static void begin_with(uint8_t *out, size_t size, const struct text *first)
+static bool begin_with(struct call *c, uint8_t *out, size_t size, const struct text *first)
 {
-    text_read(first, 0, first->view.size, out);
+    for (size_t at = 0, some; at < first->view.size; at += some) {
+        bytes run = text_run(first, at, SIZE_MAX);
+        if (!call_goes_on(c, RUN_WORK))
+            return false;
+        some = run.size;
+        memcpy(out + at, run.data, some);
+    }
     memset(out + first->view.size, 0, size - first->view.size);
+    return true;
 }
 
 /* Bits that exactly one string has; `more`, as large as `out`, collects those that several have. */
-static void combine_one(uint8_t *restrict out, uint8_t *restrict more, size_t size, const struct text *texts, size_t count)
+static bool combine_one(struct call *c, uint8_t *restrict out, uint8_t *restrict more, size_t size, const struct text *texts, size_t count)
 {
     memset(more, 0, size);
-    begin_with(out, size, &texts[0]);
+    if (!begin_with(c, out, size, &texts[0]))
+        return false;
     for (size_t n = 1; n < count; n++) {
         for (size_t at = 0; at < texts[n].view.size;) {
             bytes run = text_run(&texts[n], at, SIZE_MAX);
+            if (!call_goes_on(c, RUN_WORK))
+                return false;
             for (size_t i = 0; i < run.size; i++, at++) {
                 more[at] |= out[at] & run.data[i];
                 out[at] |= run.data[i];
@@ -307,17 +320,20 @@ static void combine_one(uint8_t *restrict out, uint8_t *restrict more, size_t si
         }
     }
     combine_run(BIT_DIFF1, out, bytes_of(more, size));
+    return true;
 }
 
-static void combine_all(enum bit_operation operation, uint8_t *out, size_t size, const struct text *texts, size_t count)
+static bool combine_all(struct call *c, enum bit_operation operation, uint8_t *out, size_t size, const struct text *texts, size_t count)
 {
     size_t from = has_first(operation) ? 1 : 0;
     enum bit_operation each = has_first(operation) ? BIT_OR : operation;
-    begin_with(out, size, &texts[from]);
-    for (size_t i = from + 1; i < count; i++)
-        combine(each, out, size, &texts[i]);
-    if (from || operation == BIT_NOT)
-        combine(operation, out, size, &texts[0]);
+    if (!begin_with(c, out, size, &texts[from]))
+        return false;
+    for (size_t i = from + 1; i < count; i++) {
+        if (!combine(c, each, out, size, &texts[i]))
+            return false;
+    }
+    return !(from || operation == BIT_NOT) || combine(c, operation, out, size, &texts[0]);
 }
 
 static void store_combined(struct call *c, enum bit_operation operation, const struct text *texts, size_t count, size_t size)
@@ -330,14 +346,11 @@ static void store_combined(struct call *c, enum bit_operation operation, const s
         reply_status(c->reply, HF_ERR_NO_MEMORY);
         return;
     }
-    if (operation == BIT_ONE)
-        combine_one(out, more, size, texts, count);
-    else
-        combine_all(operation, out, size, texts, count);
-    status s = string_set(c->txn, call_key(c, 0), bytes_of(out, size), &(struct set_options){.raw = true}, &result);
+    bool done = operation == BIT_ONE ? combine_one(c, out, more, size, texts, count) : combine_all(c, operation, out, size, texts, count);
+    status s = done ? string_set(c->txn, call_key(c, 0), bytes_of(out, size), &(struct set_options){.raw = true}, &result) : HF_OK;
     mem_free(out);
     mem_free(more);
-    if (arg_refused(c, s))
+    if (!done || arg_refused(c, s))
         return;
     txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
     reply_int(c->reply, (int64_t)size);

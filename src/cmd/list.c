@@ -283,6 +283,8 @@ void cmd_linsert(struct call *c)
     }
 }
 
+static bool goes_on(void *call) { return call_goes_on(call, 1); }
+
 void cmd_lrem(struct call *c)
 {
     struct object_ref o;
@@ -292,7 +294,8 @@ void cmd_lrem(struct call *c)
         return;
     if (o.object) {
         uint64_t most = count == 0 ? UINT64_MAX : count < 0 ? 0 - (uint64_t)count : (uint64_t)count;
-        removed = lists_remove_equal(c->txn, &o, c->argv[3], count < 0 ? LIST_TAIL : LIST_HEAD, most);
+        removed = lists_remove_equal(c->txn, &o, c->argv[3], count < 0 ? LIST_TAIL : LIST_HEAD, most,
+                                     (struct list_patience){goes_on, c});
         if (removed)
             tell(c, "lrem");
         close_list(c, &o);

@@ -71,8 +71,10 @@ void lists_cut(struct txn *t, struct object_ref *o, uint64_t head, uint64_t tail
     make_fitting(t, o, &change);
 }
 
-/* The position of the match number `most` seen from the tail, or of the last there is; the count when there is none. */
-static uint64_t find_from_tail(const struct list *l, bytes value, uint64_t most)
+static bool goes_on(struct list_patience p) { return !p.goes_on || p.goes_on(p.context); }
+
+/* The position of the match number `most` seen from the tail, or of the last there is; the count when there is none, or it ends. */
+static uint64_t find_from_tail(const struct list *l, bytes value, uint64_t most, struct list_patience p)
 {
     struct list_cursor c;
     bytes element;
@@ -83,12 +85,14 @@ static uint64_t find_from_tail(const struct list *l, bytes value, uint64_t most)
             found = at;
             most--;
         }
+        if (!goes_on(p))
+            return list_count(l);
     }
     return found;
 }
 
-/* Appends a run for each stretch of matches from a position on. */
-static uint64_t add_runs(struct buf *change, const struct list *l, uint64_t from, bytes value, uint64_t most)
+/* Appends a run for each stretch of matches from a position on. 0: there are none, or it ends. */
+static uint64_t add_runs(struct buf *change, const struct list *l, uint64_t from, bytes value, uint64_t most, struct list_patience p)
 {
     struct list_cursor c;
     bytes element;
@@ -102,20 +106,22 @@ static uint64_t add_runs(struct buf *change, const struct list *l, uint64_t from
             stretch = 0;
         }
         at++;
+        if (!goes_on(p))
+            return 0;
     }
     if (stretch)
         list_change_remove_run(change, &end, at - stretch, stretch);
     return matches;
 }
 
-uint64_t lists_remove_equal(struct txn *t, struct object_ref *o, bytes value, enum list_end from, uint64_t most)
+uint64_t lists_remove_equal(struct txn *t, struct object_ref *o, bytes value, enum list_end from, uint64_t most, struct list_patience p)
 {
     const struct list *l = list_of(o);
     struct buf change;
-    uint64_t start = from == LIST_TAIL ? find_from_tail(l, value, most) : 0;
+    uint64_t start = from == LIST_TAIL ? find_from_tail(l, value, most, p) : 0;
     buf_init(&change, SIZE_MAX);
     list_change_remove_begin(&change);
-    uint64_t matches = add_runs(&change, l, start, value, most);
+    uint64_t matches = add_runs(&change, l, start, value, most, p);
     if (matches)
         make_fitting(t, o, &change);
     else

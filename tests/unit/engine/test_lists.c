@@ -155,7 +155,7 @@ static void operate(struct txn *t, const struct key *k, struct twin *w)
         enum list_end from = below(2) ? LIST_HEAD : LIST_TAIL;
         uint64_t most = below(8) == 0 ? UINT64_MAX : 1 + below(10);
         uint64_t expected = twin_remove_equal(w, number, from, most);
-        assert_int_equal(lists_remove_equal(t, &o, value_of(number), from, most), expected);
+        assert_int_equal(lists_remove_equal(t, &o, value_of(number), from, most, (struct list_patience){NULL, NULL}), expected);
     }
     }
     assert_int_equal(object_close(t, &o), w->count == 0);
