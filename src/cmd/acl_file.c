@@ -5,16 +5,20 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "os/os.h"
+#include "os/thread.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 
 #define FILE_SIZE_MAX (64u << 20)
 
 static char file_path[4096];
+static struct os_mutex saving; /* all write the same file beside it */
 
 void acl_file_set(const char *path)
 {
+    os_mutex_init(&saving);
     snprintf(file_path, sizeof(file_path), "%s", path);
 }
 
@@ -138,9 +142,11 @@ int acl_file_save(void)
     struct buf text;
     if (slash)
         snprintf(dir, sizeof(dir), "%.*s", slash > file_path ? (int)(slash - file_path) : 1, file_path);
+    os_mutex_lock(&saving);
     buf_init(&text, SIZE_MAX);
     acl_describe_all(&text);
-    int result = os_publish_file(dir, slash ? slash + 1 : file_path, text.data, text.size);
+    int result = text.size > FILE_SIZE_MAX ? -EFBIG : os_publish_file(dir, slash ? slash + 1 : file_path, text.data, text.size);
     buf_release(&text);
+    os_mutex_unlock(&saving);
     return result;
 }

@@ -265,28 +265,38 @@ static void rewrite(bytes old, bool all, struct buf *out)
     arena_release(&r.arena);
 }
 
+struct request { const char *path; bool all; int result; };
+
+/* One at a time, also as they all write the same file beside it; and no CONFIG SET stores meanwhile. */
+static void rewrite_file(void *context)
+{
+    struct request *request = context;
+    const char *slash = strrchr(request->path, '/');
+    char dir[CONFIG_TEXT_MAX];
+    snprintf(dir, sizeof(dir), "%.*s", slash > request->path ? (int)(slash - request->path) : 1, request->path);
+    void *data = NULL;
+    size_t size = 0;
+    request->result = os_read_file(request->path, CONFIG_FILE_MAX, &data, &size);
+    if (request->result != 0 && request->result != -ENOENT) /* one that is gone is made anew */
+        return;
+    struct buf out;
+    buf_init(&out, SIZE_MAX);
+    rewrite(bytes_of(data, size), request->all, &out);
+    request->result = out.size > CONFIG_FILE_MAX ? -EFBIG : os_publish_file(dir, slash + 1, out.data, out.size);
+    buf_release(&out);
+    mem_free(data);
+}
+
 status config_rewrite(bool all, char *error, size_t error_size)
 {
-    const char *path = config_file(), *slash = strrchr(path, '/');
-    if (!path[0]) {
+    struct request request = {config_file(), all, 0};
+    if (!request.path[0]) {
         snprintf(error, error_size, "The server is running without a config file");
         return HF_ERR_INVALID;
     }
-    char dir[CONFIG_TEXT_MAX];
-    snprintf(dir, sizeof(dir), "%.*s", slash > path ? (int)(slash - path) : 1, path);
-    void *data = NULL;
-    size_t size = 0;
-    int result = os_read_file(path, CONFIG_FILE_MAX, &data, &size);
-    if (result == 0 || result == -ENOENT) { /* one that is gone is made anew */
-        struct buf out;
-        buf_init(&out, SIZE_MAX);
-        rewrite(bytes_of(data, size), all, &out);
-        result = out.size > CONFIG_FILE_MAX ? -EFBIG : os_publish_file(dir, slash + 1, out.data, out.size);
-        buf_release(&out);
-        mem_free(data);
-    }
-    if (result < 0) {
-        snprintf(error, error_size, "Rewriting config file: %s", strerror(-result));
+    config_with_all(rewrite_file, &request);
+    if (request.result < 0) {
+        snprintf(error, error_size, "Rewriting config file: %s", strerror(-request.result));
         return HF_ERR_IO;
     }
     return HF_OK;

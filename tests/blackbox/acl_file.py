@@ -35,6 +35,8 @@ def expect(found, wanted, what):
 
 def user_line(rng, rules):
     chosen = [rng.choice(rules) for _ in range(rng.randrange(6))]
+    commands = [rule for rule in chosen if rule[:1] in (b"+", b"-") or rule == b"nocommands"]
+    chosen = [rule for rule in chosen if rule not in commands or rule is commands[0]]
     if b"(~open" in chosen:     # behind another rule it ends redis-server 7.0
         chosen = [b"(~open"] + [rule for rule in chosen if not rule.startswith(b"(")]
     return rng.choice([b"", b"", b"\t  "]) + b" ".join([b"user", rng.choice(NAMES[:5] * 3 + NAMES)] + chosen) + rng.choice([b"", b"", b" ", b"\t"])

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,6 +290,35 @@ static void a_pattern_includes_all_files_by_name(void **state)
     assert_int_equal(system(command), 0);
 }
 
+#define THREADS 4
+
+static void *rewrite_often(void *failed)
+{
+    char refusal[CONFIG_ERROR_SIZE], value[16];
+    for (int i = 0; i < 100; i++) {
+        snprintf(value, sizeof(value), "%d", 100 + i);
+        bytes names[1] = {BYTES("maxclients")}, values[1] = {bytes_str(value)};
+        if (!config_set_all(names, values, 1, refusal, sizeof(refusal)) || config_rewrite(false, refusal, sizeof(refusal)) != HF_OK)
+            atomic_fetch_add((_Atomic int *)failed, 1);
+    }
+    return NULL;
+}
+
+static void many_may_rewrite_at_once(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    _Atomic int failed = 0;
+    assert_true(READ(file_of("# mine\nmaxclients 5\n")));
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, rewrite_often, &failed), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(failed, 0);
+    assert_non_null(strstr(rewritten(), "# mine\nmaxclients 199\n"));
+    unlink(path);
+}
+
 /* A line about durability keeps the name under which it was written, unless appendfsync cannot say it. */
 static void rewrite_knows_both_names_of_durability(void **state)
 {
@@ -328,6 +359,7 @@ int main(void)
         cmocka_unit_test(output_limits_merge_by_class),
         cmocka_unit_test(rewrite_keeps_comments_and_reads_back),
         cmocka_unit_test(rewrite_outdoes_what_is_included),
+        cmocka_unit_test(many_may_rewrite_at_once),
         cmocka_unit_test(a_pattern_includes_all_files_by_name),
         cmocka_unit_test(rewrite_knows_both_names_of_durability),
     };
