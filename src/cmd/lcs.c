@@ -9,7 +9,6 @@
 #include "cmd/handlers.h"
 #include "engine/strings.h"
 
-#define TABLE_BYTES_MAX ((uint64_t)STRING_SIZE_MAX)
 #define RELEASED_AT_ONCE ((size_t)8 << 20)
 
 struct options {
@@ -192,7 +191,7 @@ void cmd_lcs(struct call *c)
         return;
     struct table table = {a.view, b.view, NULL};
     uint64_t size = (a.view.size + UINT64_C(1)) * (b.view.size + UINT64_C(1)) * sizeof(*table.cells);
-    if (size > TABLE_BYTES_MAX) {
+    if (size > string_may_grow_to()) {
         reply_errorf(c->reply, "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         return;
     }

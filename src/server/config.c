@@ -168,6 +168,16 @@ static bool is_percent(const char *value, int64_t *number)
     return size > 1 && value[size - 1] == '%' && number_parse_int(bytes_of(value, size - 1), number) && *number >= 0;
 }
 
+/* "kb": none of them, as in Redis. */
+static bool is_unit(const char *value)
+{
+    char none[4];
+    uint64_t number;
+    bool begins_with_digit = value[0] >= '0' && value[0] <= '9';
+    return !begins_with_digit && snprintf(none, sizeof(none), "0%s", value) < (int)sizeof(none) &&
+           number_parse_memory(bytes_str(none), &number);
+}
+
 static bool parse_number(const struct setting_row *row, const char *value, int64_t *number, char *reason, size_t size)
 {
     if (row->kind == MEMORY && row->min < 0 && is_percent(value, number)) {
@@ -181,7 +191,7 @@ static bool parse_number(const struct setting_row *row, const char *value, int64
         size_t count = strspn(digits, "0123456789");
         if (count >= 20 && !digits[count])
             wanted = UINT64_MAX; /* or near it: above every range, and Redis says that */
-        else if (value[0] && !number_parse_memory(bytes_str(value), &wanted))
+        else if (value[0] && !is_unit(value) && !number_parse_memory(bytes_str(value), &wanted))
             return config_say(reason, size, row->min < 0 ? "argument must be a memory or percent value" : "argument must be a memory value");
         if (wanted > INT64_MAX)
             return say_range(row, reason, size);

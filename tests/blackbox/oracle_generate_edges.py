@@ -54,13 +54,13 @@ SETTINGS = {b"hash-max-listpack-entries": [b"512", b"2", b"0"], b"hash-max-listp
 LIMITED = [b"ACL", b"SETUSER", b"limited", b"reset", b"on", b"nopass", b"+@all", b"-@dangerous", b"-get", b"~s*", b"%R~l*", b"%W~h*", b"&ch"]
 
 # What COMMAND DOCS has no words for.
-UNLISTED = [b"DEBUG SLEEP 0", b"DEBUG OBJECT none:such", b"DEBUG ERROR x", b"DEBUG DIGEST-VALUE str list", b"DEBUG HTSTATS-KEY missing", b"DEBUG nosuch"] + [
+UNLISTED = [b"DEBUG SLEEP 0", b"DEBUG OBJECT none:such", b"DEBUG ERROR x", b"DEBUG DIGEST-VALUE str list", b"DEBUG HTSTATS-KEY", b"DEBUG nosuch"] + [
     b"DEBUG PROTOCOL " + kind for kind in b"string integer double null array set map bignum verbatim true false x".split()]
 
 # Not generated. The rest of what is not sent depends on its words: safe().
 UNASKED = {
     b"debug": "UNLISTED", b"monitor": "tracking.py", b"sync": "replica.py", b"psync": "replica.py", b"replconf": "replica.py", b"lolwut": "another text",
-    b"module|load": "unknown, as documented", b"module|loadex": "", b"module|unload": "", b"pfselftest": "takes long", b"script|debug": "documented", b"config|set": "setting()", b"multi": "steps()",
+    b"module|load": "unknown, as documented", b"module|loadex": "", b"module|unload": "", b"pfselftest": "takes long", b"script|debug": "documented", b"memory|malloc-stats": "of the allocator", b"config|set": "setting()", b"multi": "steps()",
     b"exec": "", b"subscribe": "FRESH", b"psubscribe": "", b"ssubscribe": "", b"unsubscribe": "", b"punsubscribe": "", b"sunsubscribe": "", b"quit": "", b"client|reply": "",
     b"client|tracking": "", b"restore-asking": "as RESTORE", b"migrate": "migrate.py",
 }
@@ -110,8 +110,10 @@ def safe(words):
         return False                # documented
     if name == b"DEBUG" and upper[:1] == [b"SLEEP"]:
         return rest[1:2] in ([], [b"0"])
-    if name == b"DEBUG" and upper == [b"DIGEST"]:
-        return False                # of Redis it counts what is past its deadline
+    if name == b"DEBUG" and (upper in ([b"DIGEST"], [b"DIGEST-VALUE"]) or upper[:1] == [b"HTSTATS-KEY"] and len(rest) != 1 or b"\x00" in b"".join(rest)):
+        return False                # debug.py: of what is past its deadline, of no key, of tables, bytes that no line of RESP has
+    if name == b"PFMERGE" and len(rest) == 1:
+        return False                # needs no right to the key in Redis: documented
     if name == b"DEBUG" and upper[:1] == [b"OBJECT"]:
         return len(rest) != 2 or rest[1] == b"none:such"     # addresses
     if name == b"WAIT":
