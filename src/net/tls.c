@@ -14,10 +14,11 @@
 #define READ_BUDGET (64u << 10)     /* of a call: a peer that sends records without data holds nobody up */
 #define HANDSHAKE_MAX (128u << 10)  /* certificates of a client are at most half of this */
 #define HELLO_MAX (16u << 10)       /* of what a client says first: OpenSSL sets aside what is announced, up to 128 KiB */
-#define ENCRYPT_AHEAD (64u << 10)   /* of what the socket has not taken */
+#define ENCRYPT_AHEAD (16u << 10)   /* of what the socket has not taken: a record, while it is in the nearest cache */
+#define RECORD_EXTRA 512            /* of its own; and a key update may precede it */
 #define SEND_MOST (1u << 20)        /* of a call */
 #define OUT_MAX (1u << 20)          /* answers to key updates and their like, for a peer that does not read */
-#define OUT_KEPT (16u << 10)
+#define OUT_KEPT (20u << 10)
 #define HANDSHAKE 22                /* a record: what a client of TLS begins with */
 #define HELLO 1                     /* a message of it */
 #define OPENSSL_BYTES (24u << 10)   /* roughly what OpenSSL holds for a connection that is idle */
@@ -271,6 +272,7 @@ int64_t tls_send(struct tls *t, const void *data, size_t size)
             return (int64_t)taken;
         size_t part = most - taken < ENCRYPT_AHEAD ? most - taken : ENCRYPT_AHEAD, put = 0;
         ERR_clear_error();
+        buf_reserve(&t->out, part + RECORD_EXTRA);
         if (SSL_write_ex(t->ssl, (const char *)data + taken, part, &put) != 1) {
             t->broken = true;
             return -EPROTO;

@@ -357,7 +357,7 @@ static void a_socket_that_takes_little(void **state)
             int64_t taken = tls_send(p.server, sent + put, sizeof(sent) - put);
             assert_true(taken >= 0);
             put += (size_t)taken;
-            assert_true(tls_unsent(p.server) <= 66 * KILO && p.server->out.capacity <= 256 * KILO);
+            assert_true(tls_unsent(p.server) <= 17 * KILO && p.server->out.capacity <= 32 * KILO);
             assert_true(put == sizeof(sent) || p.server->full);
             p.room = roll(3) ? roll(9000) : roll(20);
             got += tls_pair_client_reads(&p, seen + got, sizeof(seen) - got);
@@ -376,10 +376,10 @@ static void a_socket_that_takes_nothing(void **state)
         struct tls_pair p;
         ready_pair(&p, v);
         p.room = 0;
-        assert_int_equal(tls_send(p.server, much, sizeof(much)), 64 * KILO);
+        assert_int_equal(tls_send(p.server, much, sizeof(much)), 16 * KILO);
         for (int i = 0; i < 100; i++)
             assert_int_equal(tls_send(p.server, much, sizeof(much)), 0);
-        assert_true(tls_unsent(p.server) <= 66 * KILO);
+        assert_true(tls_unsent(p.server) <= 17 * KILO);
         tls_pair_client_writes(&p, "heard, too", 10); /* reading goes on */
         tls_pair_deliver(&p, SIZE_MAX, 4096);
         assert_heard(&p, "heard, too", 10);
