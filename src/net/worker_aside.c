@@ -99,10 +99,11 @@ bool worker_aside_step(struct worker *w)
     worker_take_events(w, 0);
     worker_take_inbox(w);
     worker_take_kills(w);
-    worker_look_at_log(w);
+    bool moved = worker_look_at_log(w);
     serve_ready(w);
     exec_aside_end(w->exec);
-    worker_flush(w, worker_look_at_log(w));
+    moved |= worker_look_at_log(w);
+    worker_flush(w, moved);
     swap(w, a);
     if (busy)
         busy->blocked &= ~(unsigned)BLOCKED_SCRIPT;

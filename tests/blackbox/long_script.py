@@ -2,7 +2,7 @@
 
 Goal:   while a script loops, connections of the same worker are served; beyond busy-reply-threshold commands answer BUSY, as
         in Redis, on all workers; SCRIPT KILL ends the script from any connection and undoes what it wrote; SHUTDOWN works.
-Method: one worker (nobody else could serve) and two; a script is known to run when another connection sees that it can be
+Method: one worker (nobody else could serve) and two, writes that wait for the disk and such that do not; a script is known to run when another connection sees that it can be
         killed, never by a sleep.
 """
 import sys
@@ -150,13 +150,13 @@ def stops(server):
 
 
 def main():
-    for workers in (1, 2):
-        server = Server("holdfast", workers=workers)
+    for workers, durability in ((1, "none"), (1, "commit"), (2, "commit")):
+        server = Server("holdfast", workers=workers, durability=durability)
         server.start()
         before_threshold(server)
         beyond_threshold(server)
         stops(server)
-        print("ok: %d worker(s)" % workers, flush=True)
+        print("ok: %d worker(s), %s" % (workers, durability), flush=True)
 
 
 if __name__ == "__main__":
