@@ -188,10 +188,12 @@ static bool parse_number(const struct setting_row *row, const char *value, int64
     } else if (row->kind == MEMORY) {
         uint64_t wanted = 0; /* of no word at all, as in Redis */
         const char *digits = value + strspn(value, "0");
+        if (digits > value && !(*digits >= '1' && *digits <= '9'))
+            digits--; /* the one that counts */
         size_t count = strspn(digits, "0123456789");
         if (count >= 20 && !digits[count])
             wanted = UINT64_MAX; /* or near it: above every range, and Redis says that */
-        else if (value[0] && !is_unit(value) && !number_parse_memory(bytes_str(value), &wanted))
+        else if (value[0] && !is_unit(value) && !number_parse_memory(bytes_str(digits), &wanted))
             return config_say(reason, size, row->min < 0 ? "argument must be a memory or percent value" : "argument must be a memory value");
         if (wanted > INT64_MAX)
             return say_range(row, reason, size);
