@@ -102,7 +102,7 @@ def check_waitaof(server):
 
 
 def check_waitaof_memory():
-    with Server("holdfast") as server:
+    with Server("holdfast", durability="none") as server:
         c = server.client()
         expect(plain(c.wire("WAITAOF", 1, 0, 0)),
                ReplyError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."), "memory only")

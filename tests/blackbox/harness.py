@@ -10,6 +10,7 @@ Always: every wait has an end (STARTUP_SECONDS, REPLY_SECONDS).
 Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default redis-server). A holdfast
         built with a sanitizer needs nothing more: a report in its output fails the test program, whatever
         the test itself thought (see _reports).
+Disk:   a holdfast that a test starts without saying how durable it is gets HARNESS_DURABILITY (default none).
 TLS:    with HARNESS_TLS=1 holdfast's ports speak TLS alone, and whoever connects by connect() or Client does, too: any test
         whose clients come from here then runs over TLS. The peers stay as they are.
 """
@@ -369,11 +370,11 @@ def first_client(process, port, seconds=60):
 class Server:
     """A child server on a free port. Use as a context manager or start()/stop()."""
 
-    def __init__(self, kind="holdfast", directory=None, durability="none", workers=2, extra=(), cpu=None):
+    def __init__(self, kind="holdfast", directory=None, durability=None, workers=2, extra=(), cpu=None):
         self.kind = kind
         self.own_directory = directory is None
         self.directory = directory or temp_dir()
-        self.durability = durability
+        self.durability = durability or (kind == "holdfast" and os.environ.get("HARNESS_DURABILITY")) or "none"
         self.workers = workers
         self.extra = list(extra)
         self.cpu = cpu
