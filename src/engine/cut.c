@@ -8,6 +8,7 @@
 #include "engine/cut.h"
 
 #include "base/memory.h"
+#include "data/small.h"
 #include "os/os.h"
 #include "types/type.h"
 
@@ -92,6 +93,8 @@ static void part_free(struct part *p)
     mem_free(p->items);
     buf_release(&p->bytes);
     mem_free(p);
+    small_tell(); /* the thread of a transfer frees what workers have counted as in use */
+    mem_tell();
 }
 
 static void take_value(struct part *p, struct taken *t, const struct entry *e)
