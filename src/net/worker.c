@@ -247,9 +247,8 @@ static void take_user_changes(struct worker *w)
     }
 }
 
-void worker_take_inbox(struct worker *w)
+static void take_nodes(struct worker *w, struct inbox_node *node)
 {
-    struct inbox_node *node = inbox_take(&w->inbox);
     while (node) {
         struct inbox_node *next = node->next;
         if (node->kind == INBOX_SOCKET) {
@@ -284,6 +283,13 @@ void worker_take_inbox(struct worker *w)
         }
         node = next;
     }
+}
+
+/* What was kept first: it came before all that is in the inbox. */
+void worker_take_inbox(struct worker *w)
+{
+    take_nodes(w, aside_take_messages(w));
+    take_nodes(w, inbox_take(&w->inbox));
 }
 
 void worker_take_kills(struct worker *w)
@@ -512,7 +518,7 @@ static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
 /* How long epoll may wait; announces a sleep that a log movement must end. */
 static int prepare_wait(struct worker *w, int timeout_ms)
 {
-    if (!list_empty(&w->flush) || !list_empty(&w->graveyard) || (!list_empty(&w->ready) && !w->gate_shut))
+    if (!list_empty(&w->flush) || !list_empty(&w->graveyard) || (!list_empty(&w->ready) && !w->gate_shut) || HF_UNLIKELY(aside_has_messages(w)))
         return 0;
     uint64_t until = w->housekeeping_us;
     if (w->registry.count || w->number == 0)

@@ -114,7 +114,9 @@ void worker_aside_over(struct worker *w); /* the script has ended */
 void worker_aside_free(struct worker *w);
 /* The parts of a step that worker_aside.c takes, too. */
 int worker_take_events(struct worker *w, int wait_ms); /* how many there were */
-void aside_keep_message(struct worker *w, struct inbox_node *node); /* delivered when the script has ended */
+void aside_keep_message(struct worker *w, struct inbox_node *node); /* delivered when the script has ended, before those that come later */
+struct inbox_node *aside_take_messages(struct worker *w); /* those; NULL: none, or it still runs */
+bool aside_has_messages(const struct worker *w);
 void worker_take_inbox(struct worker *w);               /* what has arrived till now */
 void worker_update_pause(struct worker *w);             /* CLIENT PAUSE, as it is now */
 void worker_take_kills(struct worker *w);

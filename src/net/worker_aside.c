@@ -66,6 +66,19 @@ void aside_keep_message(struct worker *w, struct inbox_node *node)
     a->messages_end = &node->next;
 }
 
+bool aside_has_messages(const struct worker *w) { return w->aside && w->aside->messages; }
+
+struct inbox_node *aside_take_messages(struct worker *w)
+{
+    struct worker_aside *a = w->aside;
+    if (HF_LIKELY(!a) || w->aside_now)
+        return NULL;
+    struct inbox_node *first = a->messages;
+    a->messages = NULL;
+    a->messages_end = &a->messages;
+    return first;
+}
+
 /* Those of the interrupted batch, too. Whoever gets ready meanwhile has the next turn. */
 static void serve_ready(struct worker *w)
 {
@@ -120,12 +133,6 @@ void worker_aside_over(struct worker *w)
     if (!a)
         return;
     exec_aside_over(a->exec);
-    for (struct inbox_node *node = a->messages, *next; node; node = next) {
-        next = node->next;
-        inbox_push(&w->inbox, node);
-    }
-    a->messages = NULL;
-    a->messages_end = &a->messages;
 }
 
 bool net_serve_aside(unsigned worker)

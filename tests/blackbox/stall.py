@@ -201,6 +201,28 @@ def check_who_asked_goes(server, c, other):
         asker.close()
 
 
+def check_messages_keep_their_order(server, c, other):
+    """What is published beside the command is heard before what the command itself tells."""
+    listener = server.client(resp=3)
+    c.call("CONFIG", "SET", "notify-keyspace-events", "EA")
+    listener.call("SUBSCRIBE", "news", "__keyevent@0__:sortstore")
+    listener.read()
+    for _ in range(20):
+        c.send("SORT", "sort", "BY", "*", "STORE", "sorted")
+        in_time = pongs_until_answered_some(c, other, 1)
+        for number in range(3):
+            other.call("PUBLISH", "news", number)
+        in_time &= not is_answered(c)
+        c.read()
+        heard = [listener.read()[1][2][1] for _ in range(4)]
+        if in_time:
+            assert heard == [b"0", b"1", b"2", b"sorted"], heard
+            break
+    assert in_time, "SORT was over too soon"
+    c.call("CONFIG", "SET", "notify-keyspace-events", "")
+    c.call("DEL", "sorted")
+
+
 def pongs_until_answered_some(asker, other, count):
     """It has begun for sure, and has not ended."""
     for _ in range(count):
@@ -219,7 +241,8 @@ def beside():
         c.pipeline([["SET", "text", "ab" * 3000], ["SET", "text2", "ba" * 3000], ["SET", "short", "ab" * 1000], ["SET", "short2", "ba" * 1000]])
         load(c, "set", "sort", 100000)
         c.call("MSET", *[w for i in range(20000) for w in ("abcdef" * 30 + str(i), i)])
-        for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_who_asked_goes):
+        for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_messages_keep_their_order,
+                      check_who_asked_goes):
             check(server, c, other)
     print("others are served while a command takes long")
 
