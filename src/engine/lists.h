@@ -18,9 +18,10 @@ void lists_set(struct txn *t, struct object_ref *o, uint64_t position, bytes val
 /* Removes `head` elements at the head and `tail` at the tail, together at most all of them; none: no change.
  * The caller ends with object_close. */
 void lists_cut(struct txn *t, struct object_ref *o, uint64_t head, uint64_t tail);
-/* Removes elements that equal value: the first `most` from that end. Returns how many. The caller ends with object_close. */
-/* goes_on, asked for each element that is looked at, may end it: 0, and nothing is removed. NULL: nobody is asked. */
+/* goes_on, asked for each element that is looked at, may end it. NULL: nobody is asked. */
 struct list_patience { bool (*goes_on)(void *context); void *context; };
+/* Removes elements that equal value: the first `most` from that end. Returns how many; 0 and nothing is removed, if p ends it.
+ * The caller ends with object_close. */
 uint64_t lists_remove_equal(struct txn *t, struct object_ref *o, bytes value, enum list_end from, uint64_t most, struct list_patience p);
 
 static inline const struct list *list_of(const struct object_ref *o) { return o->object; }

@@ -7,34 +7,23 @@
 #include "base/memory.h"
 #include "cmd/acl.h"
 #include "os/os.h"
+#include "input_file.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define NO_CHANGE "WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
 
-static char path[64];
-
-static void remove_file(void) { unlink(path); }
-
 static void write_file(bytes content)
 {
-    if (!path[0]) {
-        snprintf(path, sizeof(path), "%s/hf-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        int file = mkstemp(path);
-        hf_assert(file >= 0);
-        close(file);
-        atexit(remove_file);
+    bool is_first = !input_path[0];
+    const char *path = input_file(content);
+    if (is_first) {
         command_table_init();
         acl_init();
         acl_file_set(path);
     }
-    FILE *file = fopen(path, "w");
-    hf_assert(file && fwrite(content.data, 1, content.size, file) == content.size);
-    fclose(file);
 }
 
 static void all_users(struct buf *out)
@@ -71,8 +60,8 @@ static void check_refusal(bytes error, size_t lines)
         hf_assert(at.size);
         line = number_at(bytes_of(at.data + 16, at.size - 16));
     } else {
-        size_t length = strlen(path);
-        hf_assert(bytes_starts_with(error, bytes_str(path)) && error.data[length] == ':');
+        size_t length = strlen(input_path);
+        hf_assert(bytes_starts_with(error, bytes_str(input_path)) && error.data[length] == ':');
         line = number_at(bytes_of(error.data + length + 1, error.size - length - 1));
     }
     hf_assert(line >= 1 && line <= lines);
@@ -93,7 +82,7 @@ static void check_saved(const struct buf *users)
     size_t size;
     int result = acl_file_save();
     hf_assert(result == 0);
-    result = os_read_file(path, SIZE_MAX, &saved, &size);
+    result = os_read_file(input_path, SIZE_MAX, &saved, &size);
     hf_assert(result == 0 && bytes_equal(bytes_of(saved, size), buf_view(users)));
     mem_free(saved);
     buf_init(&error, SIZE_MAX);

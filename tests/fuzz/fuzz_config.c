@@ -7,33 +7,13 @@
 #include "os/os.h"
 #include "server/config.h"
 #include "base/words.h"
+#include "input_file.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ARGUMENTS_MAX 32
-
-static char path[64];
-
-static void remove_file(void) { unlink(path); }
-
-static const char *make_file(bytes content)
-{
-    if (!path[0]) {
-        snprintf(path, sizeof(path), "%s/hf-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        int file = mkstemp(path);
-        hf_assert(file >= 0);
-        close(file);
-        atexit(remove_file);
-    }
-    FILE *file = fopen(path, "w");
-    hf_assert(file && fwrite(content.data, 1, content.size, file) == content.size);
-    fclose(file);
-    return path;
-}
 
 static void see(void *context, bytes name, bytes value)
 {
@@ -111,8 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (data[0] == 'a') {
         read_flags(in);
     } else if (data[0] == 'f' && !has_word(in, "include")) {
-        char name[] = "holdfast", file[sizeof(path)];
-        snprintf(file, sizeof(file), "%s", make_file(in));
+        char name[] = "holdfast", file[sizeof(input_path)];
+        snprintf(file, sizeof(file), "%s", input_file(in));
         char *argv[] = {name, file, NULL};
         read_all(2, argv);
     }
