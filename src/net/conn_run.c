@@ -261,14 +261,18 @@ static void parse_chunk(struct conn *c, const uint8_t *data, size_t size, size_t
 
 static bool news_arrived(const struct conn *c)
 {
-    return HF_UNLIKELY(c->session.tracking != NULL) && atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
+    return atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire) != NULL;
+}
+
+static bool caches(const struct conn *c)
+{
+    return HF_UNLIKELY(c->session.tracking != NULL) && tracking_is_on(&c->session);
 }
 
 /* Before a command: also who listens to channels is told what was published before, lest UNSUBSCRIBE drops it. */
 static bool news_are_due(const struct conn *c)
 {
-    return HF_UNLIKELY(c->session.tracking != NULL || c->session.topics != NULL) &&
-           atomic_load_explicit(&c->worker->inbox.top, memory_order_acquire);
+    return HF_UNLIKELY(c->session.tracking != NULL || c->session.topics != NULL) && news_arrived(c);
 }
 
 /* What arrived while the command ran may be older or newer than what its reply shows: this connection is told before
@@ -299,11 +303,12 @@ static void tell_after_reply(struct conn *c, size_t told, size_t size)
     buf_release(&again);
 }
 
-/* The reply's mark, with what this connection has to be told on both sides of it. */
-static void finish_reply(struct conn *c, size_t before, uint64_t lsn)
+/* The reply's mark, with what this connection has to be told on both sides of it, if it cached before the command: nobody is told
+ * anything before the reply that says that caching is on. */
+static void finish_reply(struct conn *c, bool cached, size_t before, uint64_t lsn)
 {
     size_t told = before;
-    if (news_arrived(c))
+    if (HF_UNLIKELY(cached) && news_arrived(c))
         before = tell_before_reply(c, before);
     if (HF_UNLIKELY(c->dead)) /* what arrived has ended it */
         return;
@@ -342,6 +347,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             return i;
         uint64_t lsn = 0;
         size_t before = c->output.size;
+        bool cached = caches(c);
         c->wake_due = true;
         c->resumed = false;
         if (HF_UNLIKELY(c->protocol != NULL))
@@ -360,7 +366,7 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
             conn_wait(c, lsn);
             return i;
         }
-        finish_reply(c, before, lsn);
+        finish_reply(c, cached, before, lsn);
         if (HF_UNLIKELY(c->dead))
             return i + 1;
         if (HF_UNLIKELY(tracking_has_own(&c->session)))

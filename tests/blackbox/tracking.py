@@ -140,9 +140,16 @@ class Cache:
 
     def __init__(self, server, mode):
         self.client = server.client(resp=3)
-        self.client.call("CLIENT", "TRACKING", "on", *mode)
+        first = self.client.wire("CLIENT", "TRACKING", "on", *mode)
+        if first != ("+", b"OK"):
+            raise AssertionError(f"CLIENT TRACKING: {first} before its reply")
         self.values = {}
         self.pushes = 0
+
+    def close(self):
+        """How many pushes it has got."""
+        self.client.close()
+        return self.pushes
 
     def call(self, *command):
         self.client.send(*command)
@@ -165,11 +172,15 @@ def storm(server, seconds, workers=8, keys=5):
 
     def one(number):
         try:
-            cache = Cache(server, [(), ("NOLOOP",), ("BCAST",), ("BCAST", "PREFIX", "k")][number % 4])
+            mode = [(), ("NOLOOP",), ("BCAST",), ("BCAST", "PREFIX", "k")][number % 4]
+            cache = Cache(server, mode)
             chance = random.Random(number)
             turn = number
             while time.monotonic() < until and not failures:
                 turn += 1
+                if chance.randrange(30) == 0: # caching begins in the middle of it
+                    pushes[number] += cache.close()
+                    cache = Cache(server, mode)
                 k = chance.randrange(keys)
                 key = b"k%d" % k
                 if chance.randrange(5) == 0:
@@ -196,7 +207,7 @@ def storm(server, seconds, workers=8, keys=5):
                     if got < floor[k]:
                         failures.append(f"client {number} read {got}, {floor[k]} was acknowledged")
                     cache.values[key] = got
-            pushes[number] = cache.pushes
+            pushes[number] += cache.close()
         except Exception as e: # a thread's exception must fail the test
             failures.append(f"client {number}: {e!r}")
 
