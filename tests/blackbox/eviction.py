@@ -75,7 +75,7 @@ def squeeze(client, policy, keys):
 
 def check_policies():
     """Of two kinds of keys, half as much memory as one kind takes is taken away."""
-    with Server(workers=2) as server:
+    with Server() as server:
         c = server.client()
 
         def start(good=(), bad=()):
@@ -128,7 +128,7 @@ def check_policies():
 
 def check_next_command():
     """A limit counts from the very next command on, in the same pipeline, both ways; inside MULTI as in Redis."""
-    with Server(workers=2) as server, Server("redis") as peer:
+    with Server() as server, Server("redis") as peer:
         replies = []
         for s in (server, peer):
             c = s.client()
@@ -154,7 +154,7 @@ def check_limit_under_writers():
 
 def limit_under_writers(durability):
     limit, above = 24 << 20, 0
-    with Server(workers=2, durability=durability) as server:
+    with Server(durability=durability) as server:
         c = server.client()
         c.call("CONFIG", "SET", "maxmemory", limit)
         for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random"):
@@ -190,7 +190,7 @@ def limit_under_writers(durability):
 
 def check_told_and_gone():
     """Who evicts tells: events, tracking, WATCH; after kill -9 the same keys are there."""
-    with Server(workers=2, durability="commit") as server:
+    with Server(durability="commit") as server:
         c, events, cache, watcher = server.client(), server.client(), server.client(resp=3), server.client()
         c.call("CONFIG", "SET", "notify-keyspace-events", "Ee")
         events.call("SUBSCRIBE", "__keyevent@0__:evicted")
@@ -221,7 +221,7 @@ def check_told_and_gone():
 
 def check_memory_comes_back():
     """used_memory after UNLINK, DEL, overwriting, expiry and FLUSHALL is what it was before."""
-    with Server(workers=2) as server:
+    with Server() as server:
         c = server.client()
         server.client().call("PING")
         base = calm(c)
@@ -281,7 +281,7 @@ def check_use_is_counted():
 def check_clients_are_evicted():
     """maxmemory-clients: the largest go first, NO-EVICT stays, what is below the limit stays; in bytes and in percent of maxmemory."""
     sizes = [100 << 10, 400 << 10, 1600 << 10]
-    with Server(workers=2) as server:
+    with Server() as server:
         c = server.client()
         c.call("CLIENT", "NO-EVICT", "ON")
 
@@ -327,7 +327,7 @@ def check_clients_are_evicted():
 def check_memory_command():
     """MEMORY STATS has redis-server's fields, and they add up; PURGE, MALLOC-STATS, DOCTOR answer."""
     names = []
-    with Server(workers=2) as server, Server("redis") as peer:
+    with Server() as server, Server("redis") as peer:
         for s in (server, peer):
             c = s.client()
             fill(c, "k")

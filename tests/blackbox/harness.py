@@ -11,6 +11,7 @@ Binaries: HOLDFAST (default build/release/holdfast) and REDIS_SERVER (default re
         built with a sanitizer needs nothing more: a report in its output fails the test program, whatever
         the test itself thought (see _reports).
 Disk:   a holdfast that a test starts without saying how durable it is gets HARNESS_DURABILITY (default none).
+Workers: and one that is not said how many workers it has gets HARNESS_WORKERS (default 2).
 TLS:    with HARNESS_TLS=1 holdfast's ports speak TLS alone, and whoever connects by connect() or Client does, too: any test
         whose clients come from here then runs over TLS. The peers stay as they are.
 """
@@ -128,21 +129,23 @@ def _certificates():
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """Is reset, as a plain one is, when the server ends while something is asked of it."""
+    """Raises what a plain one raises: when the server ends while something is asked of it, and when it would have to wait."""
 
 
-def _reset_by_end(method):
+def _raises_as_plain(method):
     @functools.wraps(method)
     def call(self, *words, **options):
         try:
             return method(self, *words, **options)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as end:
             raise ConnectionResetError(str(end))
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wait:
+            raise BlockingIOError(str(wait))
     return call
 
 
 for _name in ("do_handshake", "read", "send"):
-    setattr(_TlsSocket, _name, _reset_by_end(getattr(ssl.SSLSocket, _name)))
+    setattr(_TlsSocket, _name, _raises_as_plain(getattr(ssl.SSLSocket, _name)))
 
 
 @functools.cache
@@ -158,6 +161,25 @@ def connect(port, timeout=None, host="127.0.0.1", tls=None):
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tls = tls or (_tls_context() if port in _tls_ports else None)
     return tls.wrap_socket(s, server_hostname="localhost") if tls else s
+
+
+def read_ready(connection):
+    """All that has come to a socket that does not block: select() does not see what TLS has read already. None: nothing yet;
+    b"": it has ended."""
+    parts = []
+    try:
+        while part := connection.recv(1 << 18):
+            parts.append(part)
+    except BlockingIOError:
+        return b"".join(parts) or None
+    except ConnectionError:
+        pass
+    return b"".join(parts)      # and the end, if it was behind them, again when asked again
+
+
+def redis_options(port):
+    """Of redis-py: redis.Redis(**redis_options(port))."""
+    return dict(port=port, ssl=True, ssl_ca_certs=_certificates().path("ca.crt")) if port in _tls_ports else dict(port=port)
 
 
 # --- temporary directories and processes, cleaned up at exit -----------------------------------
@@ -370,12 +392,12 @@ def first_client(process, port, seconds=60):
 class Server:
     """A child server on a free port. Use as a context manager or start()/stop()."""
 
-    def __init__(self, kind="holdfast", directory=None, durability=None, workers=2, extra=(), cpu=None):
+    def __init__(self, kind="holdfast", directory=None, durability=None, workers=None, extra=(), cpu=None):
         self.kind = kind
         self.own_directory = directory is None
         self.directory = directory or temp_dir()
         self.durability = durability or (kind == "holdfast" and os.environ.get("HARNESS_DURABILITY")) or "none"
-        self.workers = workers
+        self.workers = workers or int(os.environ.get("HARNESS_WORKERS") or 2)
         self.extra = list(extra)
         self.cpu = cpu
         self.process = None

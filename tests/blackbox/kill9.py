@@ -376,7 +376,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--mode", choices=["commit", "interval"], default="commit")
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--progress", type=int, default=0, help="a line after so many rounds")
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()

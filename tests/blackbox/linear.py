@@ -308,7 +308,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--histories", type=int, default=300)
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
     chooser = random.Random(arguments.seed)
     sys.setswitchinterval(0.0001)

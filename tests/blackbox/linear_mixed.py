@@ -166,7 +166,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--histories", type=int, default=150)
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--theme", default="", help="only these")
     parser.add_argument("--seconds", type=float, default=1e9, help="at most")
     parser.add_argument("--peer", action="store_true", help="on redis-server: a test of the test")

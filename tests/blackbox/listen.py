@@ -178,8 +178,8 @@ def descriptors(server):
 
 
 def moves_under_load(kind):
-    """Two workers, connections that work, others that come and go on an address that stays, while everything else moves."""
-    with Server(kind, workers=2) as server:
+    """Several workers, connections that work, others that come and go on an address that stays, while everything else moves."""
+    with Server(kind) as server:
         port, stop, troubles, rounds = server.port, threading.Event(), [], [0, 0]
 
         def work():
@@ -220,8 +220,8 @@ def moves_under_load(kind):
 
 
 def two_change_at_once(kind):
-    """From two workers: each change is whole, and the last one is where it listens."""
-    with Server(kind, workers=2) as server:
+    """From two of them: each change is whole, and the last one is where it listens."""
+    with Server(kind) as server:
         ports, troubles = [free_port() for _ in range(2)], []
 
         def change(client, port, host):

@@ -11,7 +11,7 @@ from hashlib import sha1
 
 import redis
 
-from harness import Server
+from harness import Server, redis_options
 
 LOOP = "redis.call('set',KEYS[1],'half') redis.call('incr','undeclared') while true do end"
 PATIENCE = 60
@@ -42,7 +42,7 @@ class Loop:
     """A connection whose script runs."""
 
     def __init__(self, server, *words):
-        self.connection = redis.Connection(host="127.0.0.1", port=server.port, socket_timeout=PATIENCE)
+        self.connection = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE).connection_pool.make_connection()
         self.connection.connect()
         self.connection.send_command(*words)
 
@@ -60,14 +60,14 @@ def runs(client):
 
 def before_threshold(server):
     """The threshold is far away: ordinary commands run; those that need the script's keys wait."""
-    client = redis.Redis(port=server.port, socket_timeout=PATIENCE)
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE)
     client.config_set("busy-reply-threshold", 0)
     client.set("k", "whole")
     client.set("other", "1")
-    watchers = [redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True) for _ in range(12)]
+    watchers = [redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True) for _ in range(12)]
     for watcher in watchers: # enough of them to be on every worker
         watcher.execute_command("WATCH", "k", "free")
-    listener = redis.Redis(port=server.port, socket_timeout=PATIENCE).pubsub()
+    listener = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE).pubsub()
     listener.subscribe("news")
     listener.get_message(timeout=PATIENCE)
     blocked = [Loop(server, "BLPOP", "k2", "undeclared", "0") for _ in range(8)]
@@ -76,7 +76,7 @@ def before_threshold(server):
     eventually("the script runs", lambda: runs(client))
     for i in range(50):
         expect("INCR beside a script", client.incr("other"), str(i + 2))
-    expect("new connection", redis.Redis(port=server.port, socket_timeout=PATIENCE).ping(), "True")
+    expect("new connection", redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE).ping(), "True")
     client.publish("news", "hello")
     waiting = Loop(server, "GET", "k")
     everything = [Loop(server, *words) for words in (("DBSIZE",), ("KEYS", "*"), ("RANDOMKEY",), ("INFO",)) for _ in range(4)]
@@ -113,10 +113,10 @@ def before_threshold(server):
 
 
 def beyond_threshold(server):
-    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
     client.config_set("lua-time-limit", 10)
     expect("one setting, two names", client.config_get("busy-reply-threshold"), "'10'")
-    second = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    second = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
     second.execute_command("MULTI")
     second.execute_command("INCR", "x")
     loop = Loop(server, "EVAL", LOOP, "1", "k")
@@ -139,7 +139,7 @@ def beyond_threshold(server):
 
 def stops(server):
     """A server that is told to stop ends the script."""
-    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
     Loop(server, "EVAL", "while true do end", "0")
     eventually("the script runs", lambda: runs(client))
     try:

@@ -511,8 +511,7 @@ def main():
     for check in CHECKS:
         if wanted and check.__name__[6:] not in wanted:
             continue
-        server = Holdfast(durability="commit" if check in (check_kill9, check_flush_later) else "none", workers=2,
-                          extra=["--enable-debug-command", "local"])
+        server = Holdfast(durability="commit" if check in (check_kill9, check_flush_later) else "none", extra=["--enable-debug-command", "local"])
         server.start()
         try:
             check(server)

@@ -164,7 +164,7 @@ class Three:
     """holdfast, by both of its ports, and the two others."""
 
     def __init__(self):
-        self.servers = [Holdfast(workers=2), Server("redis"), Peer(workers=1, extra=["-o", "no_lru_maintainer,no_lru_crawler"])]
+        self.servers = [Holdfast(), Server("redis"), Peer(workers=1, extra=["-o", "no_lru_maintainer,no_lru_crawler"])]
         for server in self.servers:
             server.start()
         self.ours, self.theirs = (Redis(self.servers[0]), Memcached(self.servers[0])), (Redis(self.servers[1]), Memcached(self.servers[2]))
@@ -249,7 +249,7 @@ def check_pairs():
 def check_contention():
     """One number, added up by compare-and-set, WATCH, scripts and incr at once: none is lost."""
     adders, rounds = 2, 60
-    with Holdfast(workers=2) as server:
+    with Holdfast() as server:
         server.client().call("SET", "total", "0")
         problems = []
 
@@ -307,7 +307,7 @@ CHANGES = [("get {k}", [], []), ("gets {k}", [], []), ("mg {k} v c t f", [], [])
 
 def check_notices():
     """Keyspace events and client-side caching: told of every change by memcached's commands, and of nothing else."""
-    with Holdfast(workers=2) as server:
+    with Holdfast() as server:
         redis, listener, cache, memcached = server.client(), server.client(), server.client(resp=3), Memcached(server)
         redis.call("CONFIG", "SET", "notify-keyspace-events", "KA")
         listener.call("PSUBSCRIBE", "__keyspace@0__:*")
@@ -349,7 +349,7 @@ def heard_between(listener):
 
 def check_eviction():
     """What memcached's clients store is evicted like all else, and both protocols see the same keys then."""
-    with Holdfast(workers=2, extra=["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"]) as server:
+    with Holdfast(extra=["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"]) as server:
         redis, text = server.client(), Text(server)
         for first in range(0, 4000, 100):
             text.send(b"".join(b"set m%d 5 0 5000\r\n%b\r\n" % (i, b"v" * 5000) for i in range(first, first + 100)) + b"mn\r\n")
@@ -392,7 +392,7 @@ def fill(server):
 def check_restart():
     """All of it comes back after kill -9 from the log (each write on disk, or what WAITAOF waited for), and from a snapshot."""
     for durability in ("commit", "interval", "none"):
-        with Holdfast(workers=2, durability=durability) as server:
+        with Holdfast(durability=durability) as server:
             keys = fill(server)
             memcached = Memcached(server)
             memcached.states(keys)

@@ -274,7 +274,7 @@ def main():
     parser.add_argument("--progress", type=int, default=0)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
-    servers = [Peer(workers=1, extra=["-o", "no_lru_maintainer,no_lru_crawler"]), Holdfast(workers=2)]
+    servers = [Peer(workers=1, extra=["-o", "no_lru_maintainer,no_lru_crawler"]), Holdfast()]
     for server in servers:
         server.start()
     sides = [Side(server) for server in servers]

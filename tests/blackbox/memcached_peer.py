@@ -4,6 +4,7 @@ Always: what a text connection is asked ends with `mn`, whose answer MN ends wha
         with a noop. So the tests need no knowledge of each answer's shape. A read has an end (harness.REPLY_SECONDS).
 """
 import os
+import select
 import shutil
 import socket
 import struct
@@ -82,6 +83,22 @@ class Text:
 
     def send(self, data):
         self.socket.sendall(data)
+
+    def send_and_read(self, data):
+        """For much that is answered meanwhile: who only sends may wait for a server that waits for him."""
+        left = memoryview(data)
+        self.socket.setblocking(False)
+        while left:
+            select.select([self.socket], [self.socket], [], harness.REPLY_SECONDS)
+            try:
+                left = left[self.socket.send(left):]
+            except BlockingIOError:
+                pass
+            got = harness.read_ready(self.socket)
+            if got == b"":
+                raise EOFError(self.rest)
+            self.rest += got or b""
+        self.socket.settimeout(harness.REPLY_SECONDS)
 
     def until(self, end):
         """Everything up to and with `end`."""

@@ -143,7 +143,7 @@ def run(server, shop, pages, forgets):
 def main():
     install_node_packages()
     forgets = "--forget" in sys.argv[1:]
-    server = Steady(durability="none" if forgets else "commit", workers=2)
+    server = Steady(durability="none" if forgets else "commit")
     server.start()
     address = ("127.0.0.1", str(server.memcached_port))
     port = free_port()

@@ -323,9 +323,9 @@ def check_shutdown_abort():
     """While it saves, another connection can call it off; who asked gets an error, and everything goes on."""
     keys = 100000
     for _ in range(4):      # a snapshot that is over before it can be aborted ends the server: once more, with more keys
-        server = Server("holdfast", durability="none", workers=2, extra=["--enable-debug-command", "yes"])
+        server = Server("holdfast", durability="none", extra=["--enable-debug-command", "yes"])
         server.start()
-        ending, aborting = server.client(), server.client()     # of both workers, in turn
+        ending, aborting = server.client(), server.client()     # of two workers, in turn
         ending.call("DEBUG", "POPULATE", keys)
         ending.send("SHUTDOWN", "SAVE")
         try:

@@ -179,7 +179,7 @@ def main():
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
     parser.add_argument("--epoch", type=int, help="run this epoch alone")
     parser.add_argument("--skip", default="", help="commands to leave out, with commas")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--progress", type=int, default=0, help="a line after so many commands")
     parser.add_argument("--resp3", action="store_true", help="RESP3 only, in all epochs")
     parser.add_argument("--edges", action="store_true", help="calls at the edges of every command of the peer")

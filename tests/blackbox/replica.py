@@ -206,8 +206,8 @@ def compare(client, replica, other):
 
 def primary(durability="none", more=()):
     memcached = free_port()
-    server = Server("holdfast", workers=2, durability=durability, extra=["--memcached-port", str(memcached), "--enable-debug-command", "yes",
-                                                                         "--repl-ping-replica-period", "1"] + list(more))
+    server = Server("holdfast", durability=durability, extra=["--memcached-port", str(memcached), "--enable-debug-command", "yes",
+                                                              "--repl-ping-replica-period", "1"] + list(more))
     server.memcached_port = memcached
     return server
 

@@ -221,7 +221,7 @@ def check_inside():
 
 
 def check_flush(server):
-    """SCRIPT FLUSH gives back what compiled scripts hold, on both workers; libraries go on."""
+    """SCRIPT FLUSH gives back what compiled scripts hold, on two workers; libraries go on."""
     clients = [server.client() for _ in range(2)]
     clients[0].call("FUNCTION", "LOAD", "REPLACE", "#!lua name=kept\nredis.register_function('kept', function() return 'here' end)")
     clients[0].call("SCRIPT", "FLUSH")
@@ -291,7 +291,7 @@ def check_stops():
 
 def main():
     checks = Checks("sandbox")
-    with Server("holdfast", workers=2) as server:
+    with Server("holdfast") as server:
         checks.run([check_walk, check_shared, check_errors_with_metatables, check_memory, check_flush, check_strange, check_killed], server)
     checks.run([check_inside, check_stops])
     return checks.end()

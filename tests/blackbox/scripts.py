@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from harness import Server
+from harness import Server, redis_options
 
 SCRIPTS = [
     "return 1", "return 'a'", "return {1,2,{3,'x'}}", "return nil", "return false", "return true", "return {ok='fine'}",
@@ -151,7 +151,7 @@ def events(client):
 
 def side_by_side(server):
     """Undeclared keys: each script moves one from a random account to another; the sum stays."""
-    client = redis.Redis(port=server.port)
+    client = redis.Redis(**redis_options(server.port))
     for i in range(20):
         client.set("acct:%d" % i, 100)
     move = ("local a,b='acct:'..ARGV[1],'acct:'..ARGV[2] redis.call('decr',a) redis.call('incr',b) "
@@ -159,7 +159,7 @@ def side_by_side(server):
     failures = []
 
     def run(number):
-        mine = redis.Redis(port=server.port)
+        mine = redis.Redis(**redis_options(server.port))
         try:
             for i in range(400):
                 mine.eval(move, 0, (i * 7 + number) % 20, (i * 3 + number * 5) % 20)
@@ -177,20 +177,20 @@ def side_by_side(server):
 
 
 def library_survives():
-    with Server("holdfast", durability="commit", workers=2) as server:
-        client = redis.Redis(port=server.port)
+    with Server("holdfast", durability="commit") as server:
+        client = redis.Redis(**redis_options(server.port))
         client.execute_command("FUNCTION", "LOAD", LIBRARY)
         client.execute_command("FCALL", "f1", 1, "n")
         server.kill9()
         server.start()
-        client = redis.Redis(port=server.port)
+        client = redis.Redis(**redis_options(server.port))
         return client.execute_command("FCALL", "f1", 1, "n") == 2 and client.execute_command("FCALL", "f2", 0) == b"two"
 
 
 def main():
     failed = 0
-    with Server("holdfast", durability="none", workers=2) as ours, Server("redis", durability="none") as peer:
-        a, b = redis.Redis(port=ours.port), redis.Redis(port=peer.port)
+    with Server("holdfast", durability="none") as ours, Server("redis", durability="none") as peer:
+        a, b = redis.Redis(**redis_options(ours.port)), redis.Redis(**redis_options(peer.port))
         count, bad = compare(a, b)
         failed += bad
         heard, wanted = events(a), events(b)

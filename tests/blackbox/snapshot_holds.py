@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--elements", type=int, default=100000, help="of each collection")
     parser.add_argument("--megabytes", type=int, default=20, help="of the string")
     options = parser.parse_args()
-    with Server(durability="none", workers=2) as server:
+    with Server(durability="none") as server:
         client = Client(server.port, timeout=300)
         fill(client, options.elements, options.megabytes)
         pinger = Pinger(server.port)

@@ -260,7 +260,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--elements", type=int, default=60000)
     parser.add_argument("--timed", action="store_true")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--commands", nargs="?", const="", metavar="PATTERN")
     parser.add_argument("--peer", action="store_true")
     options = parser.parse_args()

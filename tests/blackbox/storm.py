@@ -136,7 +136,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--seed", default=str(random.randrange(10 ** 9)))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--durability", choices=["none", "interval", "commit"], default="interval")
     arguments = parser.parse_args()
     server = Server("holdfast", durability=arguments.durability, workers=arguments.workers)

@@ -15,7 +15,7 @@ import time
 
 import redis
 
-from harness import Server
+from harness import Server, redis_options
 
 WAIT_SECONDS = 20
 
@@ -36,7 +36,7 @@ class Waiter(threading.Thread):
     def __init__(self, port, *words):
         super().__init__(daemon=True)
         self.words, self.reply, self.done_at = words, None, 0
-        self.client = redis.Redis(port=port)
+        self.client = redis.Redis(**redis_options(port))
         self.id = self.client.client_id()
         self.start()
 
@@ -50,10 +50,10 @@ class Waiter(threading.Thread):
 
 def against_thieves(port, rounds, rng):
     """Each round: some waiters, one after the other; then as many pushes. Thieves must go without."""
-    client, stolen, stop = redis.Redis(port=port), [], threading.Event()
+    client, stolen, stop = redis.Redis(**redis_options(port)), [], threading.Event()
 
     def steal():
-        mine = redis.Redis(port=port)
+        mine = redis.Redis(**redis_options(port))
         while not stop.is_set():
             for taken in (mine.lpop("queue"), mine.execute_command("ZPOPMIN", "rank")):
                 if taken:
@@ -97,7 +97,7 @@ def against_thieves(port, rounds, rng):
 
 def streams(port):
     """Readers of streams that wait: each is woken with the entry, or told why it will not come."""
-    client = redis.Redis(port=port)
+    client = redis.Redis(**redis_options(port))
     checks = []
 
     def ended(name, words, wakes, expected):
@@ -125,7 +125,7 @@ def streams(port):
 
 def ends(port):
     """The ways in which waiting ends without an element."""
-    client = redis.Redis(port=port)
+    client = redis.Redis(**redis_options(port))
     checks = streams(port)
     waiter = Waiter(port, "BLPOP", "q", 0.2)
     waiter.join(WAIT_SECONDS)
@@ -194,7 +194,7 @@ def main():
     globals()["WAIT_SECONDS"] = arguments.patience
     failed = 0
     for durability in ("none", "commit"):
-        with Server("holdfast", durability=durability, workers=2) as server:
+        with Server("holdfast", durability=durability) as server:
             failed += against_thieves(server.port, arguments.rounds // 2, random.Random(arguments.seed))
             count, bad = ends(server.port)
             failed += bad
