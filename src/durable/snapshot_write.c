@@ -18,7 +18,6 @@
 
 #include "base/crc.h"
 #include "base/memory.h"
-#include "data/small.h"
 #include "durable/effect.h"
 #include "os/latency.h"
 #include "os/os.h"
@@ -428,8 +427,7 @@ static void capture_drop(struct capture *c)
             type_ops_of((int)c->marks[i].type)->free(c->marks[i].object);
     }
     c->mark_count = 0;
-    small_tell(); /* this thread frees what workers have counted as in use */
-    mem_tell();
+    mem_tell(); /* this thread frees what workers have counted as in use */
     buf_reset(&c->bytes);
     buf_reset(&c->scratch);
     buf_shrink(&c->bytes, KEPT_CAPACITY);

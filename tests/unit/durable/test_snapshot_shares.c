@@ -1,7 +1,7 @@
 /* test_snapshot_shares.c -- a snapshot of large values holds no lock for them.
  *
  * Goal: what is encoded or copied under one hold of a stripe's lock is bounded, however large the values are; and a
- * value that changes while its share is encoded is saved as it was when it was taken.
+ * value that changes while its share is encoded is saved as it was when it was taken. What goes with a share is counted as free.
  * Method: values of every type far beyond a block, in stores of their own; a thread that goes on changing
  * them under the lock; the bytes that the writer counts.
  */
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "data/small.h"
 #include "os/thread.h"
 #include "support/snapshot_world.h"
 #include "types/hash.h"
@@ -189,10 +190,64 @@ static void holds_are_bounded_and_shares_are_what_was_taken(void **state)
     world_free(&b);
 }
 
+/* -- memory that the writer frees, because nobody else has the value any more -- */
+
+#define UNTOLD_MAX (256 << 10)
+
+static struct world *let_go; /* NULL: done */
+static int64_t freed_untold;
+
+/* A block goes to the disk: meanwhile all large values are replaced, of which the writer has shares. */
+static int64_t pwrite_letting_go(int file, const void *data, size_t size, uint64_t offset)
+{
+    if (let_go && size >= 16u << 10) {
+        char text[32];
+        for (size_t i = 0; i <= TYPES; i++) {
+            struct entry_image image = {.type = TYPE_STRING, .encoding = ENC_BYTES, .value = BYTES("small"),
+                                        .key = i < TYPES ? large_key(text, types[i]) : BYTES("{same}string")};
+            put(let_go, let_go->heaps[0], 1, &image, NULL, NULL);
+        }
+        let_go = NULL;
+    }
+    return os_kernel.pwrite(file, data, size, offset);
+}
+
+static void look_at_untold(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    (void)done;
+    (void)total;
+    freed_untold = -mem_untold() > freed_untold ? -mem_untold() : freed_untold;
+    freed_untold = -small_untold() > freed_untold ? -small_untold() : freed_untold;
+}
+
+/* Untold, it would seem to be in use to the snapshot's end, and keys would be evicted for it. */
+static void what_the_writer_frees_is_told_at_once(void **state)
+{
+    char detail[256] = "";
+    struct world w = world_new(SECRET);
+    struct os letting_go = os_kernel;
+    (void)state;
+    fill(&w);
+    mem_tell();
+    size_t before = mem_in_use();
+    let_go = &w;
+    freed_untold = 0;
+    letting_go.pwrite = pwrite_letting_go;
+    os_current = &letting_go;
+    struct snapshot_write how = {.dir = dir, .log_id = LOG_ID, .number = 1, .store = w.store, .progress = look_at_untold};
+    assert_int_equal(snapshot_write(&how, detail, sizeof(detail)), HF_OK);
+    assert_null(let_go);
+    assert_true(before - mem_in_use() > 20u << 20);
+    assert_true(freed_untold < UNTOLD_MAX);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(holds_are_bounded_and_shares_are_what_was_taken, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(what_the_writer_frees_is_told_at_once, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
