@@ -137,9 +137,9 @@ def check_watch(server):
 def check_deadlines(server):
     redis, text, binary = server.client(), Text(server), Binary(server)
     text.call(b"set a 0 100 1\r\nx\r\n")
-    assert 98 <= redis.call("TTL", "a") <= 100
+    assert 90 <= redis.call("TTL", "a") <= 100
     text.call(b"set b 0 %d 1\r\nx\r\n" % (int(time.time()) + 1000))
-    assert 997 <= redis.call("TTL", "b") <= 1000
+    assert 990 <= redis.call("TTL", "b") <= 1000
     text.call(b"set c 0 -1 1\r\nx\r\n")
     text.call(b"set d 0 2592001 1\r\nx\r\n")
     expect(redis.call("EXISTS", "c", "d"), 0)
@@ -148,16 +148,14 @@ def check_deadlines(server):
     expect(text.call(b"gat 0 e\r\n"), b"VALUE e 0 1\r\nx\r\nEND\r\n")
     expect(redis.call("TTL", "e"), -1)
     binary.call(packet(0x1c, b"e", extras=struct.pack(">I", 60)))
-    assert 58 <= redis.call("TTL", "e") <= 60
+    assert 50 <= redis.call("TTL", "e") <= 60
     redis.call("PEXPIRE", "e", 30500)
-    expect(text.call(b"mg e t\r\n") in (b"HD t31\r\n", b"HD t30\r\n", b"HD t29\r\n"), True)
+    assert 20 <= int(re.fullmatch(rb"HD t(\d+)\r\n", text.call(b"mg e t\r\n"))[1]) <= 31
     redis.call("SET", "short", "x", "PX", "30")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while text.call(b"get short\r\n") != b"END\r\n":
         assert time.monotonic() < end
-    text.call(b"set later 0 0 1\r\nx\r\n")
-    expect(text.call(b"flush_all 1\r\n"), b"OK\r\n")
-    expect(text.call(b"get later\r\n"), b"VALUE later 0 1\r\nx\r\nEND\r\n")
+    expect(text.call(b"set later 0 0 1\r\nx\r\nflush_all 1\r\nget later\r\n"), b"STORED\r\nOK\r\nVALUE later 0 1\r\nx\r\nEND\r\n")
     while redis.call("DBSIZE"):                     # without any further command of memcached
         assert time.monotonic() < end
         time.sleep(0.02)
