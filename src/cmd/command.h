@@ -81,7 +81,7 @@ HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
 
 /* In every loop whose length a value decides, where nothing is half changed and no other lock is held: after 4 ms the worker's other
  * connections are served meanwhile (exec_breathe.c). work: of this round, about as many tenths of a microsecond. False: the command runs beside
- * another one that takes long, and would take long itself, and has changed nothing: return at once, what was replied goes, and it runs
+ * another one that takes long, and would take long itself, or one waits for it to run alone; and it has changed nothing: return at once, what was replied goes, and it runs
  * again later. */
 #define CALL_WORK_MAX 512u
 bool exec_breathe(struct call *c);

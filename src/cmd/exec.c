@@ -147,10 +147,12 @@ static enum exec_result wait_for_credit(struct exec *x, struct park_node *node)
     return EXEC_PARKED;
 }
 
-static enum exec_result wait_for_gate(struct park_node *node)
+static void wait_for_gate(struct exec *x, struct park_node *node)
 {
-    node->wake(node); /* batches are short: look again in the next round of the loop */
-    return EXEC_PARKED;
+    if (exec_gate_is_open(x))
+        wait_for_credit(x, node);
+    else
+        node->wake(node); /* batches are short: look again in the next round of the loop */
 }
 
 void exec_wake_waiting(struct exec *x)
@@ -463,7 +465,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         if (HF_UNLIKELY(s->script != NULL))
             add_script_locks(x, s, l);
         if (HF_UNLIKELY(l->gate) && !exec_gate_take(x, node)) {
-            wait_for_gate(node);
+            wait_for_gate(x, node);
             return false;
         }
         if (!lock_for_all(x, node, l))
@@ -520,8 +522,8 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
         if (HF_UNLIKELY(s->script != NULL))
             script_locks_free(s);
         s->wait_over = false;
-        if (HF_UNLIKELY(l->gate))
-            exec_gate_leave(x);
+    } else {
+        x->alone = false;
     }
     if (e->log && l->bound)
         credit_keep(x, l->bound);
@@ -621,7 +623,6 @@ static enum exec_result run(struct exec *x, struct session *s, struct parsed_com
     if (no || refused_now(x, s, row)) {
         if (row->handler == cmd_exec)
             multi_refuse_exec(s, reply_start);
-        exec_gate_give_up(x, node);
         if (HF_UNLIKELY(s->wait_over)) { /* what it waited for came, and now it may not run */
             s->wait_over = false;
             talk_drop(s);
@@ -700,6 +701,8 @@ enum exec_result exec_run(struct exec *x, struct session *s, struct parsed_comma
     if (HF_LIKELY(!x->aside))
         x->began = x->ticks;
     enum exec_result result = run(x, s, p, node, lsn);
+    if (HF_UNLIKELY(x->gate_node == node) && result != EXEC_PARKED) /* it has run, or was refused while it waited */
+        exec_gate_leave(x);
     if (HF_UNLIKELY(x->breathes))
         exec_breathe_over(x);
     if (HF_UNLIKELY(mode != REPLY_ON || s->reply_mode != REPLY_ON) && result == EXEC_DONE)
@@ -749,7 +752,7 @@ unsigned exec_housekeeping(struct exec *x)
         feed_tend();
     bool more = memory_tend(e, x->evictor, x->housekeeping_txn, x->wall_ms, !x->paused);
     exec_batch_end(x);
-    if (more || left || next <= x->wall_ms)
+    if (more || left || x->gate_node || next <= x->wall_ms)
         return 1;
     uint64_t wait = next == UINT64_MAX ? 100 : next - x->wall_ms;
     return wait > 100 ? 100 : (unsigned)wait;

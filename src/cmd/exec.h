@@ -37,6 +37,7 @@ unsigned exec_worker(const struct exec *x); /* its number, which its sessions ca
  * anything; try again after the gate's wake (struct engine's gate_wake callback). */
 bool exec_batch_begin(struct exec *x);
 void exec_batch_end(struct exec *x); /* leaves the gate, kicks the log */
+bool exec_owns_gate(const struct exec *x); /* and nobody else may begin a batch: what has parked to be alone is to try at once */
 void exec_prefetch(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
 /* The same for commands whose row the caller has filled in: a protocol's own. */
 void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command *p, size_t count);
@@ -62,8 +63,8 @@ bool exec_is_late(const struct exec *x);
 /* A second executor of the same worker, for commands between the steps of a long script that the first one runs (docs/adr/0010).
  * Begin and end surround each turn; over follows when the script has ended: what waited for that runs again. */
 struct exec *exec_aside_new(struct exec *main);
-void exec_aside_begin(struct exec *x, const struct exec *main);
-void exec_aside_end(struct exec *x);
+void exec_aside_begin(struct exec *x, struct exec *main);
+void exec_aside_end(struct exec *x, struct exec *main);
 void exec_aside_over(struct exec *x);
 /* CLIENT PAUSE, as the network keeps it: while paused nothing expires. */
 void exec_set_paused(struct exec *x, bool paused);

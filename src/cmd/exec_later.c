@@ -1,7 +1,7 @@
 /* exec_later.c -- a database that is to be emptied at a time: what FLUSHDB does, without a client.
  *
  * Worker 0 looks in its housekeeping. It asks for credit and for the gate like a command, and again in the next round
- * when it gets only one of them; while it owns the gate and others are in a batch, nobody begins another one.
+ * when it gets only one of them; while it owns the gate and others are in a batch, nobody begins another one (but as exec_gate.c says).
  */
 #include "cmd/exec_private.h"
 

@@ -233,7 +233,6 @@ enum exec_result multi_exec(struct exec *x, struct session *s, const struct pars
         refused = true;
     }
     if (refused) {
-        exec_gate_give_up(x, node);
         multi_refuse_exec(s, reply_start);
         return EXEC_DONE;
     }

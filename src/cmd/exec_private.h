@@ -21,14 +21,14 @@ struct exec {
     bool paused;                    /* CLIENT PAUSE: nothing expires */
     uint32_t late;                  /* script_late as this batch began */
     bool aside;                     /* exec_aside: runs between the steps of a script, which holds locks of this thread */
-    bool alone;                     /* aside, and that script owns the gate */
+    bool alone;                     /* what runs now owns the gate; aside: nothing that takes locks may run */
     struct session *session;        /* whose command runs under locks: it keeps what a script has to lock */
     bool undo;                      /* what runs now is to be undone at its end */
     bool out_of_memory;             /* above maxmemory, and nothing could be evicted, as the command that runs now was admitted */
     bool dropped;                   /* this batch has emptied a database */
     struct evictor *evictor;
     struct park_node flush_node;    /* of exec_later.c */
-    struct park_node *gate_node;    /* holds the gate and waits for the others to leave their batches */
+    struct park_node *gate_node;    /* owns the gate, and runs or waits for the others to leave their batches */
     size_t credit;                  /* of the log, that the last command of this batch has left; 0: none */
     struct times *times;
     uint64_t ticks;                 /* when the last command ended, or this chunk began */
@@ -62,7 +62,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
                                  void (*body)(struct exec *x, struct call *c), uint64_t *lsn);
 size_t exec_words_size(const bytes *argv, size_t argc);
 /* exec_breathe.c */
-#define BUSY_BESIDE STRIPE_COUNT /* txn.busy_stripe: it has given up since another command of this worker takes long */
+#define BUSY_BESIDE STRIPE_COUNT /* txn.busy_stripe: it has given up for another command: of this worker, that takes long, or that waits to run alone */
 void exec_breathe_over(struct exec *x); /* a command that let others be served has ended */
 
 /* exec_multi.c */
@@ -86,8 +86,8 @@ void exec_wake_waiting(struct exec *x); /* those that wait for credit: they try 
 /* For the node; false: not yet. From then on it has to be taken again, or left. */
 bool exec_gate_take(struct exec *x, struct park_node *node);
 void exec_gate_leave(struct exec *x);
-bool exec_owns_gate(const struct exec *x);
-void exec_gate_give_up(struct exec *x, const struct park_node *node); /* a command that waited for it is refused */
+bool exec_gate_is_open(const struct exec *x);   /* an owner waits for what takes long: no use to look again at once */
+bool exec_gate_waits_for(const struct exec *x); /* its owner has asked before this batch began, and lets nobody in until it has ended */
 
 /* exec_later.c: empties the database whose time has come (engine/keys.h, db_flush_later). Inside a batch. */
 void exec_flush_due(struct exec *x);

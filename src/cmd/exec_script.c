@@ -131,7 +131,7 @@ static bool is_held(const struct txn *t, uint16_t stripe)
 /* Locks them if that is possible without waiting for another worker. */
 static bool touch(struct exec *x, struct txn *t, const uint16_t *stripes, size_t count)
 {
-    bool alone = exec_owns_gate(x);
+    bool alone = x->alone;
     for (size_t i = 0; i < count; i++) {
         if (is_held(t, stripes[i]) || os_bug(BUG_SCRIPT_LOCK))
             continue;
@@ -176,7 +176,7 @@ enum script_step script_call(struct script *s, const bytes *argv, size_t argc, s
     s->wrote |= (row->flags & CMD_WRITE) != 0;
     struct call c = {.command = row, .session = &s->session, .reply = r, .txn = row->flags & CMD_NO_TXN ? NULL : outer->txn,
                      .argv = argv, .argc = argc, .exec = outer->exec};
-    if (row->flags & (CMD_GATE | CMD_WALKS) && !exec_owns_gate(outer->exec)) {
+    if (row->flags & (CMD_GATE | CMD_WALKS) && !outer->exec->alone) {
         locks_of(outer->exec->session)->gate = true;
         return restart(outer->exec, NULL, 0);
     }

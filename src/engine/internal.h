@@ -23,6 +23,8 @@
 
 struct worker_slot {                /* one per worker, cache lines of its own */
     _Alignas(64) _Atomic uint32_t in_batch;
+    _Atomic uint64_t long_since;    /* 0, or a command of this batch takes long: when the batch began (os/ticks.h) */
+    _Atomic uint64_t gate_asked;    /* while it owns the gate: since when */
     _Atomic uint64_t hits, misses, expired, changes, evicted, expired_fields;
     _Atomic uint64_t expire_ticks, expire_capped; /* os/ticks.h; turns of expire_slice that ended early */
 };
@@ -62,7 +64,8 @@ struct engine {
     struct dropped *dropped;        /* guarded by dropped_lock, and so is: */
     struct dropped_object *dropped_objects;
 
-    /* gate: owner + 1, and who is inside a batch */
+    /* gate: owner + 1, and who is inside a batch. GATE_OPEN: the owner waits for commands that take long, and others go in meanwhile */
+#define GATE_OPEN UINT32_C(0x80000000)
     _Atomic uint32_t gate_owner;
     struct worker_slot workers[WORKERS_MAX + 1]; /* last: everyone who is no worker */
     struct watch *watches_left[WORKERS_MAX]; /* cmd/watch: by the sessions of each worker, in stripes that were busy; that worker's */

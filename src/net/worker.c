@@ -546,7 +546,7 @@ static int prepare_wait(struct worker *w, int timeout_ms)
     if (wait_ms > 0 && (parked || !list_empty(&w->gated))) {
         atomic_store(&w->wants_wake, true);
         atomic_thread_fence(memory_order_seq_cst);
-        if (engine_written(w->net->engine) != w->written || engine_durable(w->net->engine) != w->durable)
+        if (engine_written(w->net->engine) != w->written || engine_durable(w->net->engine) != w->durable || exec_owns_gate(w->exec))
             return 0;
     }
     return wait_ms;
@@ -598,7 +598,7 @@ void worker_step(struct worker *w, int timeout_ms)
     bury(w);
     tend(w);
     bool parked = atomic_load_explicit(&w->stats.parked_now, memory_order_relaxed);
-    if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0))) /* wakes those that wait for credit */
+    if (w->now_us >= w->housekeeping_us || (parked && (moved || count == 0 || exec_owns_gate(w->exec)))) /* wakes those that wait */
         w->housekeeping_us = w->now_us + (uint64_t)exec_housekeeping(w->exec) * 1000;
     uint64_t took_us = OS.monotonic_us() - w->now_us;
     if (HF_UNLIKELY(took_us > atomic_load_explicit(&w->stats.step_us_max, memory_order_relaxed)))

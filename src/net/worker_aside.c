@@ -114,7 +114,7 @@ bool worker_aside_step(struct worker *w)
     worker_take_kills(w);
     bool moved = worker_look_at_log(w);
     serve_ready(w);
-    exec_aside_end(w->exec);
+    exec_aside_end(w->exec, a->exec);
     moved |= worker_look_at_log(w);
     worker_flush(w, moved);
     swap(w, a);

@@ -2,7 +2,8 @@
 
 Goal:   UNLINK, DEL, FLUSHDB, FLUSHALL, expiry, overwriting (SET, RENAME, SUNIONSTORE) and eviction of a value of many elements do
         no work that grows with it while others wait: it is unlinked at once and freed in slices, each of which is small.
-        A command that takes long holds up only who needs its keys, on the same worker, too; its reply is of one moment.
+        A command that takes long holds up only who needs its keys, on the same worker, too; its reply is of one moment. Who waits for it to run alone
+        holds up nobody meanwhile, and its turn comes.
 Method: by counters, for any machine: INFO tells how many slices there were and how many bytes the largest one freed. With --timed
         also by the clock: another connection, of another worker and of the same one, sends PING all the while; its longest wait is
         shown, and must stay below 10 ms.
@@ -232,19 +233,107 @@ def pongs_until_answered_some(asker, other, count):
     return not is_answered(asker)
 
 
+def load_for_long(c):
+    c.call("SADD", "set", *["member:%d" % i for i in range(1000)])
+    c.call("HSET", "hash", *[w for i in range(1000) for w in ("field:%d" % i, i)])
+    c.call("ZADD", "zset", *[w for i in range(100) for w in (i, "member:%d" % i)])
+    c.pipeline([["SET", "text", "ab" * 3000], ["SET", "text2", "ba" * 3000], ["SET", "short", "ab" * 1000], ["SET", "short2", "ba" * 1000]])
+    load(c, "set", "sort", 100000)
+
+
 def beside():
     with Server(workers=1) as server:
         c, other = server.client(), server.client()
-        c.call("SADD", "set", *["member:%d" % i for i in range(1000)])
-        c.call("HSET", "hash", *[w for i in range(1000) for w in ("field:%d" % i, i)])
-        c.call("ZADD", "zset", *[w for i in range(100) for w in (i, "member:%d" % i)])
-        c.pipeline([["SET", "text", "ab" * 3000], ["SET", "text2", "ba" * 3000], ["SET", "short", "ab" * 1000], ["SET", "short2", "ba" * 1000]])
-        load(c, "set", "sort", 100000)
+        load_for_long(c)
         c.call("MSET", *[w for i in range(20000) for w in ("abcdef" * 30 + str(i), i)])
         for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_messages_keep_their_order,
                       check_who_asked_goes):
             check(server, c, other)
     print("others are served while a command takes long")
+
+
+def beside_alone():
+    for workers, checks in ((3, (check_who_waits_to_be_alone_holds_up_nobody, check_who_waits_and_goes)), (4, (check_its_turn_comes,))):
+        with Server(workers=workers) as server:
+            load_for_long(server.client())
+            for check in checks:
+                check(server)
+    print("others are served while a command waits to run alone")
+
+
+# --- what runs alone, beside what takes long on another worker --------------------------------------
+
+ALONE = [
+    ("SWAPDB", [["SWAPDB", 14, 15]]),
+    ("FLUSHDB", [["SELECT", 15], ["FLUSHDB"]]),
+    ("EXEC", [["MULTI"], ["DBSIZE"], ["EXEC"]]),
+    ("script", [["EVAL", "return redis.call('dbsize')", 0]]),
+]
+
+
+def one_for_each_worker(server, workers):
+    """Connections go to the workers in turn."""
+    clients = [server.client() for _ in range(workers)]
+    for client in clients:
+        client.call("PING")
+    return clients
+
+
+def send_all(client, commands):
+    client.send_raw(b"".join(encode(*words) for words in commands))
+
+
+def check_who_waits_to_be_alone_holds_up_nobody(server):
+    long, alone, other = one_for_each_worker(server, 3)
+    for at, (name, words) in enumerate(ALONE):
+        long_name, long_words = (LONG[3], LONG[4], LONG[5])[at % 3]
+        long.send(*long_words)
+        assert pongs_until_answered_some(long, other, 3)
+        send_all(alone, words)
+        time.sleep(0.02)        # it has asked
+        count = pongs_until_answered(long, other)
+        assert count >= 8, "%s beside %s: an idle worker gave %d answers" % (name, long_name, count)
+        long.read()
+        for _ in words:
+            assert alone.read()[0] != "-", name
+    for client in (long, alone, other):
+        client.close()
+
+
+def check_who_waits_and_goes(server):
+    """Nobody owns what a closed connection has asked for."""
+    long, alone, other = one_for_each_worker(server, 3)
+    long.send(*LONG[3][1])
+    assert pongs_until_answered_some(long, other, 3)
+    alone.send("SWAPDB", 14, 15)
+    time.sleep(0.02)
+    alone.close()
+    assert pongs_until_answered(long, other) >= 8
+    long.read()
+    assert other.call("SWAPDB", 14, 15) == b"OK" and long.call("PING") == b"PONG"
+    for client in (long, other):
+        client.close()
+
+
+def check_its_turn_comes(server):
+    """There is always a long command under way on two workers; it waits for those only that were there before it."""
+    many = 5
+    first, second, alone, other = one_for_each_worker(server, 4)
+    for name, words in (LONG[3], LONG[4]):      # the second, a script, goes to its end whatever waits
+        first.send_raw(encode(*words) * many)
+        assert pongs_until_answered_some(first, other, 3)
+        second.send_raw(encode(*words) * many)
+        time.sleep(0.02)
+        alone.send("SWAPDB", 14, 15)
+        count = pongs_until_answered(alone, other)
+        sizes = [len(client.socket.recv(1 << 16, socket.MSG_PEEK)) for client in (first, second) if is_answered(client)]
+        replies = [{client.read() for _ in range(many)} for client in (first, second)]
+        assert alone.read() == ("+", b"OK") and replies[0] == replies[1] and len(replies[0]) == 1, replies
+        size = len(b":%d\r\n" % replies[0].pop()[1])
+        assert max(sizes, default=0) < size * many, "%s: it came behind all of them" % name
+        assert count >= 8, "%s: an idle worker gave %d answers" % (name, count)
+    for client in (first, second, alone, other):
+        client.close()
 
 
 def table(options):
@@ -268,6 +357,7 @@ def main():
         table(options)
         return
     beside()
+    beside_alone()
     worst = 0.0
     sys.setswitchinterval(0.0002)   # Python's own threads must not wait for one another as long as the bar is
     with Server(workers=options.workers) as server:
