@@ -9,6 +9,8 @@
 #
 # Tests subscribe on one connection, its earlier replies unread, and take the right to it from the user on another.
 #
+# Tests change a user on one connection, and ask at once whether others of his, which their workers end, are still listed.
+#
 # What goes to a replica waits for the disk, which on a busy machine may take longer than the second that tests give it: it
 # gets ten.
 
@@ -75,6 +77,19 @@ proc ::order::wait_until_run {fd address method} {
     for {set i 0} {$i < $tries && ![::order::listed $port $address "cmd=$method "]} {incr i} {after 1}
 }
 
+# New connections go to the workers in turn: whose second PING is answered, its worker has ended a step that began after the change.
+proc ::order::wait_until_ended {address} {
+    for {set i 0} {$i < 8} {incr i} {
+        if {[catch {socket {*}$address} asked]} {return}
+        fconfigure $asked -translation binary -buffering none
+        foreach turn {1 2} {
+            puts -nonewline $asked "PING\r\n"
+            gets $asked
+        }
+        close $asked
+    }
+}
+
 rename ::redis::__dispatch__raw__ ::order::dispatch
 proc ::redis::__dispatch__raw__ {id method argv} {
     ::order::be_patient
@@ -83,6 +98,8 @@ proc ::redis::__dispatch__raw__ {id method argv} {
         ::order::wait_until_taken $::redis::fd($id) $::redis::addr($id)
     } elseif {[string tolower $method] in $::order::shows && $::redis::deferred($id) && $::redis::blocking($id)} {
         ::order::wait_until_run $::redis::fd($id) $::redis::addr($id) [string tolower $method]
+    } elseif {[string tolower $method] eq "acl" && [string tolower [lindex $argv 0]] in {setuser deluser load} && !$::redis::deferred($id)} {
+        ::order::wait_until_ended $::redis::addr($id)
     }
     return $result
 }
