@@ -353,6 +353,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         if (HF_UNLIKELY(c->protocol != NULL))
             c->protocol->begin(c->session.protocol, &k->foreign[i]);
         enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
+        if (HF_UNLIKELY(c->dead))
+            session_leave(&c->session); /* closed while its transaction ran, which may have subscribed behind that */
         if (HF_UNLIKELY(result == EXEC_PARKED)) {
             if (HF_UNLIKELY(c->dead))
                 return i; /* killed while its script ran */

@@ -137,6 +137,32 @@ def beyond_threshold(server):
     client.config_set("lua-time-limit", 5000)
 
 
+def equal(what, got, wanted):
+    if got != wanted:
+        raise SystemExit("%s: %r, not %r" % (what, got, wanted))
+
+
+def is_closed_meanwhile(server):
+    """What a transaction subscribes to behind its script, when its connection has been killed, is heard by nobody."""
+    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    other, busy = server.client(), server.client(resp=3) # of two workers: a script's own worker kills no connections
+    number = busy.call("CLIENT", "ID")
+    busy.call("SUBSCRIBE", "news")
+    busy.call("CLIENT", "TRACKING", "on", "BCAST")
+    for words in (["MULTI"], ["EVAL", "while true do end", "0"], ["SUBSCRIBE", "gone"], ["CLIENT", "TRACKING", "on", "BCAST"]):
+        busy.call(*words)
+    busy.send("EXEC")
+    eventually("the script runs", lambda: runs(client))
+    client.publish("news", "1")
+    equal("killed", other.call("CLIENT", "KILL", "ID", number), 1)
+    eventually("it is gone", lambda: client.publish("news", "2") == 0)
+    client.execute_command("SCRIPT", "KILL")
+    eventually("the script has ended", lambda: not runs(client))
+    equal("nobody is told", [client.publish("gone", "3"), client.set("shared", "4"), client.info("clients")["tracking_clients"]], [0, True, 0])
+    busy.close()
+    other.close()
+
+
 def stops(server):
     """A server that is told to stop ends the script."""
     client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
@@ -155,6 +181,8 @@ def main():
         server.start()
         before_threshold(server)
         beyond_threshold(server)
+        if workers == 2:
+            is_closed_meanwhile(server)
         stops(server)
         print("ok: %d worker(s), %s" % (workers, durability), flush=True)
 
