@@ -2,14 +2,19 @@
  *
  * A message is posted to the inbox of a worker (host->post), which lets it arrive there: it writes pushes into the
  * replies of that worker's sessions. It waits for the log as a reply does: until `lsn` is safe.
+ *
+ * It may arrive while a command of that worker is in the middle of its work (docs/adr/0010). So an arrival takes no lock that a
+ * command holds while others are served, and for the session of that command reply.out is not the output, but what is told around its reply.
  */
 #ifndef HF_CMD_MESSAGE_H
 #define HF_CMD_MESSAGE_H
 
 #include "cmd/session.h"
 
-/* The push stands at the end of the session's output, from `begin` on. */
-typedef void message_pushed(struct session *s, size_t begin, uint64_t lsn);
+enum push_kind { PUSH_NEWS, PUSH_INVALIDATION };
+
+/* The push stands at the end of the session's reply.out, from `begin` on. */
+typedef void message_pushed(struct session *s, size_t begin, uint64_t lsn, enum push_kind kind);
 
 struct message { /* the first member of what is posted; counted; immutable once posted */
     _Atomic uint32_t holders;

@@ -66,7 +66,7 @@ static void arrive(const struct message *m, unsigned worker, message_pushed *pus
         struct reply *r = &l->at[i]->reply;
         size_t begin = r->out->size;
         r->ops->simple(r, ((const struct line *)m)->text);
-        pushed(l->at[i], begin, 0);
+        pushed(l->at[i], begin, 0, PUSH_NEWS);
     }
 }
 

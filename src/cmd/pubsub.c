@@ -283,7 +283,7 @@ static void push_to(const struct listeners *l, const struct topic_message *m, co
             reply_bulk(reply, *pattern);
         reply_bulk(reply, m->channel);
         reply_bulk(reply, m->payload);
-        pushed(l->at[i], begin, m->message.lsn);
+        pushed(l->at[i], begin, m->message.lsn, PUSH_NEWS);
     }
 }
 

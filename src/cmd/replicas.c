@@ -146,10 +146,10 @@ void replicas_take(unsigned worker, uint64_t offset, bytes text, uint64_t lsn, m
             continue;
         if (s->transfer) {
             transfer_hold(s->transfer, text, lsn);
-            pushed(s, begin, 0);
+            pushed(s, begin, 0, PUSH_NEWS);
         } else if (buf_try_reserve(s->reply.out, text.size)) {
             buf_append_bytes(s->reply.out, text);
-            pushed(s, begin, lsn);
+            pushed(s, begin, lsn, PUSH_NEWS);
         }
     }
 }

@@ -106,7 +106,7 @@ static void push(struct session *s, bool redirected, const struct changed_key *k
         reply_null(r);
     for (size_t i = 0; i < count; i++)
         reply_bulk(r, keys[i].name);
-    pushed(s, begin, lsn);
+    pushed(s, begin, lsn, PUSH_INVALIDATION);
 }
 
 static void arrive_broken(const struct message *message, unsigned worker, message_pushed *pushed)
@@ -122,7 +122,7 @@ static void arrive_broken(const struct message *message, unsigned worker, messag
     s->reply.ops->push(&s->reply, 2);
     reply_text(&s->reply, "tracking-redir-broken");
     reply_int(&s->reply, (int64_t)m->origin);
-    pushed(s, begin, 0);
+    pushed(s, begin, 0, PUSH_NEWS);
 }
 
 static void arrive_redirected(const struct message *message, unsigned worker, message_pushed *pushed)

@@ -29,6 +29,8 @@ void conn_note_memory(struct conn *c)
 {
     uint64_t total = sizeof(*c) + c->input.capacity + c->output.capacity + c->mark_capacity * sizeof(*c->marks) +
                      c->parser.span_capacity * sizeof(*c->parser.spans) + session_memory(&c->session) + c->tls_bytes;
+    if (HF_UNLIKELY(c->session.reply.out != &c->output))
+        total += c->session.reply.out->capacity; /* pushes that are kept for it */
     if (HF_UNLIKELY(c->blocked & BLOCKED_FILE))
         total += conn_file_held(c);
     uint64_t before = atomic_load_explicit(&c->record.memory, memory_order_relaxed);

@@ -19,6 +19,7 @@
 #define HF_NET_CONN_H
 
 #include "cmd/exec.h"
+#include "cmd/message.h"
 #include "net/clients.h"
 #include "net/inbox.h"
 #include "net/list.h"
@@ -31,6 +32,12 @@
 struct tls;
 struct waiter;
 struct worker;
+
+struct pushes { /* kept for a connection that is in the middle of a command */
+    struct buf text;  /* the first member: its session's reply.out meanwhile */
+    struct buf again; /* the invalidations among them */
+    uint64_t lsn;     /* the highest that they wait for */
+};
 
 /* R1: what ends at stream offset `end` leaves when the log has reached lsn; 0: it only stands behind others.
  * It begins where the mark before it ends, the first one at open_end. */
@@ -129,8 +136,27 @@ void conn_unblocked(struct conn *c, bool error); /* CLIENT UNBLOCK; its waiter i
 /* What the output holds from `begin` (an index) waits for lsn (0: only for what stands before it): a reply or a push. */
 void conn_mark(struct conn *c, size_t begin, uint64_t lsn, unsigned replies);
 
-/* A message has been written behind its replies, from `begin` on; it waits for lsn. */
-void conn_pushed(struct session *s, size_t begin, uint64_t lsn);
+static inline void pushes_init(struct pushes *p)
+{
+    buf_init(&p->text, CONN_BUFFER_MAX);
+    buf_init(&p->again, CONN_BUFFER_MAX);
+}
+
+static inline void pushes_release(struct pushes *p)
+{
+    buf_release(&p->text);
+    buf_release(&p->again);
+}
+
+/* A message has been written to its session's reply.out, from `begin` on; it waits for lsn (conn_push.c). */
+void conn_pushed(struct session *s, size_t begin, uint64_t lsn, enum push_kind kind);
+/* While a command of the connection, which the worker serves, is in the middle of its work, pushes to it are kept. */
+void conn_keep_pushes(struct conn *c, struct pushes *p);
+void conn_end_keeping(struct conn *c);
+/* What its worker keeps for it: before the reply that begins at `before`; returns where that begins then. */
+size_t conn_tell_before(struct conn *c, size_t before);
+/* Behind all that its output holds: what is kept, or, if that stands before the reply, what has to stand there once more. */
+void conn_tell_behind(struct conn *c, bool told_before);
 
 /* Runs the commands in data; returns how many bytes they took. Sets c->more and c->blocked. */
 size_t conn_run(struct conn *c, const uint8_t *data, size_t size);

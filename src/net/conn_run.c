@@ -131,23 +131,6 @@ static bool stop_after(struct conn *c)
     return c->blocked != 0;
 }
 
-void conn_pushed(struct session *s, size_t begin, uint64_t lsn)
-{
-    struct conn *c = s->connection;
-    struct worker *w = c->worker;
-    conn_mark(c, begin, s->durability == DURABILITY_NONE ? 0 : lsn, 0);
-    list_append(&w->flush, &c->flush);
-    conn_note_memory(c);
-    uint64_t hard = atomic_load_explicit(&conn_output_limits(c)->hard, memory_order_relaxed);
-    if (HF_UNLIKELY((hard && conn_judged(c, conn_unsent(c)) > hard) || resp_reply_overflowed(&c->output)) && !atomic_load(&c->record.kill)) {
-        counter_add(&w->stats.output_closed, 1);
-        net_log(w->net, 3, "client id=%llu addr=%s closed: it listens too slowly, its output limit was reached (%zu bytes)",
-                (unsigned long long)s->id, c->record.address, conn_unsent(c));
-        atomic_store(&c->record.kill, true); /* not here: the caller walks its listeners */
-        atomic_store(&w->kill_asked, true);
-    }
-}
-
 static void protocol_error(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -275,47 +258,45 @@ static bool news_are_due(const struct conn *c)
     return HF_UNLIKELY(c->session.tracking != NULL || c->session.topics != NULL) && news_arrived(c);
 }
 
-/* What arrived while the command ran may be older or newer than what its reply shows: this connection is told before
- * the reply and again after it. Returns where the reply begins now; the bytes before it, from `before` on, are what it was told. */
-static size_t tell_before_reply(struct conn *c, size_t before)
+/* Its command is over, and what has arrived meanwhile is told around the reply. */
+static void keep_news(struct conn *c)
 {
-    struct buf reply;
-    buf_init(&reply, SIZE_MAX);
-    buf_append(&reply, c->output.data + before, c->output.size - before);
-    c->output.size = before;
+    conn_keep_pushes(c, &c->worker->pushes);
     worker_take_inbox(c->worker);
-    before = c->output.size;
-    buf_append_or_end(&c->output, buf_view(&reply));
-    buf_release(&reply);
-    return before;
+    conn_end_keeping(c);
 }
 
-/* Marks hold in their order, so that the last one holds for all that was told. */
-static void tell_after_reply(struct conn *c, size_t told, size_t size)
+/* Not yet told: kept while the command ran (worker_aside.c). */
+static bool has_pushes(const struct worker *w) { return HF_UNLIKELY(w->pushes.text.size != 0); }
+
+/* The command is over or begins again later. Whoever may hear no more hears nothing; that may close the connection. */
+static void look_at_pushes(struct conn *c, bool is_replied)
 {
-    uint64_t lsn = c->mark_count ? mark_at(c, c->mark_count - 1)->lsn : 0;
-    size_t begin = c->output.size;
-    struct buf again;
-    buf_init(&again, SIZE_MAX);
-    buf_append(&again, c->output.data + told, size);
-    if (buf_append_or_end(&c->output, buf_view(&again))) /* stop_after closes the connection */
-        conn_mark(c, begin, lsn, 0);
-    buf_release(&again);
+    if (!c->dead)
+        worker_take_user_changes(c->worker);
+    if (c->dead)
+        session_leave(&c->session); /* closed while its transaction ran, which may have subscribed behind that */
+    if (c->dead || !is_replied)
+        conn_tell_behind(c, false);
 }
 
 /* The reply's mark, with what this connection has to be told on both sides of it, if it cached before the command: nobody is told
  * anything before the reply that says that caching is on. */
 static void finish_reply(struct conn *c, bool cached, size_t before, uint64_t lsn)
 {
-    size_t told = before;
-    if (HF_UNLIKELY(cached) && news_arrived(c))
-        before = tell_before_reply(c, before);
-    if (HF_UNLIKELY(c->dead)) /* what arrived has ended it */
+    if (HF_UNLIKELY(cached) && news_arrived(c) && !c->dead)
+        keep_news(c);
+    bool tells = has_pushes(c->worker);
+    if (HF_UNLIKELY(c->dead)) { /* what arrived has ended it */
+        conn_tell_behind(c, false);
         return;
+    }
+    if (tells && cached)
+        before = conn_tell_before(c, before);
     if (c->output.size != before && (lsn || c->mark_count))
         conn_mark(c, before, lsn, 1);
-    if (HF_UNLIKELY(before != told))
-        tell_after_reply(c, told, before - told);
+    if (tells)
+        conn_tell_behind(c, cached);
 }
 
 /* Runs the chunk; returns how many of its commands are done. */
@@ -353,8 +334,8 @@ static size_t run_chunk(struct conn *c, const struct chunk *k)
         if (HF_UNLIKELY(c->protocol != NULL))
             c->protocol->begin(c->session.protocol, &k->foreign[i]);
         enum exec_result result = exec_run(w->exec, &c->session, &w->batch[i], &c->park, &lsn);
-        if (HF_UNLIKELY(c->dead))
-            session_leave(&c->session); /* closed while its transaction ran, which may have subscribed behind that */
+        if (HF_UNLIKELY(c->dead) || has_pushes(w))
+            look_at_pushes(c, result == EXEC_DONE);
         if (HF_UNLIKELY(result == EXEC_PARKED)) {
             if (HF_UNLIKELY(c->dead))
                 return i; /* killed while its script ran */

@@ -105,6 +105,7 @@ status worker_new(struct net *n, unsigned number, struct worker **out)
     w->words.text = &w->text;
     w->shared = mem_alloc_aligned(64, READ_SHARED);
     w->batch = mem_alloc(RUN_CHUNK * sizeof(*w->batch));
+    pushes_init(&w->pushes);
     w->exec = exec_new(n->engine, number);
     w->now_us = OS.monotonic_us();
     w->listeners = n->listeners;
@@ -125,6 +126,7 @@ void worker_free(struct worker *w)
     arena_release(&w->text);
     mem_free(w->shared);
     mem_free(w->batch);
+    pushes_release(&w->pushes);
     mem_free(w->registry.items);
     timers_release(&w->timers);
     while (w->listeners)
@@ -235,14 +237,17 @@ static void exhume(struct conn *c)
     list_append(&c->worker->graveyard, &c->graveyard);
 }
 
-/* A user was changed or deleted: some of its connections may have to go. One that ends by itself still gets its answer. */
-static void take_user_changes(struct worker *w)
+/* A user was changed or deleted: some of its connections may have to go. One that ends by itself still gets its answer. A command
+ * that is in the middle of its work goes on as the user that it has begun as. */
+void worker_take_user_changes(struct worker *w)
 {
     if (HF_LIKELY(!atomic_load_explicit(&w->users_changed, memory_order_relaxed)) || !atomic_exchange(&w->users_changed, false))
         return;
     for (size_t i = w->registry.count; i-- > 0;) {
         struct conn *c = w->registry.items[i];
-        if (!c->closing && !acl_session_keeps(&c->session))
+        if (HF_UNLIKELY(c->blocked & BLOCKED_SCRIPT))
+            w->user_due = true;
+        else if (!c->closing && !acl_session_keeps(&c->session))
             conn_close(c);
     }
 }
@@ -255,11 +260,9 @@ static void take_nodes(struct worker *w, struct inbox_node *node)
             struct arrival *a = LIST_OF(node, struct arrival, node);
             adopt(w, a->fd, a->door);
             mem_free(a);
-        } else if (node->kind == INBOX_MESSAGE && HF_UNLIKELY(w->aside_now)) {
-            aside_keep_message(w, node); /* it may be for the connection whose script runs */
         } else if (node->kind == INBOX_MESSAGE) {
             struct post *p = LIST_OF(node, struct post, node);
-            take_user_changes(w); /* who may hear no more hears nothing that was sent after that */
+            worker_take_user_changes(w); /* who may hear no more hears nothing that was sent after that */
             p->message->arrive(p->message, w->number, conn_pushed);
             message_release(p->message);
             mem_free(p);
@@ -285,12 +288,7 @@ static void take_nodes(struct worker *w, struct inbox_node *node)
     }
 }
 
-/* What was kept first: it came before all that is in the inbox. */
-void worker_take_inbox(struct worker *w)
-{
-    take_nodes(w, aside_take_messages(w));
-    take_nodes(w, inbox_take(&w->inbox));
-}
+void worker_take_inbox(struct worker *w) { take_nodes(w, inbox_take(&w->inbox)); }
 
 void worker_take_kills(struct worker *w)
 {
@@ -518,7 +516,7 @@ static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
 /* How long epoll may wait; announces a sleep that a log movement must end. */
 static int prepare_wait(struct worker *w, int timeout_ms)
 {
-    if (!list_empty(&w->flush) || !list_empty(&w->graveyard) || (!list_empty(&w->ready) && !w->gate_shut) || HF_UNLIKELY(aside_has_messages(w)))
+    if (!list_empty(&w->flush) || !list_empty(&w->graveyard) || (!list_empty(&w->ready) && !w->gate_shut))
         return 0;
     uint64_t until = w->housekeeping_us;
     if (w->registry.count || w->number == 0)
@@ -581,7 +579,7 @@ void worker_step(struct worker *w, int timeout_ms)
         w->accept_again_us = 0;
         listen_start(w);
     }
-    take_user_changes(w);
+    worker_take_user_changes(w);
     worker_take_inbox(w);
     take_unblocks(w);
     worker_take_kills(w);

@@ -45,6 +45,7 @@ struct worker {
     struct inbox inbox;
     _Atomic bool wants_wake; /* set before a sleep with gated replies or a shut gate (net_wake_workers) */
     _Atomic bool kill_asked, unblock_asked, users_changed;
+    bool user_due;           /* that of a connection in the middle of its command has yet to be looked at */
     bool draining, drained;
 
     uint64_t now_us;         /* monotonic, of this step */
@@ -72,6 +73,7 @@ struct worker {
     struct resp_words words;
     struct arena text;
     struct parsed_command *batch; /* RUN_CHUNK */
+    struct pushes pushes;    /* for `serving`, while its command is in the middle of its work; else empty */
 
     struct worker_aside *aside; /* NULL until first needed */
     bool aside_now;          /* inside worker_aside_step */
@@ -114,12 +116,10 @@ void worker_aside_over(struct worker *w); /* the script has ended */
 void worker_aside_free(struct worker *w);
 /* The parts of a step that worker_aside.c takes, too. */
 int worker_take_events(struct worker *w, int wait_ms); /* how many there were */
-void aside_keep_message(struct worker *w, struct inbox_node *node); /* delivered when the script has ended, before those that come later */
-struct inbox_node *aside_take_messages(struct worker *w); /* those; NULL: none, or it still runs */
-bool aside_has_messages(const struct worker *w);
 void worker_take_inbox(struct worker *w);               /* what has arrived till now */
 void worker_update_pause(struct worker *w);             /* CLIENT PAUSE, as it is now */
 void worker_take_kills(struct worker *w);
+void worker_take_user_changes(struct worker *w);
 bool worker_look_at_log(struct worker *w);
 void worker_flush(struct worker *w, bool moved);
 void *worker_main(void *worker);

@@ -3,8 +3,9 @@
  * The hook of the script, or the loop of the command (cmd/exec_breathe.c), calls worker_aside_step about once a millisecond, in the middle
  * of conn_serve of its connection; what is said of scripts here holds for both: the stack below holds a half-done batch. So a step here works with an executor, words and read buffer of its own,
  * leaves the script's connection alone, and takes no lock by waiting, since the script may hold it on this very
- * thread: burials, timeouts, CLIENT UNBLOCK and messages wait for its end. Commands that would wait for the
- * script (exec_aside) are parked until then.
+ * thread: burials, timeouts and CLIENT UNBLOCK wait for its end. Commands that would wait for the
+ * script (exec_aside) are parked until then. Messages reach all others now, and what they are for the script's connection is kept for
+ * the end of its command (conn_push.c): so all see them in the order in which they came.
  */
 #include "net/worker.h"
 
@@ -16,7 +17,7 @@ struct worker_aside {
     struct resp_words words;
     struct arena text;
     struct parsed_command *batch;
-    struct inbox_node *messages, **messages_end;
+    struct pushes pushes;
 };
 
 static struct worker_aside *aside_of(struct worker *w)
@@ -28,7 +29,7 @@ static struct worker_aside *aside_of(struct worker *w)
     a->exec = exec_aside_new(w->exec);
     a->shared = mem_alloc_aligned(64, READ_SHARED);
     a->batch = mem_alloc(RUN_CHUNK * sizeof(*a->batch));
-    a->messages_end = &a->messages;
+    pushes_init(&a->pushes);
     return a;
 }
 
@@ -40,6 +41,7 @@ void worker_aside_free(struct worker *w)
     exec_free(a->exec);
     mem_free(a->shared);
     mem_free(a->batch);
+    pushes_release(&a->pushes);
     resp_words_release(&a->words);
     arena_release(&a->text);
     mem_free(a);
@@ -54,29 +56,9 @@ static void swap(struct worker *w, struct worker_aside *a)
     SWAP(struct resp_words, w->words, a->words);
     SWAP(struct arena, w->text, a->text);
     SWAP(struct parsed_command *, w->batch, a->batch);
+    SWAP(struct pushes, w->pushes, a->pushes);
     w->words.text = &w->text;
     a->words.text = &a->text;
-}
-
-void aside_keep_message(struct worker *w, struct inbox_node *node)
-{
-    struct worker_aside *a = w->aside;
-    node->next = NULL;
-    *a->messages_end = node;
-    a->messages_end = &node->next;
-}
-
-bool aside_has_messages(const struct worker *w) { return w->aside && w->aside->messages; }
-
-struct inbox_node *aside_take_messages(struct worker *w)
-{
-    struct worker_aside *a = w->aside;
-    if (HF_LIKELY(!a) || w->aside_now)
-        return NULL;
-    struct inbox_node *first = a->messages;
-    a->messages = NULL;
-    a->messages_end = &a->messages;
-    return first;
 }
 
 /* Those of the interrupted batch, too. Whoever gets ready meanwhile has the next turn. */
@@ -108,8 +90,11 @@ bool worker_aside_step(struct worker *w)
         list_remove(&busy->ready);
     }
     swap(w, a);
+    if (busy)
+        conn_keep_pushes(busy, &a->pushes);
     exec_aside_begin(w->exec, a->exec);
     worker_take_events(w, 0);
+    worker_take_user_changes(w);
     worker_take_inbox(w);
     worker_take_kills(w);
     bool moved = worker_look_at_log(w);
@@ -118,8 +103,13 @@ bool worker_aside_step(struct worker *w)
     moved |= worker_look_at_log(w);
     worker_flush(w, moved);
     swap(w, a);
-    if (busy)
+    if (busy) {
         busy->blocked &= ~(unsigned)BLOCKED_SCRIPT;
+        conn_end_keeping(busy);
+    }
+    if (HF_UNLIKELY(w->user_due))
+        atomic_store(&w->users_changed, true);
+    w->user_due = false;
     w->serving = busy;
     w->aside_now = false;
     if (!busy)

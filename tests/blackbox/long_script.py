@@ -2,16 +2,18 @@
 
 Goal:   while a script loops, connections of the same worker are served; beyond busy-reply-threshold commands answer BUSY, as
         in Redis, on all workers; SCRIPT KILL ends the script from any connection and undoes what it wrote; SHUTDOWN works.
+        Messages and invalidations reach others meanwhile, and the script's own connection around its reply.
 Method: one worker (nobody else could serve) and two, writes that wait for the disk and such that do not; a script is known to run when another connection sees that it can be
         killed, never by a sleep.
 """
+import select
 import sys
 import time
 from hashlib import sha1
 
 import redis
 
-from harness import Server, redis_options
+from harness import Server, plain, redis_options
 
 LOOP = "redis.call('set',KEYS[1],'half') redis.call('incr','undeclared') while true do end"
 PATIENCE = 60
@@ -142,9 +144,103 @@ def equal(what, got, wanted):
         raise SystemExit("%s: %r, not %r" % (what, got, wanted))
 
 
+def all_until_now(client):
+    """What arrives before the answer to a PING."""
+    client.send("PING", "mark")
+    seen = [plain(client.read())]
+    while seen[-1] != b"mark":
+        seen.append(plain(client.read()))
+    return seen[:-1]
+
+
+class Audience:
+    """Connections on every worker that are told of the channel "news" and of the key "shared"."""
+
+    def __init__(self, server):
+        self.listeners, self.caches, self.told, self.readers = ([server.client(resp=resp) for _ in range(4)] for resp in (3, 3, 2, 2))
+        for listener in self.listeners:
+            listener.call("SUBSCRIBE", "news")
+        for cache in self.caches:
+            cache.call("CLIENT", "TRACKING", "on")
+        for told, reader in zip(self.told, self.readers):
+            reader.call("CLIENT", "TRACKING", "on", "REDIRECT", told.call("CLIENT", "ID"))
+            told.call("SUBSCRIBE", "__redis__:invalidate")
+        for reader in self.caches + self.readers:
+            reader.call("GET", "shared")
+
+    def hears(self, client, number):
+        """At once; who caches, before any reply that shows what came after the change."""
+        client.set("shared", number)
+        for cache in self.caches:
+            cache.send("GET", "shared")
+            equal("told before the reply", [plain(cache.read()), plain(cache.read())], [[b"invalidate", [b"shared"]], number])
+        for told, reader in zip(self.told, self.readers):
+            equal("redirected", plain(told.read()), [b"message", b"__redis__:invalidate", [b"shared"]])
+            equal("GET", reader.call("GET", "shared"), number)
+        client.publish("news", number)
+        for listener in self.listeners:
+            equal("a message", plain(listener.read()), [b"message", b"news", number])
+
+    def leaves(self):
+        for one in self.listeners + self.caches + self.readers:
+            equal("told once", all_until_now(one), [])
+        for one in self.listeners + self.caches + self.told + self.readers:
+            one.close()
+
+
+def messages(server):
+    """Everybody is told at once but the script's own connection, which is told around its reply."""
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
+    client.config_set("busy-reply-threshold", 0)
+    invalidation, heard = [b"invalidate", [b"shared"]], [[b"message", b"news", b"%d" % n] for n in range(3)]
+    for caches in (False, True):
+        audience, busy = Audience(server), server.client(resp=3)
+        busy.call("SUBSCRIBE", "news")
+        if caches:
+            busy.call("CLIENT", "TRACKING", "on")
+            busy.call("GET", "shared")
+        busy.send("EVAL", "while true do end", "0")
+        eventually("the script runs", lambda: runs(client))
+        for number in range(3):
+            audience.hears(client, b"%d" % number)
+        equal("it still runs, and is told nothing", [runs(client), select.select([busy.socket], [], [], 0)[0]], [True, []])
+        client.execute_command("SCRIPT", "KILL")
+        seen = [one if isinstance(one, list) else "reply" for one in all_until_now(busy)]
+        equal("around its reply", seen, [invalidation] + heard + ["reply", invalidation] if caches else ["reply"] + heard)
+        audience.leaves()
+        busy.close()
+
+
+def users_change(server):
+    """A script goes on as the user that it has begun as; who may hear no more afterwards hears nothing that came meanwhile."""
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
+    for rule in ("-flushall", "resetchannels"):
+        other, busy = server.client(), server.client(resp=3) # of two workers: a script's own worker changes no users
+        listener = server.client(resp=3)
+        other.call("ACL", "SETUSER", "u", "reset", "on", "nopass", "+@all", "~*", "resetchannels", "&news")
+        busy.call("AUTH", "u", "x")
+        for one in (busy, listener):
+            one.call("SUBSCRIBE", "news")
+        other.call("ACL", "SETUSER", "u", "-flushdb") # the script begins as this one, which nobody else holds
+        busy.send("EVAL", "while true do redis.call('get', 'k') end", "1", "k")
+        eventually("the script runs", lambda: runs(client))
+        other.call("ACL", "SETUSER", "u", rule)
+        other.call("PUBLISH", "news", "late")
+        equal("another one hears", plain(listener.read()), [b"message", b"news", b"late"])
+        client.execute_command("SCRIPT", "KILL")
+        try:
+            seen = all_until_now(busy)[1:]
+        except ConnectionError:
+            seen = "closed"
+        equal("it hears", seen, "closed" if rule == "resetchannels" else [[b"message", b"news", b"late"]])
+        for one in (other, busy, listener):
+            one.close()
+    client.execute_command("ACL", "DELUSER", "u")
+
+
 def is_closed_meanwhile(server):
     """What a transaction subscribes to behind its script, when its connection has been killed, is heard by nobody."""
-    client = redis.Redis(port=server.port, socket_timeout=PATIENCE, single_connection_client=True)
+    client = redis.Redis(**redis_options(server.port), socket_timeout=PATIENCE, single_connection_client=True)
     other, busy = server.client(), server.client(resp=3) # of two workers: a script's own worker kills no connections
     number = busy.call("CLIENT", "ID")
     busy.call("SUBSCRIBE", "news")
@@ -181,7 +277,9 @@ def main():
         server.start()
         before_threshold(server)
         beyond_threshold(server)
+        messages(server)
         if workers == 2:
+            users_change(server)
             is_closed_meanwhile(server)
         stops(server)
         print("ok: %d worker(s), %s" % (workers, durability), flush=True)

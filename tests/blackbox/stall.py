@@ -20,7 +20,7 @@ import threading
 import time
 
 import stall_commands
-from harness import Server, encode
+from harness import Server, encode, plain
 
 SLICE_MAX = 1 << 20         # bytes: a hundred nodes of a few KiB, or 256 entries of a table
 STALL_MS = 10
@@ -224,6 +224,36 @@ def check_messages_keep_their_order(server, c, other):
     c.call("DEL", "sorted")
 
 
+def check_messages_are_told_meanwhile(server, c, other):
+    """To others at once, and to who caches before any reply that shows more; to the asker around its reply."""
+    asker, listener, cache = (server.client(resp=3) for _ in range(3))
+    for one in (asker, listener):
+        one.call("SUBSCRIBE", "news")
+    for one in (asker, cache):
+        one.call("CLIENT", "TRACKING", "on")
+        one.call("GET", "shared")
+    for attempt in range(20):
+        asker.send("LCS", "text", "text2", "LEN")
+        in_time = pongs_until_answered_some(asker, other, 1)
+        other.call("SET", "shared", attempt)
+        other.call("PUBLISH", "news", attempt)
+        cache.send("GET", "shared")
+        told = [plain(cache.read()), plain(cache.read()), plain(listener.read())]
+        in_time &= not is_answered(asker)
+        asker.send("GET", "shared")
+        seen = [plain(asker.read())]
+        while seen[-1] != b"%d" % attempt:
+            seen.append(plain(asker.read()))
+        invalidation, message = [b"invalidate", [b"shared"]], [b"message", b"news", b"%d" % attempt]
+        assert told == [invalidation, b"%d" % attempt, message], told
+        if in_time:
+            assert seen == [invalidation, message, 5999, invalidation, b"%d" % attempt], seen
+            break
+    assert in_time, "LCS was over too soon, or others were told behind it"
+    for one in (asker, listener, cache):
+        one.close()
+
+
 def pongs_until_answered_some(asker, other, count):
     """It has begun for sure, and has not ended."""
     for _ in range(count):
@@ -247,7 +277,7 @@ def beside():
         load_for_long(c)
         c.call("MSET", *[w for i in range(20000) for w in ("abcdef" * 30 + str(i), i)])
         for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_messages_keep_their_order,
-                      check_who_asked_goes):
+                      check_messages_are_told_meanwhile, check_who_asked_goes):
             check(server, c, other)
     print("others are served while a command takes long")
 

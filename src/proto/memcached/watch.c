@@ -154,7 +154,7 @@ static void tell(struct watcher *who, const struct line *line, message_pushed *p
     who->skipped = 0;
     buf_append_bytes(out, line->text);
     atomic_fetch_add(&counts.sent, 1);
-    pushed(who->session, begin, 0);
+    pushed(who->session, begin, 0, PUSH_NEWS);
 }
 
 static void arrive(const struct message *m, unsigned worker, message_pushed *pushed)
