@@ -90,6 +90,15 @@ HF_CHECK static inline bool call_goes_on(struct call *c, size_t work)
     return HF_LIKELY((c->work += work) < CALL_WORK_MAX) || exec_breathe(c);
 }
 
+/* In a loop over all keys of a command, with their index: those that come next are on their way from memory together. */
+#define CALL_KEYS_AHEAD 16u
+void exec_prefetch_keys(const struct call *c, size_t from); /* exec_prefetch.c */
+static inline void call_near(const struct call *c, size_t index)
+{
+    if (index % CALL_KEYS_AHEAD == 0 && c->key_count - index > 1)
+        exec_prefetch_keys(c, index);
+}
+
 /* The located key of this name, that of a word which stands anywhere (key_range.behind). */
 const struct key *call_key_named(const struct call *c, bytes name);
 

@@ -185,8 +185,7 @@ static bool lock_or_park(struct exec *x, struct park_node *node, const uint16_t 
 {
     struct txn *t = x->txn;
     for (;;) {
-        for (size_t i = 0; i < count; i++)
-            txn_lock_add(t, stripes[i]);
+        txn_lock_add_all(t, stripes, count);
         int busy = txn_lock_all(t);
         if (HF_LIKELY(busy < 0))
             return true;

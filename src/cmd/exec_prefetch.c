@@ -78,6 +78,24 @@ void exec_prefetch_rows(struct exec *x, struct session *s, struct parsed_command
     x->ticks = ticks_now();
 }
 
+void exec_prefetch_keys(const struct call *c, size_t from)
+{
+    const struct engine *e = txn_engine(c->txn);
+    const struct bucket *buckets[CALL_KEYS_AHEAD];
+    size_t count = c->key_count - from < CALL_KEYS_AHEAD ? c->key_count - from : CALL_KEYS_AHEAD;
+    const struct key *keys = &c->keys[from];
+    bool change = !(c->command->flags & CMD_READ);
+    for (size_t i = 0; i < count; i++) {
+        const struct table *table = stripe_table(&e->store->stripes[keys[i].stripe], e->db_ids[keys[i].db]);
+        buckets[i] = table ? table_prefetch(table, keys[i].hash, change) : NULL;
+    }
+    const uint8_t *base = slab_base(e->store->slab);
+    for (size_t i = 0; i < count; i++) {
+        if (buckets[i])
+            bucket_prefetch_entry(buckets[i], base, keys[i].hash, change);
+    }
+}
+
 void exec_expect(struct exec *x, struct session *const *s, const bytes *names, size_t count)
 {
     const struct bucket *buckets[EXPECT_MAX];

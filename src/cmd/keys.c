@@ -21,8 +21,10 @@
 static void count_keys(struct call *c, bool (*each)(struct txn *t, const struct key *k))
 {
     int64_t count = 0;
-    for (size_t i = 0; i < c->key_count && call_goes_on(c, 4); i++)
+    for (size_t i = 0; i < c->key_count && call_goes_on(c, 4); i++) {
+        call_near(c, i);
         count += each(c->txn, call_key(c, i));
+    }
     reply_int(c->reply, count);
 }
 

@@ -208,6 +208,7 @@ void cmd_mget(struct call *c)
     reply_array(c->reply, c->key_count);
     for (size_t i = 0; i < c->key_count && call_goes_on(c, 2); i++) {
         struct text text;
+        call_near(c, i);
         if (string_look(c->txn, call_key(c, i), &text) != HF_OK)
             reply_null(c->reply); /* another type counts as absent */
         else
@@ -220,6 +221,7 @@ static bool set_pairs(struct call *c)
     static const struct set_options plain = {0};
     for (size_t i = 0; i < c->key_count; i++) {
         struct set_result result;
+        call_near(c, i);
         if (!call_goes_on(c, 4) || arg_refused(c, string_set(c->txn, call_key(c, i), c->argv[2 * i + 2], &plain, &result)))
             return false;
         set_events(c, i, &plain);
@@ -242,6 +244,9 @@ void cmd_msetnx(struct call *c)
         return;
     }
     for (size_t i = 0; i < c->key_count; i++) {
+        if (!call_goes_on(c, 2))
+            return;
+        call_near(c, i);
         if (key_exists(c->txn, call_key(c, i))) {
             reply_int(c->reply, 0);
             return;

@@ -185,6 +185,7 @@ struct spot {
 /* txn.c */
 void txn_reset(struct txn *t, uint64_t now_ms);
 void txn_lock_add(struct txn *t, uint16_t stripe);          /* collects; any order, duplicates allowed */
+void txn_lock_add_all(struct txn *t, const uint16_t *stripes, size_t count);
 void txn_lock_added(struct txn *t, uint16_t stripe);        /* one more, locked by the caller while others are held */
 int txn_lock_all(struct txn *t);                            /* -1: all held; else the busy stripe, none held */
 void txn_lock_all_wait(struct txn *t);

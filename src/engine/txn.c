@@ -14,6 +14,8 @@
 #include "os/os.h"
 #include "types/type.h"
 
+#define LOCK_FEW 32u
+
 struct txn *txn_new(struct engine *engine)
 {
     struct txn *t = mem_zalloc(sizeof(*t));
@@ -125,6 +127,35 @@ void txn_lock_add(struct txn *t, uint16_t stripe)
     memmove(&t->locked[at + 1], &t->locked[at], (t->locked_count - at) * sizeof(*t->locked));
     t->locked[at] = stripe;
     t->locked_count++;
+}
+
+/* Of many, each that stands before others would be moved past them: they are marked instead, and read in order. */
+static __attribute__((noinline)) void lock_add_many(struct txn *t, const uint16_t *stripes, size_t count)
+{
+    uint64_t marks[STRIPE_COUNT / 64] = {0};
+    for (size_t i = 0; i < t->locked_count; i++)
+        marks[t->locked[i] / 64] |= UINT64_C(1) << t->locked[i] % 64;
+    for (size_t i = 0; i < count; i++)
+        marks[stripes[i] / 64] |= UINT64_C(1) << stripes[i] % 64;
+    if (t->locked_capacity < STRIPE_COUNT) {
+        t->locked_capacity = STRIPE_COUNT;
+        t->locked = mem_realloc(t->locked, t->locked_capacity * sizeof(*t->locked));
+    }
+    t->locked_count = 0;
+    for (size_t i = 0; i < STRIPE_COUNT / 64; i++) {
+        for (uint64_t left = marks[i]; left; left &= left - 1)
+            t->locked[t->locked_count++] = (uint16_t)(i * 64 + (size_t)__builtin_ctzll(left));
+    }
+}
+
+void txn_lock_add_all(struct txn *t, const uint16_t *stripes, size_t count)
+{
+    if (HF_UNLIKELY(count > LOCK_FEW)) {
+        lock_add_many(t, stripes, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        txn_lock_add(t, stripes[i]);
 }
 
 /* More than one, or one that is busy. */
