@@ -4,11 +4,11 @@
  * is answered whatever the range says.
  */
 #include "base/bits.h"
-#include "base/memory.h"
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/bitmap.h"
 #include "cmd/handlers.h"
+#include "data/rope.h"
 #include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/strings.h"
@@ -273,87 +273,105 @@ static void combine_run(enum bit_operation operation, uint8_t *restrict out, byt
     }
 }
 
-/* Shorter operands are followed by zeros. These return false when it ends here (call_goes_on). */
-static bool combine(struct call *c, enum bit_operation operation, uint8_t *out, size_t size, const struct text *other)
+/* How many of the `size` bytes from `at` on the text has. */
+static size_t part_size(const struct text *text, size_t at, size_t size)
 {
-    size_t end = other->view.size;
-    for (size_t at = 0; at < end;) {
-        if (!call_goes_on(c, RUN_WORK))
-            return false;
-        bytes run = text_run(other, at, SIZE_MAX);
-        combine_run(operation, out + at, run);
-        at += run.size;
+    size_t left = text->view.size > at ? text->view.size - at : 0;
+    return left < size ? left : size;
+}
+
+/* The part of each operand that begins at `at` and is as long as `out`. Shorter ones are followed by zeros. */
+static void combine(enum bit_operation operation, uint8_t *out, size_t at, size_t size, const struct text *other)
+{
+    size_t end = part_size(other, at, size);
+    for (size_t done = 0; done < end;) {
+        bytes run = text_run(other, at + done, end - done);
+        combine_run(operation, out + done, run);
+        done += run.size;
     }
     if (end < size && (operation == BIT_AND || operation == BIT_ANDOR || operation == BIT_DIFF))
         memset(out + end, 0, size - end);
-    return true;
 }
 
-static bool begin_with(struct call *c, uint8_t *out, size_t size, const struct text *first)
+static void begin_with(uint8_t *out, size_t at, size_t size, const struct text *first)
 {
-    for (size_t at = 0, some; at < first->view.size; at += some) {
-        bytes run = text_run(first, at, SIZE_MAX);
-        if (!call_goes_on(c, RUN_WORK))
-            return false;
-        some = run.size;
-        memcpy(out + at, run.data, some);
-    }
-    memset(out + first->view.size, 0, size - first->view.size);
-    return true;
+    size_t end = part_size(first, at, size);
+    text_read(first, at, end, out);
+    memset(out + end, 0, size - end);
 }
 
 /* Bits that exactly one string has; `more`, as large as `out`, collects those that several have. */
-static bool combine_one(struct call *c, uint8_t *restrict out, uint8_t *restrict more, size_t size, const struct text *texts, size_t count)
+static void combine_one(uint8_t *restrict out, uint8_t *restrict more, size_t at, size_t size, const struct text *texts, size_t count)
 {
     memset(more, 0, size);
-    if (!begin_with(c, out, size, &texts[0]))
-        return false;
+    begin_with(out, at, size, &texts[0]);
     for (size_t n = 1; n < count; n++) {
-        for (size_t at = 0; at < texts[n].view.size;) {
-            bytes run = text_run(&texts[n], at, SIZE_MAX);
-            if (!call_goes_on(c, RUN_WORK))
-                return false;
-            for (size_t i = 0; i < run.size; i++, at++) {
-                more[at] |= out[at] & run.data[i];
-                out[at] |= run.data[i];
+        size_t end = part_size(&texts[n], at, size);
+        for (size_t done = 0; done < end;) {
+            bytes run = text_run(&texts[n], at + done, end - done);
+            for (size_t i = 0; i < run.size; i++, done++) {
+                more[done] |= out[done] & run.data[i];
+                out[done] |= run.data[i];
             }
         }
     }
     combine_run(BIT_DIFF1, out, bytes_of(more, size));
-    return true;
 }
 
-static bool combine_all(struct call *c, enum bit_operation operation, uint8_t *out, size_t size, const struct text *texts, size_t count)
+static void combine_part(enum bit_operation operation, uint8_t *out, size_t at, size_t size, const struct text *texts, size_t count)
 {
+    if (operation == BIT_ONE) {
+        combine_one(out, out + size, at, size, texts, count);
+        return;
+    }
     size_t from = has_first(operation) ? 1 : 0;
     enum bit_operation each = has_first(operation) ? BIT_OR : operation;
-    if (!begin_with(c, out, size, &texts[from]))
-        return false;
-    for (size_t i = from + 1; i < count; i++) {
-        if (!combine(c, each, out, size, &texts[i]))
-            return false;
-    }
-    return !(from || operation == BIT_NOT) || combine(c, operation, out, size, &texts[0]);
+    begin_with(out, at, size, &texts[from]);
+    for (size_t i = from + 1; i < count; i++)
+        combine(each, out, at, size, &texts[i]);
+    if (from || operation == BIT_NOT)
+        combine(operation, out, at, size, &texts[0]);
 }
 
-static void store_combined(struct call *c, enum bit_operation operation, const struct text *texts, size_t count, size_t size)
+struct operands { enum bit_operation operation; const struct text *texts; size_t count, size; /* of the longest */ };
+
+/* The result, chunk by chunk, or NULL: no memory. False: it ends here (call_goes_on). */
+static bool combine_chunks(struct call *c, const struct operands *o, uint8_t *room, struct rope **made)
+{
+    struct rope *r = rope_begin(o->size);
+    bool goes_on = true;
+    for (size_t at = 0, size; r && at < o->size; at += size) {
+        size = o->size - at < ROPE_CHUNK ? o->size - at : ROPE_CHUNK;
+        goes_on = call_goes_on(c, RUN_WORK * (1 + o->count));
+        if (goes_on)
+            combine_part(o->operation, room, at, size, o->texts, o->count);
+        if (!goes_on || !rope_add(r, bytes_of(room, size))) {
+            rope_unref(r);
+            r = NULL;
+        }
+    }
+    *made = r;
+    return goes_on;
+}
+
+/* False: refused, or it ends here. */
+static bool store_combined(struct call *c, const struct operands *o)
 {
     struct set_result result;
-    uint8_t *out = mem_try_alloc(size), *more = operation == BIT_ONE ? mem_try_alloc(size) : NULL;
-    if (!out || (operation == BIT_ONE && !more)) {
-        mem_free(out);
-        mem_free(more);
-        reply_status(c->reply, HF_ERR_NO_MEMORY);
-        return;
-    }
-    bool done = operation == BIT_ONE ? combine_one(c, out, more, size, texts, count) : combine_all(c, operation, out, size, texts, count);
-    status s = done ? string_set(c->txn, call_key(c, 0), bytes_of(out, size), &(struct set_options){.raw = true}, &result) : HF_OK;
-    mem_free(out);
-    mem_free(more);
-    if (!done || arg_refused(c, s))
-        return;
-    txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
-    reply_int(c->reply, (int64_t)size);
+    struct set_options options = {.raw = true};
+    bool is_large = o->size > ENTRY_INLINE_MAX;
+    size_t part = is_large ? ROPE_CHUNK : o->size;
+    uint8_t *room = arena_alloc(txn_arena(c->txn), 2 * part);
+    if (is_large && !combine_chunks(c, o, room, &options.rope))
+        return false;
+    if (is_large && !options.rope)
+        return !arg_refused(c, HF_ERR_NO_MEMORY);
+    if (!is_large)
+        combine_part(o->operation, room, 0, part, o->texts, o->count);
+    status s = string_set(c->txn, call_key(c, 0), bytes_of(room, part), &options, &result);
+    if (is_large)
+        rope_unref(options.rope);
+    return !arg_refused(c, s);
 }
 
 void cmd_bitop(struct call *c)
@@ -370,7 +388,10 @@ void cmd_bitop(struct call *c)
             size = texts[i].view.size;
     }
     if (size) {
-        store_combined(c, operation, texts, count, size);
+        if (!store_combined(c, &(struct operands){operation, texts, count, size}))
+            return;
+        txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
+        reply_int(c->reply, (int64_t)size);
         return;
     }
     if (key_remove(c->txn, call_key(c, 0)))

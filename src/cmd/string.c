@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/large_value.h"
 #include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/strings.h"
@@ -108,7 +109,7 @@ static bool take_lifetime_words(struct call *c, size_t from, bool of_set, struct
 static void set_with(struct call *c, bytes value, const struct set_options *o)
 {
     struct set_result result;
-    if (arg_refused(c, string_set(c->txn, call_key(c, 0), value, o, &result)))
+    if (!value_set(c, 0, value, o, &result))
         return;
     if (result.done)
         set_events(c, 0, o);
@@ -125,7 +126,7 @@ void cmd_set(struct call *c)
     static const struct set_options plain = {0};
     if (HF_LIKELY(c->argc == 3)) {
         struct set_result result;
-        if (arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2], &plain, &result)))
+        if (!value_set(c, 0, c->argv[2], &plain, &result))
             return;
         set_events(c, 0, &plain);
         reply_ok(c->reply);
@@ -164,8 +165,7 @@ void cmd_psetex(struct call *c)
 void cmd_setnx(struct call *c)
 {
     struct set_result result;
-    if (arg_refused(c, string_set(c->txn, call_key(c, 0), c->argv[2],
-                                  &(struct set_options){.when = SET_IF_ABSENT}, &result)))
+    if (!value_set(c, 0, c->argv[2], &(struct set_options){.when = SET_IF_ABSENT}, &result))
         return;
     if (result.done)
         event(c, 0, EVENT_STRING, "set");
@@ -222,7 +222,7 @@ static bool set_pairs(struct call *c)
     for (size_t i = 0; i < c->key_count; i++) {
         struct set_result result;
         call_near(c, i);
-        if (!call_goes_on(c, 4) || arg_refused(c, string_set(c->txn, call_key(c, i), c->argv[2 * i + 2], &plain, &result)))
+        if (!call_goes_on(c, 4) || !value_set(c, i, c->argv[2 * i + 2], &plain, &result))
             return false;
         set_events(c, i, &plain);
     }

@@ -79,20 +79,29 @@ static struct rope *rope_empty(size_t chunks)
     return r;
 }
 
+struct rope *rope_begin(size_t size) { return rope_empty(size ? (size - 1) / ROPE_CHUNK + 1 : 1); }
+
+bool rope_add(struct rope *r, bytes chunk)
+{
+    hf_assert(r->size == r->chunk_count * ROPE_CHUNK && r->chunk_count < r->directory_size && chunk.size <= ROPE_CHUNK);
+    struct rope_chunk *c = chunk_new(chunk.data, chunk.size, chunk.size);
+    if (!c)
+        return false;
+    r->chunks[r->chunk_count++] = c;
+    r->size += chunk.size;
+    r->last_capacity = chunk.size;
+    return true;
+}
+
 struct rope *rope_new(bytes content)
 {
-    size_t chunks = content.size ? (content.size - 1) / ROPE_CHUNK + 1 : 1;
-    struct rope *r = rope_empty(chunks);
-    for (size_t i = 0; r && i < chunks; i++) {
-        size_t size = chunk_size(i, content.size);
-        struct rope_chunk *c = chunk_new(content.data + i * ROPE_CHUNK, size, size);
-        if (!c) {
+    struct rope *r = rope_begin(content.size);
+    for (size_t at = 0; r && (at == 0 || at < content.size); at += ROPE_CHUNK) {
+        size_t left = content.size - at;
+        if (!rope_add(r, bytes_of(content.data + at, left < ROPE_CHUNK ? left : ROPE_CHUNK))) {
             rope_unref(r);
             return NULL;
         }
-        r->chunks[r->chunk_count++] = c;
-        r->size += size;
-        r->last_capacity = size;
     }
     return r;
 }

@@ -39,6 +39,10 @@ struct rope {
 };
 
 struct rope *rope_new(bytes content);                /* count 1; NULL: no memory */
+/* The same in parts: an empty one with room for so many bytes, then its chunks, each of ROPE_CHUNK bytes but the last one. Until
+ * the first is there it may only be given back. */
+struct rope *rope_begin(size_t size);
+bool rope_add(struct rope *r, bytes chunk) HF_CHECK; /* false: no memory, and nothing has changed */
 struct rope *rope_clone(const struct rope *r);       /* count 1, the same chunks; NULL: no memory */
 struct rope *rope_ref(struct rope *r);
 void rope_unref(struct rope *r);

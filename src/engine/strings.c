@@ -165,7 +165,11 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     struct entry_image image = {.type = TYPE_STRING, .key = k->name, .deadline_ms = o->deadline_ms};
     if ((o->keep_deadline || (os_bug(BUG_TTL_KEPT) && !o->deadline_ms)) && e)
         image.deadline_ms = entry_deadline(e);
-    if (o->raw) {
+    if (HF_UNLIKELY(o->rope != NULL)) {
+        image.raw = o->raw;
+        image.encoding = ENC_ROPE;
+        image.value = bytes_of(&o->rope, sizeof(struct rope *));
+    } else if (o->raw) {
         image.raw = true;
         image.value = value;
     } else {
@@ -173,6 +177,8 @@ status string_set(struct txn *t, const struct key *k, bytes value, const struct 
     }
     status s = txn_put(t, k, &spot, &image, NULL, true);
     result->done = s == HF_OK;
+    if (HF_UNLIKELY(o->rope != NULL) && result->done)
+        rope_ref(o->rope);
     return s;
 }
 

@@ -36,6 +36,7 @@ struct set_options {
     enum set_when when;
     bool keep_deadline;
     bool raw;              /* kept as bytes even when it reads as an integer; OBJECT ENCODING says raw */
+    struct rope *rope;     /* instead of the bytes, more than ENTRY_INLINE_MAX of them; the caller keeps its count */
     bool get_old;          /* fill result->old; WRONGTYPE if the old value is no string */
     uint64_t deadline_ms;  /* 0: none. One in the past: the key is removed instead. */
 };

@@ -32,7 +32,7 @@ def change(rng):
         ("SET", key, text(rng)), ("APPEND", key, text(rng)), ("APPEND", key, text(rng)), ("SETRANGE", key, near(rng), text(rng)),
         ("SETRANGE", key, near(rng), text(rng)), ("SETBIT", key, near(rng) * 8 + 3, rng.randrange(2)),
         ("BITFIELD", key, "SET", "u16", near(rng) * 8 + rng.randrange(8), 4711, "INCRBY", "i32", near(rng) * 8 + 5, 99), ("COPY", key, other, "REPLACE"),
-        ("BITOP", "XOR", key, key, other), ("BITOP", "NOT", key, other), ("RENAME", key, other), ("DEL", key), ("EXPIRE", key, 10000),
+        ("BITOP", rng.choice(["AND", "OR", "XOR"]), key, *rng.choices(KEYS, k=rng.randrange(1, 4))), ("BITOP", "NOT", key, other), ("RENAME", key, other), ("DEL", key), ("EXPIRE", key, 10000),
         ("PERSIST", key), ("GETSET", key, text(rng))])
 
 

@@ -415,8 +415,9 @@ def check_bit_operations():
     with Server("holdfast") as server:
         c = server.client()
         for operation in ("DIFF", "DIFF1", "ANDOR", "ONE"):
-            for _ in range(40):
-                values = [rng.randbytes(rng.choice([0, 1, 7, 8, 9, 40])) for _ in range(rng.randint(2, 5))]
+            for turn in range(50):
+                sizes = [0, 1, 7, 8, 9, 40] if turn < 40 else [40, 16384, 16385, 65528, 65529, 140000]  # in the key, in chunks
+                values = [rng.randbytes(rng.choice(sizes)) for _ in range(rng.randint(2, 5))]
                 for i, value in enumerate(values):
                     c.call("SET", "k%d" % i, value) if value else c.call("DEL", "k%d" % i)
                 to = rng.choice(["to", "k0", "k1"])

@@ -188,12 +188,36 @@ static void a_gap_takes_no_memory(void **state)
     rope_unref(copy);
 }
 
+/* What a rope is made of in parts is what it is when it is made at once; where an allocation fails, the rest of it goes back. */
+static void in_parts_it_is_the_same(void **state)
+{
+    uint8_t bytes_in[5 * ROPE_CHUNK];
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes_in); i++)
+        bytes_in[i] = (uint8_t)random_below(256);
+    for (size_t size = 1; size <= sizeof(bytes_in); size++) {
+        struct twin t = {.rope = rope_begin(size), .size = size};
+        memcpy(t.bytes, bytes_in, size);
+        for (size_t at = 0; at < size; at += ROPE_CHUNK) {
+            bytes chunk = bytes_of(bytes_in + at, size - at < ROPE_CHUNK ? size - at : ROPE_CHUNK);
+            allocations_left = 0;
+            assert_false(rope_add(t.rope, chunk));
+            allocations_left = -1;
+            assert_true(rope_add(t.rope, chunk));
+        }
+        compare(&t);
+        rope_unref(t.rope);
+    }
+    rope_unref(rope_begin(100));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_as_what_was_written),
         cmocka_unit_test(a_write_into_a_clone_copies_one_chunk),
         cmocka_unit_test(a_gap_takes_no_memory),
+        cmocka_unit_test(in_parts_it_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
