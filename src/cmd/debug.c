@@ -63,7 +63,7 @@ static bool dumped_size(struct call *c, const struct key_info *info, size_t *siz
     if (is_string)
         rdb_dump_string(&payload, text.view);
     else
-        rdb_dump_object(&payload, (enum type)info->type, object);
+        rdb_dump_object(&payload, (enum type)info->type, object, NULL);
     *size = payload.size - DUMP_FRAME;
     buf_release(&payload);
     return true;

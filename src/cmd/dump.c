@@ -4,6 +4,7 @@
 #include "base/number.h"
 #include "cmd/args.h"
 #include "cmd/handlers.h"
+#include "cmd/large_value.h"
 #include "engine/events.h"
 #include "engine/keys.h"
 #include "engine/objects.h"
@@ -11,7 +12,7 @@
 #include "rdb/rdb.h"
 #include "types/type.h"
 
-bool dump_key(struct call *c, const struct key *k, struct buf *out)
+bool dump_key(struct call *c, const struct key *k, struct patience *p, struct buf *out)
 {
     struct key_info info;
     struct text text;
@@ -20,27 +21,43 @@ bool dump_key(struct call *c, const struct key *k, struct buf *out)
     if (info.found && info.type != TYPE_STRING) {
         if (arg_refused(c, object_view(c->txn, k, (enum type)info.type, &object)))
             return false;
-        rdb_dump_object(out, (enum type)info.type, object);
-        return true;
+        rdb_dump_object(out, (enum type)info.type, object, p);
+        return !p || !p->is_over;
     }
-    if (arg_refused(c, string_get(c->txn, k, &text))) /* an absent one counts as a miss */
+    if (arg_refused(c, string_look(c->txn, k, &text))) /* an absent one counts as a miss */
         return false;
-    if (text.found)
+    if (text.found && text.view.data)
         rdb_dump_string(out, text.view);
-    return true;
+    else if (text.found)
+        rdb_dump_rope(out, text.rope, p);
+    return !p || !p->is_over;
+}
+
+static bool goes_on(void *call, size_t work) { return call_goes_on(call, work); }
+static bool piece_goes_on(void *call) { return call_goes_on(call, CALL_WORK_MAX); }
+
+#define DROP_PIECE ((size_t)4 << 20)
+
+/* Pages go back to the system piece by piece, too. */
+static void release_slowly(struct call *c, struct buf *b)
+{
+    while (b->size > DROP_PIECE && buf_drop(b, DROP_PIECE) == DROP_PIECE && call_goes_on(c, CALL_WORK_MAX))
+        ;
+    buf_release(b);
 }
 
 void cmd_dump(struct call *c)
 {
     struct buf payload;
+    struct patience p = {.goes_on = goes_on, .context = c};
     buf_init(&payload, SIZE_MAX);
-    if (dump_key(c, call_key(c, 0), &payload)) {
+    if (dump_key(c, call_key(c, 0), &p, &payload)) {
         if (payload.size)
-            reply_bulk(c->reply, buf_view(&payload));
+            reply_rope(c->reply, &(struct rope_part){.bytes = payload.data, .size = payload.size, .goes_on = piece_goes_on, .context = c});
         else
             reply_null(c->reply);
     }
-    buf_release(&payload);
+    release_slowly(c, &payload);
 }
 
 /* ---- RESTORE ---- */
@@ -94,25 +111,26 @@ static bool deadline_of(struct call *c, const struct restore *o, uint64_t *deadl
     return true;
 }
 
-static status store_value(struct call *c, struct rdb_value *value, uint64_t deadline)
+/* False: refused and replied, or it ends here (call_goes_on). */
+static bool store_value(struct call *c, struct rdb_value *value, uint64_t deadline)
 {
     struct set_options options = {.deadline_ms = deadline};
     struct set_result result;
     if (value->type == TYPE_STRING)
-        return string_set(c->txn, call_key(c, 0), buf_view(&value->text), &options, &result);
+        return value_set(c, 0, value->text, &options, &result);
     void *object = value->object;
     value->object = NULL; /* taken */
     status s = object_store(c->txn, call_key(c, 0), value->type, object, NULL);
     if (s == HF_OK && deadline)
         key_set_deadline(c->txn, call_key(c, 0), deadline, 0);
-    return s;
+    return !arg_refused(c, s);
 }
 
 static void free_value(struct rdb_value *value)
 {
     if (value->object)
         type_ops_of((int)value->type)->free(value->object);
-    buf_release(&value->text);
+    buf_release(&value->room);
 }
 
 /* A value whose time has passed: as if it had come and gone. */
@@ -133,7 +151,7 @@ static void restore_value(struct call *c, const struct restore *o, struct rdb_va
         return;
     }
     bool replaces = key_exists(c->txn, call_key(c, 0));
-    if (arg_refused(c, store_value(c, value, deadline)))
+    if (!store_value(c, value, deadline))
         return;
     if (replaces) /* in Redis the old one goes first */
         txn_event(c->txn, call_key(c, 0), EVENT_NEW, "new");
@@ -148,7 +166,8 @@ static void restore_value(struct call *c, const struct restore *o, struct rdb_va
 void cmd_restore(struct call *c)
 {
     struct restore o = {.idle = -1, .frequency = -1};
-    struct rdb_value value;
+    struct rdb_value value = {0};
+    struct patience p = {.goes_on = goes_on, .context = c};
     bytes body;
     if (!parse_options(c, &o))
         return;
@@ -158,14 +177,16 @@ void cmd_restore(struct call *c)
     }
     if (!arg_int(c, 2, &o.ttl))
         return;
+    const char *error = NULL;
     if (o.ttl < 0)
-        reply_errorf(c->reply, "ERR Invalid TTL value, must be >= 0");
-    else if (!rdb_open(c->argv[3], &body))
-        reply_errorf(c->reply, "ERR DUMP payload version or checksum are wrong");
-    else if (rdb_read_value(body, &value) != HF_OK)
-        reply_errorf(c->reply, "ERR Bad data format");
-    else {
+        error = "ERR Invalid TTL value, must be >= 0";
+    else if (!rdb_open(c->argv[3], &p, &body))
+        error = "ERR DUMP payload version or checksum are wrong";
+    else if (rdb_read_value(body, &p, &value) != HF_OK)
+        error = "ERR Bad data format";
+    if (!error)
         restore_value(c, &o, &value);
-        free_value(&value);
-    }
+    else if (!p.is_over)
+        reply_error_line(c->reply, error);
+    free_value(&value);
 }

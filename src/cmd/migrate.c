@@ -257,7 +257,7 @@ static bool put_key(struct call *c, struct migration *m, size_t i, uint64_t dead
     struct buf *out = &m->talk.out, payload;
     const struct key *k = call_key(c, i);
     buf_init(&payload, SIZE_MAX);
-    bool ok = dump_key(c, k, &payload);
+    bool ok = dump_key(c, k, NULL, &payload);
     if (ok) {
         put_head(out, '*', replace ? 5 : 4);
         put_word(out, cluster_on ? BYTES("RESTORE-ASKING") : BYTES("RESTORE"));

@@ -88,6 +88,14 @@ void reply_errorf(struct reply *r, const char *format, ...)
         mem_free(whole);
 }
 
+void rope_part_read(const struct rope_part *part, size_t from, size_t size, uint8_t *out)
+{
+    if (part->rope)
+        rope_read(part->rope, part->offset + from, size, out);
+    else if (size)
+        memcpy(out, part->bytes + part->offset + from, size);
+}
+
 void reply_rope(struct reply *r, const struct rope_part *part)
 {
     if (HF_LIKELY(r->ops->rope != NULL)) {
@@ -95,7 +103,7 @@ void reply_rope(struct reply *r, const struct rope_part *part)
         return;
     }
     uint8_t *joined = mem_alloc(part->size);
-    rope_read(part->rope, part->offset, part->size, joined);
+    rope_part_read(part, 0, part->size, joined);
     r->ops->bulk(r, bytes_of(joined, part->size));
     mem_free(joined);
 }

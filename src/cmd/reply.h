@@ -45,8 +45,15 @@ static inline void reply_simple(struct reply *r, const char *text) { r->ops->sim
 static inline void reply_ok(struct reply *r) { r->ops->simple(r, BYTES("OK")); }
 static inline void reply_int(struct reply *r, int64_t value) { r->ops->integer(r, value); }
 static inline void reply_bulk(struct reply *r, bytes value) { r->ops->bulk(r, value); }
-/* That part of it, as a bulk. goes_on is asked after each piece; false: what was replied is thrown away, it may end there. */
-struct rope_part { struct rope *rope; size_t offset, size; bool (*goes_on)(void *context); void *context; };
+/* That part of a large text, as a bulk. goes_on is asked after each piece; false: what was replied is thrown away, it may end there. */
+struct rope_part {
+    const struct rope *rope; /* NULL: of these bytes */
+    const uint8_t *bytes;
+    size_t offset, size;
+    bool (*goes_on)(void *context);
+    void *context;
+};
+void rope_part_read(const struct rope_part *part, size_t from, size_t size, uint8_t *out); /* those behind the first `from` of it */
 void reply_rope(struct reply *r, const struct rope_part *part);
 static inline void reply_text(struct reply *r, const char *text) { r->ops->bulk(r, bytes_str(text)); }
 static inline void reply_null(struct reply *r) { r->ops->null(r); }

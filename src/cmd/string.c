@@ -28,7 +28,7 @@ static bool rope_goes_on(void *call) { return call_goes_on(call, CALL_WORK_MAX);
 
 static void reply_part(struct call *c, const struct text *text, size_t offset, size_t size)
 {
-    reply_rope(c->reply, &(struct rope_part){text->rope, offset, size, rope_goes_on, c});
+    reply_rope(c->reply, &(struct rope_part){.rope = text->rope, .offset = offset, .size = size, .goes_on = rope_goes_on, .context = c});
 }
 
 static inline void reply_text_of(struct call *c, const struct text *text)

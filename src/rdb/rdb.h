@@ -10,17 +10,21 @@
 #define HF_RDB_RDB_H
 
 #include "base/buf.h"
+#include "base/patience.h"
 #include "base/status.h"
 #include "store/entry.h"
 
 #define RDB_STRING_MAX (512u << 20)
 
+struct rope;
+
 /* CRC-64 of Jones, reflected, starting from 0; continues from crc. */
 uint64_t rdb_crc64(uint64_t crc, bytes data);
 
-/* out is empty before; a payload has no maximum: init the buf with SIZE_MAX. */
+/* out is empty before; a payload has no maximum: init the buf with SIZE_MAX. Once a patience is over what stands in out is nothing. */
 void rdb_dump_string(struct buf *out, bytes text);
-void rdb_dump_object(struct buf *out, enum type type, const void *object);
+void rdb_dump_rope(struct buf *out, const struct rope *text, struct patience *p); /* a large string */
+void rdb_dump_object(struct buf *out, enum type type, const void *object, struct patience *p);
 /* The same without the deadlines of fields, for a reader that knows none (Redis before 7.4). */
 void rdb_dump_object_timeless(struct buf *out, enum type type, const void *object);
 /* Sources of function libraries: one after the other, then the footer. */
@@ -36,15 +40,16 @@ void rdb_file_object(struct buf *out, bytes name, uint64_t deadline_ms, enum typ
 void rdb_file_end(struct buf *out, uint64_t crc);
 
 /* Footer and version hold: *body is what stands before. False: another version, or damage. */
-HF_CHECK bool rdb_open(bytes payload, bytes *body);
+HF_CHECK bool rdb_open(bytes payload, struct patience *p, bytes *body);
 
 struct rdb_value {
     enum type type;
-    struct buf text; /* of a string */
+    bytes text;      /* of a string: in the body, or in room */
+    struct buf room; /* the caller's to release */
     void *object;    /* of all others: the caller's */
 };
-/* HF_ERR_CORRUPT: no value, nothing made. After HF_OK text is the caller's to release. */
-status rdb_read_value(bytes body, struct rdb_value *out) HF_CHECK;
+/* HF_ERR_CORRUPT: no value, or the patience is over; nothing made. */
+status rdb_read_value(bytes body, struct patience *p, struct rdb_value *out) HF_CHECK;
 
 /* Takes one library off the front of *body. HF_ERR_NOT_FOUND: something else stands there. The source is
  * appended to text. At the end of the body: ask no more. */

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/number.h"
+#include "base/patience.h"
 
 enum rdb_form {
     FORM_STRING = 0, FORM_LIST = 1, FORM_SET = 2, FORM_ZSET_TEXT = 3, FORM_HASH = 4, FORM_ZSET = 5,
@@ -17,10 +18,13 @@ enum rdb_form {
     FORM_LIBRARY = 245
 };
 
+enum { FOOTER = 10 };
 enum { LENGTH_14 = 1, LENGTH_32 = 0x80, LENGTH_64 = 0x81, LENGTH_CODED = 3 };      /* top two bits, or the byte */
 enum { CODED_I8 = 0, CODED_I16 = 1, CODED_I32 = 2, CODED_LZF = 3 };
 enum { NODE_PLAIN = 1, NODE_PACKED = 2 };                                          /* of FORM_LIST_LISTPACKS */
 enum { STREAM_DELETED = 1, STREAM_SAME_FIELDS = 2 };                               /* flags of an entry */
+
+uint64_t rdb_crc64_of(bytes data, struct patience *p); /* of all of it, from 0 */
 
 /* ---- packed.c: elements one after the other in a string ---- */
 

@@ -1,82 +1,77 @@
 /* rdb_read.c -- payloads to values.
  *
- * A reader takes hostile bytes. Each form is turned into the encoded form of our own (docs/format/values.md): its count in
- * `head`, its elements in `out`; the type's decode then checks what makes a value (no member twice, no empty one) and builds it.
- * Only sets are built at once, since their encoded form remembers how they were packed.
+ * A reader takes hostile bytes. Sets, lists, sorted sets and hashes are built as their elements are read, each of which is new. Streams,
+ * and hashes of which fields have deadlines, are turned into the encoded form of our own (docs/format/values.md): its count in
+ * `head`, its elements in `out`; the type's decode then checks what makes a value and builds it.
  */
 #include "base/memory.h"
 #include "base/wire.h"
 #include "rdb/rdb.h"
 #include "rdb/rdb_reader.h"
+#include "types/hash.h"
+#include "types/list.h"
+#include "types/set.h"
 #include "types/type.h"
 #include "types/varint.h"
+#include "types/zset.h"
 
 #include <math.h>
 
-enum { FOOTER = 10, VERSION_MAX = 12 };
+enum { VERSION_MAX = 12 };
 
-bool rdb_open(bytes payload, bytes *body)
+bool rdb_open(bytes payload, struct patience *p, bytes *body)
 {
     if (payload.size < FOOTER)
         return false;
     *body = bytes_of(payload.data, payload.size - FOOTER);
     const uint8_t *footer = payload.data + body->size;
-    return get_u16(footer) <= VERSION_MAX && get_u64(footer + 2) == rdb_crc64(0, bytes_of(payload.data, body->size + 2));
+    return get_u16(footer) <= VERSION_MAX && get_u64(footer + 2) == rdb_crc64_of(bytes_of(payload.data, body->size + 2), p);
 }
 static void emit(struct reader *r, bytes text)
 {
     varint_append_bytes(&r->out, text);
 }
 
-static bool emit_score(struct reader *r, double score)
+/* False: it is there already. */
+static bool add_member(struct reader *r, bytes member) { return set_add(r->object, member); }
+static bool add_pair(struct reader *r, bytes field, bytes value) { return hash_set(r->object, field, value); }
+
+static bool add_scored(struct reader *r, bytes member, double score)
 {
-    score += 0.0; /* -0 counts as 0 */
-    buf_append(&r->out, &score, sizeof(score));
-    return !isnan(score);
+    return !isnan(score) && zset_set(r->object, member, score + 0.0); /* -0 counts as 0 */
 }
 
-static bool add_member(struct reader *r, bytes member)
+static bool add_element(struct reader *r, bytes value)
 {
-    return set_add(r->set, member); /* false: twice */
+    list_add(r->object, value);
+    return true;
 }
+
 /* ---- a count, then strings ---- */
 
-static bool read_list(struct reader *r)
+static bool read_each(struct reader *r, bool (*add)(struct reader *r, bytes text))
 {
     bytes text;
     if (!rdb_take_count(&r->in, &r->count))
         return false;
     for (uint64_t i = 0; i < r->count; i++) {
-        if (!rdb_read_text(r, &text))
+        if (!rdb_read_text(r, &text) || !add(r, text))
             return false;
-        emit(r, text);
     }
     return true;
 }
 
-static bool read_set(struct reader *r)
-{
-    bytes text;
-    if (!rdb_take_count(&r->in, &r->count))
-        return false;
-    for (uint64_t i = 0; i < r->count; i++) {
-        if (!rdb_read_text(r, &text) || !add_member(r, text))
-            return false;
-    }
-    return true;
-}
+static bool read_list(struct reader *r) { return read_each(r, add_element); }
+static bool read_set(struct reader *r) { return read_each(r, add_member); }
 
 static bool read_hash(struct reader *r)
 {
-    bytes text;
+    bytes field, value;
     if (!rdb_take_count(&r->in, &r->count))
         return false;
     for (uint64_t i = 0; i < r->count; i++) {
-        for (int half = 0; half < 2; half++) {
-            if (!rdb_read_text(r, &text))
-                return false;
-            emit(r, text);
-        }
+        if (!rdb_read_text(r, &field) || !rdb_read_blob(r, &value) || !add_pair(r, field, value))
+            return false;
     }
     return true;
 }
@@ -104,17 +99,12 @@ static bool read_scores(struct reader *r, bool as_text)
     for (uint64_t i = 0; i < r->count; i++) {
         if (!rdb_read_text(r, &member))
             return false;
-        /* The score stands first in our form: its place is taken now, before `in` moves on. */
-        size_t place = r->out.size;
-        if (!emit_score(r, 0))
-            return false;
-        emit(r, member);
         if (as_text ? !read_old_score(r, &score) : !rdb_read_u64(r, &raw))
             return false;
         if (!as_text)
             memcpy(&score, &raw, sizeof(score));
-        score += 0.0;
-        memcpy(r->out.data + place, &score, sizeof(score));
+        if (!add_scored(r, member, score))
+            return false;
     }
     return true;
 }
@@ -165,30 +155,29 @@ static bool walk(struct reader *r, enum packed_kind kind, bool (*each)(struct re
     return step == PACKED_END;
 }
 
-static bool each_text(struct reader *r, const struct packed_item *item)
+static bool each_element(struct reader *r, const struct packed_item *item) { return add_element(r, item->text); }
+static bool each_member(struct reader *r, const struct packed_item *item) { return add_member(r, item->text); }
+
+/* The first of two waits in `text`; true: it is this one. */
+static bool waits(struct reader *r, const struct packed_item *item)
 {
-    emit(r, item->text);
+    if (r->count % 2)
+        return false;
+    buf_reset(&r->text);
+    buf_append_bytes(&r->text, item->text);
     return true;
 }
 
-static bool each_member(struct reader *r, const struct packed_item *item)
+static bool each_half(struct reader *r, const struct packed_item *item)
 {
-    return add_member(r, item->text);
+    return waits(r, item) || add_pair(r, buf_view(&r->text), item->text);
 }
 
-/* Member, score, member, score: the member waits in `text`. */
+/* Member, score, member, score. */
 static bool each_scored(struct reader *r, const struct packed_item *item)
 {
     double score;
-    if (r->count % 2 == 0) {
-        buf_reset(&r->text);
-        buf_append_bytes(&r->text, item->text);
-        return true;
-    }
-    if (!number_parse_double(item->text, &score) || !emit_score(r, score))
-        return false;
-    emit(r, buf_view(&r->text));
-    return true;
+    return waits(r, item) || (number_parse_double(item->text, &score) && add_scored(r, buf_view(&r->text), score));
 }
 
 static bool each_timed(struct reader *r, const struct packed_item *item)
@@ -209,12 +198,12 @@ static bool divide_count(struct reader *r, uint64_t n)
     return whole;
 }
 
-static bool read_list_ziplist(struct reader *r) { return walk(r, PACKED_ZIPLIST, each_text); }
+static bool read_list_ziplist(struct reader *r) { return walk(r, PACKED_ZIPLIST, each_element); }
 static bool read_set_listpack(struct reader *r) { return walk(r, PACKED_LISTPACK, each_member); }
 static bool read_zset_ziplist(struct reader *r) { return walk(r, PACKED_ZIPLIST, each_scored) && divide_count(r, 2); }
 static bool read_zset_listpack(struct reader *r) { return walk(r, PACKED_LISTPACK, each_scored) && divide_count(r, 2); }
-static bool read_hash_ziplist(struct reader *r) { return walk(r, PACKED_ZIPLIST, each_text) && divide_count(r, 2); }
-static bool read_hash_listpack(struct reader *r) { return walk(r, PACKED_LISTPACK, each_text) && divide_count(r, 2); }
+static bool read_hash_ziplist(struct reader *r) { return walk(r, PACKED_ZIPLIST, each_half) && divide_count(r, 2); }
+static bool read_hash_listpack(struct reader *r) { return walk(r, PACKED_LISTPACK, each_half) && divide_count(r, 2); }
 
 static bool read_hash_times_listpack_old(struct reader *r)
 {
@@ -234,7 +223,7 @@ static bool read_list_ziplists(struct reader *r)
     if (!rdb_take_count(&r->in, &nodes))
         return false;
     for (; nodes > 0; nodes--) {
-        if (!walk(r, PACKED_ZIPLIST, each_text))
+        if (!walk(r, PACKED_ZIPLIST, each_element))
             return false;
     }
     return true;
@@ -250,12 +239,11 @@ static bool read_list_listpacks(struct reader *r)
         if (!rdb_take_length(&r->in, &kind) || (kind != NODE_PLAIN && kind != NODE_PACKED))
             return false;
         if (kind == NODE_PACKED) {
-            if (!walk(r, PACKED_LISTPACK, each_text))
+            if (!walk(r, PACKED_LISTPACK, each_element))
                 return false;
-        } else if (!rdb_read_text(r, &text)) {
+        } else if (!rdb_read_text(r, &text) || !add_element(r, text)) {
             return false;
         } else {
-            emit(r, text);
             r->count++;
         }
     }
@@ -292,7 +280,7 @@ static bool zipmap_size(bytes *in, size_t *size)
 
 static bool read_hash_zipmap(struct reader *r)
 {
-    bytes blob, in;
+    bytes blob, in, field;
     const uint8_t *at, *unused;
     size_t size;
     if (!rdb_read_blob(r, &blob) || blob.size < 2 || blob.data[blob.size - 1] != 255)
@@ -300,11 +288,9 @@ static bool read_hash_zipmap(struct reader *r)
     for (in = bytes_of(blob.data + 1, blob.size - 2); in.size; r->count++) {
         if (!zipmap_size(&in, &size) || !rdb_take(&in, size, &at))
             return false;
-        emit(r, bytes_of(at, size));
-        if (!zipmap_size(&in, &size) || !rdb_take(&in, 1, &unused) || !rdb_take(&in, size, &at))
-            return false;
-        emit(r, bytes_of(at, size));
-        if (!rdb_take(&in, *unused, &at))
+        field = bytes_of(at, size);
+        if (!zipmap_size(&in, &size) || !rdb_take(&in, 1, &unused) || !rdb_take(&in, size, &at) || !add_pair(r, field, bytes_of(at, size)) ||
+            !rdb_take(&in, *unused, &at))
             return false;
     }
     return blob.data[0] >= 254 || blob.data[0] == r->count;
@@ -315,18 +301,12 @@ static bool read_stream(struct reader *r) { return rdb_read_stream(r, FORM_STREA
 static bool read_stream_2(struct reader *r) { return rdb_read_stream(r, FORM_STREAM_2); }
 static bool read_stream_3(struct reader *r) { return rdb_read_stream(r, FORM_STREAM_3); }
 
-static bool read_string(struct reader *r)
-{
-    bytes text;
-    if (!rdb_read_text(r, &text))
-        return false;
-    buf_append_bytes(&r->out, text);
-    return true;
-}
+static bool read_string(struct reader *r) { return rdb_read_text(r, &r->string); }
 
 static const struct form {
     enum type type;
     bool (*read)(struct reader *r);
+    bool is_encoded; /* to our own form first */
 } forms[FORM_COUNT] = {
     [FORM_STRING] = {TYPE_STRING, read_string},
     [FORM_LIST] = {TYPE_LIST, read_list},
@@ -340,32 +320,33 @@ static const struct form {
     [FORM_ZSET_ZIPLIST] = {TYPE_ZSET, read_zset_ziplist},
     [FORM_HASH_ZIPLIST] = {TYPE_HASH, read_hash_ziplist},
     [FORM_LIST_ZIPLISTS] = {TYPE_LIST, read_list_ziplists},
-    [FORM_STREAM] = {TYPE_STREAM, read_stream},
+    [FORM_STREAM] = {TYPE_STREAM, read_stream, true},
     [FORM_HASH_LISTPACK] = {TYPE_HASH, read_hash_listpack},
     [FORM_ZSET_LISTPACK] = {TYPE_ZSET, read_zset_listpack},
     [FORM_LIST_LISTPACKS] = {TYPE_LIST, read_list_listpacks},
-    [FORM_STREAM_2] = {TYPE_STREAM, read_stream_2},
+    [FORM_STREAM_2] = {TYPE_STREAM, read_stream_2, true},
     [FORM_SET_LISTPACK] = {TYPE_SET, read_set_listpack},
-    [FORM_STREAM_3] = {TYPE_STREAM, read_stream_3},
-    [FORM_HASH_TIMES_OLD] = {TYPE_HASH, read_hash_whole_times},
-    [FORM_HASH_TIMES_LISTPACK_OLD] = {TYPE_HASH, read_hash_times_listpack_old},
-    [FORM_HASH_TIMES] = {TYPE_HASH, read_hash_relative_times},
-    [FORM_HASH_TIMES_LISTPACK] = {TYPE_HASH, read_hash_times_listpack},
+    [FORM_STREAM_3] = {TYPE_STREAM, read_stream_3, true},
+    [FORM_HASH_TIMES_OLD] = {TYPE_HASH, read_hash_whole_times, true},
+    [FORM_HASH_TIMES_LISTPACK_OLD] = {TYPE_HASH, read_hash_times_listpack_old, true},
+    [FORM_HASH_TIMES] = {TYPE_HASH, read_hash_relative_times, true},
+    [FORM_HASH_TIMES_LISTPACK] = {TYPE_HASH, read_hash_times_listpack, true},
 };
 
-/* The set that was built, or what was emitted as a value. */
+/* What was built, or what was emitted as a value. */
 static status finish(struct reader *r, struct rdb_value *out)
 {
     if (out->type == TYPE_STRING) {
-        out->text = r->out;
-        buf_init(&r->out, SIZE_MAX);
+        out->text = r->string;
+        out->room = r->text; /* its bytes stay where they are */
+        buf_init(&r->text, SIZE_MAX);
         return HF_OK;
     }
     if (r->count == 0 && out->type != TYPE_STREAM)
         return HF_ERR_CORRUPT;
-    if (out->type == TYPE_SET) {
-        out->object = r->set;
-        r->set = NULL;
+    if (r->object) {
+        out->object = r->object;
+        r->object = NULL;
         return HF_OK;
     }
     varint_append(&r->head, r->count);
@@ -373,23 +354,25 @@ static status finish(struct reader *r, struct rdb_value *out)
     return type_ops_of((int)out->type)->decode(buf_view(&r->head), &out->object);
 }
 
-status rdb_read_value(bytes body, struct rdb_value *out)
+status rdb_read_value(bytes body, struct patience *p, struct rdb_value *out)
 {
-    struct reader r = {.in = body};
-    const uint8_t *form;
-    struct buf *bufs[] = {&r.text, &r.blob, &r.head, &r.out, &out->text};
+    struct reader r = {.in = body, .patience = p};
+    const uint8_t *number;
+    struct buf *bufs[] = {&r.text, &r.blob, &r.head, &r.out, &out->room};
     *out = (struct rdb_value){0};
     for (size_t i = 0; i < sizeof(bufs) / sizeof(*bufs); i++)
         buf_init(bufs[i], SIZE_MAX);
     status s = HF_ERR_CORRUPT;
-    if (rdb_take(&r.in, 1, &form) && *form < FORM_COUNT && forms[*form].read) {
-        out->type = forms[*form].type;
-        r.set = out->type == TYPE_SET ? set_new() : NULL;
-        if (forms[*form].read(&r) && r.in.size == 0)
+    if (rdb_take(&r.in, 1, &number) && *number < FORM_COUNT && forms[*number].read) {
+        const struct form *form = &forms[*number];
+        out->type = form->type;
+        const struct type_ops *ops = type_ops_of((int)out->type);
+        r.object = ops && !form->is_encoded ? ops->create() : NULL;
+        if (form->read(&r) && r.in.size == 0)
             s = finish(&r, out);
+        if (r.object)
+            ops->free(r.object);
     }
-    if (r.set)
-        set_free(r.set);
     for (size_t i = 0; i < 4; i++)
         buf_release(bufs[i]);
     return s;

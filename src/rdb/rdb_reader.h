@@ -8,7 +8,6 @@
 #define HF_RDB_RDB_READER_H
 
 #include "rdb/rdb_form.h"
-#include "types/set.h"
 #include "types/stream.h"
 
 struct reader {
@@ -16,7 +15,9 @@ struct reader {
     struct buf text, blob, head, out;
     uint64_t count;  /* elements in out */
     struct stream_id first, newest; /* of a stream: its oldest entry, and the newest ever */
-    struct set *set; /* while a set is read */
+    bytes string;    /* the value, of that type */
+    void *object;    /* the collection, when it is built at once */
+    struct patience *patience;
 };
 
 HF_CHECK bool rdb_take(bytes *in, size_t size, const uint8_t **at);
@@ -25,8 +26,14 @@ HF_CHECK bool rdb_take_length(bytes *in, uint64_t *length);
 HF_CHECK bool rdb_take_count(bytes *in, uint64_t *count);
 HF_CHECK bool rdb_take_string(bytes *in, struct buf *room, bytes *text);
 
-static inline bool rdb_read_text(struct reader *r, bytes *text) { return rdb_take_string(&r->in, &r->text, text); }
-static inline bool rdb_read_blob(struct reader *r, bytes *blob) { return rdb_take_string(&r->in, &r->blob, blob); }
+static inline bool rdb_read_text(struct reader *r, bytes *text)
+{
+    return patience_lasts(r->patience, 2) && rdb_take_string(&r->in, &r->text, text);
+}
+static inline bool rdb_read_blob(struct reader *r, bytes *blob)
+{
+    return patience_lasts(r->patience, 2) && rdb_take_string(&r->in, &r->blob, blob);
+}
 HF_CHECK bool rdb_read_u64(struct reader *r, uint64_t *value);
 
 /* rdb_read_stream.c: a stream's elements to `out`, its head to `head`. */

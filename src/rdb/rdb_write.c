@@ -5,6 +5,7 @@
  * listpack, whose head names the fields of the first entry, so that entries like it write values only.
  */
 #include "base/wire.h"
+#include "data/rope.h"
 #include "rdb/rdb.h"
 #include "rdb/rdb_form.h"
 #include "types/hash.h"
@@ -15,29 +16,54 @@
 
 enum { VERSION = 10, VERSION_OF_FIELD_TIMES = 12 };
 
-uint64_t rdb_crc64(uint64_t crc, bytes data)
+#define PIECE ((size_t)64 << 10)
+#define PIECE_WORK 256u
+
+/* Eight bytes a step, as in base/crc.c. */
+static uint64_t table[8][256];
+
+__attribute__((constructor)) static void table_init(void)
 {
     static const uint64_t polynomial = UINT64_C(0x95ac9329ac4bc9b5); /* 0xad93d23594c935a9, bits reversed */
-    static uint64_t table[256];
-    static _Atomic bool made;
-    if (!made) { /* by several threads at once: all write the same */
-        for (unsigned i = 0; i < 256; i++) {
-            uint64_t value = i;
-            for (int bit = 0; bit < 8; bit++)
-                value = value & 1 ? value >> 1 ^ polynomial : value >> 1;
-            __atomic_store_n(&table[i], value, __ATOMIC_RELAXED);
-        }
-        made = true;
+    for (unsigned i = 0; i < 256; i++) {
+        uint64_t value = i;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ polynomial : value >> 1;
+        table[0][i] = value;
     }
-    for (size_t i = 0; i < data.size; i++)
-        crc = table[(uint8_t)crc ^ data.data[i]] ^ crc >> 8;
+    for (unsigned i = 0; i < 256; i++) {
+        for (int k = 1; k < 8; k++)
+            table[k][i] = table[0][(uint8_t)table[k - 1][i]] ^ table[k - 1][i] >> 8;
+    }
+}
+
+uint64_t rdb_crc64(uint64_t crc, bytes data)
+{
+    const uint8_t *p = data.data, *end = p + data.size;
+    for (; end - p >= 8; p += 8) {
+        uint64_t next = crc ^ get_u64(p);
+        crc = table[7][next & 255] ^ table[6][next >> 8 & 255] ^ table[5][next >> 16 & 255] ^ table[4][next >> 24 & 255] ^
+              table[3][next >> 32 & 255] ^ table[2][next >> 40 & 255] ^ table[1][next >> 48 & 255] ^ table[0][next >> 56];
+    }
+    for (; p < end; p++)
+        crc = table[0][(uint8_t)crc ^ *p] ^ crc >> 8;
     return crc;
 }
 
-static void end_payload(struct buf *out, uint16_t version)
+uint64_t rdb_crc64_of(bytes data, struct patience *p)
+{
+    uint64_t crc = 0;
+    for (size_t at = 0, size; at < data.size && patience_lasts(p, PIECE_WORK); at += size) {
+        size = data.size - at < PIECE ? data.size - at : PIECE;
+        crc = rdb_crc64(crc, bytes_of(data.data + at, size));
+    }
+    return crc;
+}
+
+static void end_payload(struct buf *out, uint16_t version, struct patience *p)
 {
     buf_append(out, &version, sizeof(version));
-    uint64_t crc = rdb_crc64(0, buf_view(out));
+    uint64_t crc = rdb_crc64_of(buf_view(out), p);
     buf_append(out, &crc, sizeof(crc));
 }
 
@@ -78,43 +104,43 @@ static void put_string(struct buf *out, bytes text)
     buf_append(out, &value, (size_t)1 << code);
 }
 
-static void put_list(struct buf *out, const struct list *l)
+static void put_list(struct buf *out, const struct list *l, struct patience *p)
 {
     struct list_cursor c;
     bytes value;
     put_length(out, list_count(l));
-    for (bool more = list_seek(l, 0, &c, &value); more; more = list_next(&c, &value))
+    for (bool more = list_seek(l, 0, &c, &value); more && patience_lasts(p, 1); more = list_next(&c, &value))
         put_string(out, value);
 }
 
-static void put_set(struct buf *out, const struct set *s)
+static void put_set(struct buf *out, const struct set *s, struct patience *p)
 {
     struct set_cursor c = {0};
     bytes member;
     put_length(out, set_count(s));
-    while (set_next(s, &c, &member))
+    while (set_next(s, &c, &member) && patience_lasts(p, 1))
         put_string(out, member);
 }
 
-static void put_zset(struct buf *out, const struct zset *z)
+static void put_zset(struct buf *out, const struct zset *z, struct patience *p)
 {
     struct zset_cursor c;
     struct scored one;
     put_length(out, zset_count(z));
-    for (bool more = zset_seek(z, 0, &c, &one); more; more = zset_next(&c, &one)) {
+    for (bool more = zset_seek(z, 0, &c, &one); more && patience_lasts(p, 1); more = zset_next(&c, &one)) {
         put_string(out, one.member);
         buf_append(out, &one.score, sizeof(one.score));
     }
 }
 
-static void put_hash(struct buf *out, const struct hash *h, bool times)
+static void put_hash(struct buf *out, const struct hash *h, bool times, struct patience *p)
 {
     uint64_t position = 0, first = times ? hash_deadline(h) : 0;
     bytes field, value;
     if (first)
         buf_append(out, &first, sizeof(first));
     put_length(out, hash_count(h));
-    while (hash_next(h, &position, &field, &value)) {
+    while (hash_next(h, &position, &field, &value) && patience_lasts(p, 2)) {
         uint64_t deadline = first ? hash_field_deadline(h, field) : 0;
         if (first)
             put_length(out, deadline ? deadline - first + 1 : 0);
@@ -124,6 +150,8 @@ static void put_hash(struct buf *out, const struct hash *h, bool times)
 }
 
 /* ---- streams ---- */
+
+#define NODE_WORK 128u
 
 static void append_id(struct buf *out, struct stream_id id)
 {
@@ -229,7 +257,7 @@ static void put_group(struct buf *out, const struct stream *s, const struct stre
     }
 }
 
-static void put_stream(struct buf *out, const struct stream *s)
+static void put_stream(struct buf *out, const struct stream *s, struct patience *p)
 {
     const struct stream_state *state = stream_state(s);
     struct stream_cursor c;
@@ -241,7 +269,7 @@ static void put_stream(struct buf *out, const struct stream *s)
     bool more = stream_seek(s, 0, &c, &at);
     if (more)
         first = at.id;
-    while (more)
+    while (more && patience_lasts(p, NODE_WORK))
         more = put_node(out, &scratch, &c, &at);
     put_length(out, stream_count(s));
     put_id_lengths(out, state->last);
@@ -262,7 +290,20 @@ void rdb_dump_string(struct buf *out, bytes text)
 {
     buf_append_u8(out, FORM_STRING);
     put_string(out, text);
-    end_payload(out, VERSION);
+    end_payload(out, VERSION, NULL);
+}
+
+void rdb_dump_rope(struct buf *out, const struct rope *text, struct patience *p)
+{
+    buf_append_u8(out, FORM_STRING);
+    put_length(out, text->size);
+    buf_reserve(out, text->size + FOOTER);
+    for (size_t at = 0; at < text->size && patience_lasts(p, PIECE_WORK);) {
+        bytes run = rope_run(text, at, PIECE);
+        buf_append_bytes(out, run);
+        at += run.size;
+    }
+    end_payload(out, VERSION, p);
 }
 
 static bool has_times(enum type type, const void *object) { return type == TYPE_HASH && hash_deadline(object); }
@@ -275,39 +316,39 @@ static uint8_t form_of(enum type type, bool times)
     return times ? FORM_HASH_TIMES : forms[type];
 }
 
-static void put_object(struct buf *out, enum type type, const void *object, bool times)
+static void put_object(struct buf *out, enum type type, const void *object, bool times, struct patience *p)
 {
     switch (type) {
     case TYPE_LIST:
-        put_list(out, object);
+        put_list(out, object, p);
         break;
     case TYPE_SET:
-        put_set(out, object);
+        put_set(out, object, p);
         break;
     case TYPE_ZSET:
-        put_zset(out, object);
+        put_zset(out, object, p);
         break;
     case TYPE_HASH:
-        put_hash(out, object, times);
+        put_hash(out, object, times, p);
         break;
     case TYPE_STREAM:
-        put_stream(out, object);
+        put_stream(out, object, p);
         break;
     default:
         hf_assert(false);
     }
 }
 
-static void dump_object(struct buf *out, enum type type, const void *object, bool times)
+static void dump_object(struct buf *out, enum type type, const void *object, bool times, struct patience *p)
 {
     times = times && has_times(type, object);
     buf_append_u8(out, form_of(type, times));
-    put_object(out, type, object, times);
-    end_payload(out, times ? VERSION_OF_FIELD_TIMES : VERSION);
+    put_object(out, type, object, times, p);
+    end_payload(out, times ? VERSION_OF_FIELD_TIMES : VERSION, p);
 }
 
-void rdb_dump_object(struct buf *out, enum type type, const void *object) { dump_object(out, type, object, true); }
-void rdb_dump_object_timeless(struct buf *out, enum type type, const void *object) { dump_object(out, type, object, false); }
+void rdb_dump_object(struct buf *out, enum type type, const void *object, struct patience *p) { dump_object(out, type, object, true, p); }
+void rdb_dump_object_timeless(struct buf *out, enum type type, const void *object) { dump_object(out, type, object, false, NULL); }
 
 void rdb_dump_library(struct buf *out, bytes source)
 {
@@ -317,7 +358,7 @@ void rdb_dump_library(struct buf *out, bytes source)
 
 void rdb_dump_end_libraries(struct buf *out)
 {
-    end_payload(out, VERSION);
+    end_payload(out, VERSION, NULL);
 }
 
 /* ---- files ---- */
@@ -355,7 +396,7 @@ void rdb_file_object(struct buf *out, bytes name, uint64_t deadline_ms, enum typ
 {
     times = times && has_times(type, object);
     put_key(out, name, deadline_ms, form_of(type, times));
-    put_object(out, type, object, times);
+    put_object(out, type, object, times, NULL);
 }
 
 void rdb_file_end(struct buf *out, uint64_t crc)

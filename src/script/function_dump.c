@@ -152,7 +152,7 @@ void cmd_function_restore(struct call *c)
     bytes body;
     if (!arg_restore_policy(c, &policy))
         return;
-    if (!rdb_open(c->argv[2], &body)) {
+    if (!rdb_open(c->argv[2], NULL, &body)) {
         reply_errorf(c->reply, "ERR DUMP payload version or checksum are wrong");
         return;
     }

@@ -100,6 +100,12 @@ static bool take_value(bytes *in, bytes *value)
     return varint_try_take_bytes(in, value) && value->size <= TREE_PAYLOAD_MAX;
 }
 
+void list_add(struct list *l, bytes value)
+{
+    hf_assert(value.size <= TREE_PAYLOAD_MAX);
+    tree_insert(&l->tree, list_count(l), 0, value);
+}
+
 static status apply_push(struct list *l, enum list_end end, bytes in)
 {
     bytes value, rest = in;

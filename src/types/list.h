@@ -20,6 +20,7 @@ extern const struct type_ops list_ops;
 
 enum list_end { LIST_HEAD, LIST_TAIL };
 
+void list_add(struct list *l, bytes value); /* at the tail */
 uint64_t list_count(const struct list *l);
 bytes list_at(const struct list *l, uint64_t position); /* below the count */
 

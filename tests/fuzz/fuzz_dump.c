@@ -12,7 +12,7 @@ static void encode(const struct rdb_value *v, struct buf *out)
 {
     buf_init(out, SIZE_MAX);
     if (v->type == TYPE_STRING)
-        buf_append_bytes(out, buf_view(&v->text));
+        buf_append_bytes(out, v->text);
     else
         type_ops_of((int)v->type)->encode(v->object, out);
 }
@@ -21,16 +21,16 @@ static void dump(const struct rdb_value *v, struct buf *out)
 {
     buf_init(out, SIZE_MAX);
     if (v->type == TYPE_STRING)
-        rdb_dump_string(out, buf_view(&v->text));
+        rdb_dump_string(out, v->text);
     else
-        rdb_dump_object(out, v->type, v->object);
+        rdb_dump_object(out, v->type, v->object, NULL);
 }
 
 static void release(struct rdb_value *v)
 {
     if (v->object)
         type_ops_of((int)v->type)->free(v->object);
-    buf_release(&v->text);
+    buf_release(&v->room);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,14 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rdb_value first, second;
     struct buf payload, a, b;
     bytes body;
-    if (rdb_read_value(bytes_of(data, size), &first) != HF_OK)
+    if (rdb_read_value(bytes_of(data, size), NULL, &first) != HF_OK)
         return 0;
     if (first.object)
         type_ops_of((int)first.type)->check(first.object);
     dump(&first, &payload);
-    bool opened = rdb_open(buf_view(&payload), &body);
+    bool opened = rdb_open(buf_view(&payload), NULL, &body);
     hf_assert(opened);
-    status again = rdb_read_value(body, &second);
+    status again = rdb_read_value(body, NULL, &second);
     hf_assert(again == HF_OK && second.type == first.type);
     if (first.type == TYPE_STRING || first.type == TYPE_LIST || first.type == TYPE_ZSET) { /* those with an order of their own */
         encode(&first, &a);

@@ -115,7 +115,7 @@ static void resp_rope(struct reply *r, const struct rope_part *part)
     at = put_header(at, '$', part->size);
     for (size_t done = 0, some; done < part->size; done += some) {
         some = part->size - done < ROPE_PIECE ? part->size - done : ROPE_PIECE;
-        rope_read(part->rope, part->offset + done, some, at + done);
+        rope_part_read(part, done, some, at + done);
         if (!part->goes_on(part->context))
             return;
     }

@@ -25,15 +25,15 @@ static void test_footer(void **state)
     bytes body;
     buf_init(&payload, SIZE_MAX);
     rdb_dump_string(&payload, BYTES("hello"));
-    assert_true(rdb_open(buf_view(&payload), &body));
+    assert_true(rdb_open(buf_view(&payload), NULL, &body));
     assert_int_equal(body.size, 7);
     for (size_t i = 0; i < payload.size * 8; i++) {
         payload.data[i / 8] ^= (uint8_t)(1 << i % 8);
-        assert_false(rdb_open(buf_view(&payload), &body));
+        assert_false(rdb_open(buf_view(&payload), NULL, &body));
         payload.data[i / 8] ^= (uint8_t)(1 << i % 8);
     }
     for (size_t size = 0; size < payload.size; size++)
-        assert_false(rdb_open(bytes_of(payload.data, size), &body));
+        assert_false(rdb_open(bytes_of(payload.data, size), NULL, &body));
     buf_release(&payload);
 }
 
@@ -74,7 +74,7 @@ static void test_claims_are_bounded(void **state)
                                    {(const uint8_t *)"\x00\xc3\x03\x80\x20\x00\x00\x00\x00" "aa", sizeof("\x00\xc3\x03\x80\x20\x00\x00\x00\x00" "aa") - 1}};
     struct rdb_value value;
     for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++)
-        assert_int_equal(rdb_read_value(bodies[i], &value), HF_ERR_CORRUPT);
+        assert_int_equal(rdb_read_value(bodies[i], NULL, &value), HF_ERR_CORRUPT);
 }
 
 int main(void)
