@@ -256,11 +256,14 @@ void databases_detach_unmapped(struct engine *e)
 
 #define FREE_SLICE_NODES 100u /* of about 2 KiB: some tens of microseconds */
 #define FREE_SLICE_CHUNKS 8u  /* of a string, 64 KiB each */
+/* Of one string: some tens of microseconds, too. The next one that is as large then stands in the same memory; what is freed later piles up
+ * to more than the allocator takes small parts from, and each value is written into fresh pages. */
+#define FREED_AT_ONCE_CHUNKS 64u
 
 static bool is_freed_later(const struct entry *old)
 {
     if (entry_encoding(old) == ENC_ROPE)
-        return rope_memory(entry_pointer(old)) > FREE_SLICE_CHUNKS * ROPE_CHUNK;
+        return rope_memory(entry_pointer(old)) > FREED_AT_ONCE_CHUNKS * ROPE_CHUNK;
     return entry_encoding(old) == ENC_OBJECT && type_ops_of((int)entry_type(old))->memory(entry_pointer(old)) >= DROPPED_BYTES;
 }
 
