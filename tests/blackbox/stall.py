@@ -172,6 +172,31 @@ def check_two_at_once(server, c, other):
     second.close()
 
 
+def check_large_values_beside(server, c, other):
+    """What makes or reads a large value gives up beside another one, having changed nothing and told no error, and does it all behind it."""
+    large, payload, second = b"ab" * (3 << 20), c.call("DUMP", "sort"), server.client()
+    c.call("SET", "large", large)
+    errors = c.call("INFO", "errorstats")
+    for words, reply in (
+            (["RESTORE", "restored", 0, payload], ("+", b"OK")), (["DUMP", "sort"], ("$", payload)), (["DUMP", "large"], None),
+            (["SET", "set large", large], ("+", b"OK")), (["MSETNX", "first", "x" * 20000, "not large", large], (":", 1)),
+            (["BITOP", "NOT", "not large", "large"], (":", len(large))), (["GETSET", "not large", large], ("$", bytes(255 - b for b in large))),
+            (["MSETNX"] + [w for i in range(30000) for w in ("made:%d" % i, i)] + ["large", 1], (":", 0)),
+            (["DEL"] + ["no:%d" % i for i in range(30000)] + ["first"], (":", 1))):
+        c.send(*LONG[0][1])
+        assert pongs_until_answered_some(c, other, 1)
+        second.send(*words)
+        pongs_until_answered(c, other)
+        got = second.read()
+        assert reply is None or got == reply, words[0]
+        assert len(c.read()[1]) == MANY
+    assert c.call("SINTERCARD", 2, "sort", "restored") == c.call("SCARD", "restored") == 100000
+    assert c.call("GET", "set large") == c.call("GET", "not large") == large and not c.call("EXISTS", "made:1", "first")
+    assert c.call("INFO", "errorstats") == errors
+    c.call("DEL", "large", "set large", "not large", "restored")
+    second.close()
+
+
 def check_a_pipeline_takes_turns(server, c, other):
     """Many commands of a millisecond or so, in one piece."""
     c.send_raw(encode("LCS", "short", "short2", "LEN") * 200)
@@ -276,8 +301,8 @@ def beside():
         c, other = server.client(), server.client()
         load_for_long(c)
         c.call("MSET", *[w for i in range(20000) for w in ("abcdef" * 30 + str(i), i)])
-        for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_a_pipeline_takes_turns, check_messages_keep_their_order,
-                      check_messages_are_told_meanwhile, check_who_asked_goes):
+        for check in (check_others_are_served, check_reply_is_of_one_moment, check_two_at_once, check_large_values_beside, check_a_pipeline_takes_turns,
+                      check_messages_keep_their_order, check_messages_are_told_meanwhile, check_who_asked_goes):
             check(server, c, other)
     print("others are served while a command takes long")
 

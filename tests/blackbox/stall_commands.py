@@ -133,12 +133,12 @@ COMMANDS = [
     ("list", "LINSERT list BEFORE element:{last} x"), ("list", "LTRIM list {half} -1"), ("list", "LPOP list {half}"),
     ("stream", "XRANGE stream - +"), ("stream", "XREVRANGE stream + -"), ("stream", "XREAD STREAMS stream 0"), ("stream", "XTRIM stream MAXLEN {half}"),
     ("keys", "KEYS *"), ("keys", "KEYS no*"), ("keys", "SCAN 0 COUNT 10000000"), ("keys", "SCAN 0 COUNT 10000000 MATCH no*"),
-    ("keys", "DEL {names}"), ("keys", "MGET {names}"),
+    ("keys", "MGET {names}"), ("keys", "EXISTS {names}"), ("keys", "DEL {names}"), ("keys", "UNLINK {names}"), ("", "SET made {huge}"),
     ("string", "GET string"), ("string", "GETRANGE string 0 -1"), ("string", "BITCOUNT string"), ("string", "BITPOS string 1 1"),
-    ("string", "BITOP NOT to string"), ("string", "BITOP AND to string string"), ("string", "COPY string to"), ("string", "SETRANGE string 1000 y"),
+    ("string", "BITOP NOT to string"), ("string", "BITOP AND to string string"), ("string", "COPY string to"), ("string", "DUMP string"), ("string", "SETRANGE string 1000 y"),
     ("text", "LCS text text2"), ("text", "LCS text text2 IDX"), ("hll", "PFMERGE to hll hll2"), ("hll", "PFCOUNT hll hll2"),
     ("set", "COPY set to"), ("set", "DUMP set"), ("zset", "DUMP zset"), ("hash", "DUMP hash"), ("list", "DUMP list"), ("stream", "DUMP stream"),
-    ("dump=set", "RESTORE to 0 {dump}"), ("dump=hash", "RESTORE to 0 {dump}"), ("set to=set", "RENAME set to"),
+    ("dump=set", "RESTORE to 0 {dump}"), ("dump=zset", "RESTORE to 0 {dump}"), ("dump=hash", "RESTORE to 0 {dump}"), ("dump=list", "RESTORE to 0 {dump}"), ("set to=set", "RENAME set to"),
     ("list", "EVAL {loop} 0"), ("set", "EVAL {smembers} 1 set"),
 ]
 
@@ -168,7 +168,7 @@ def prepare(client, needs, have, elements):
 
 
 LOOP = "local t = 0 for i = 1, 30000000 do t = t + i end return t"
-CHANGES = re.compile(r"(SPOP|SREM|MSET|HDEL|ZREM|ZPOP|LREM list 0 el|LINSERT|LTRIM|LPOP|XTRIM|DEL|RENAME)")
+CHANGES = re.compile(r"(SPOP|SREM|MSET|HDEL|ZREM|ZPOP|LREM list 0 el|LINSERT|LTRIM|LPOP|XTRIM|DEL|UNLINK|RENAME)")
 
 
 def words_of(text, elements, dump):
@@ -187,6 +187,8 @@ def words_of(text, elements, dump):
             words += ["key:%d" % i for i in range(elements // 10)]
         elif word == "{dump}":
             words.append(dump)
+        elif word == "{huge}":
+            words.append(b"x" * STRING)
         elif word == "{loop}":
             words.append(LOOP)
         elif word == "{smembers}":
