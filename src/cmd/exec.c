@@ -521,7 +521,7 @@ enum exec_result exec_run_locked(struct exec *x, struct park_node *node, struct 
         if (HF_UNLIKELY(s->script != NULL))
             script_locks_free(s);
         s->wait_over = false;
-    } else {
+    } else if (HF_UNLIKELY(x->gate_node == node)) {
         x->alone = false;
     }
     if (e->log && l->bound)

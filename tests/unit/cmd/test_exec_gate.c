@@ -296,7 +296,8 @@ static void neighbours_wait(unsigned step)
     if (step > 0)
         return;
     assert_false(may_begin(1));
-    assert_true(workers[0]->alone && asides[0]->alone);
+    assert_int_equal(run(&neighbour, asides[0], "WATCH text"), EXEC_PARKED); /* allowed, but the key is held */
+    assert_int_equal(run(&clients[1], asides[0], "SET other 1"), EXEC_PARKED);
 }
 
 static void test_who_is_alone_stays_alone(void **state)
