@@ -189,7 +189,7 @@ def library_survives():
 
 def main():
     failed = 0
-    with Server("holdfast", durability="none") as ours, Server("redis", durability="none") as peer:
+    with Server("holdfast") as ours, Server("redis", durability="none") as peer:
         a, b = redis.Redis(**redis_options(ours.port)), redis.Redis(**redis_options(peer.port))
         count, bad = compare(a, b)
         failed += bad
