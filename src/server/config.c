@@ -280,6 +280,8 @@ void config_defaults(void)
     }
 }
 
+static bool saves_begin; /* no "save" line of the file that is read has come */
+
 bool config_assign(enum setting id, char *const *words, size_t count, enum setting_source source, char *reason,
                    size_t reason_size)
 {
@@ -290,8 +292,8 @@ bool config_assign(enum setting id, char *const *words, size_t count, enum setti
         return config_say(reason, reason_size, count ? "takes one value" : "needs a value");
     for (size_t i = 0; i < count && used < sizeof(joined); i++)
         used += (size_t)snprintf(joined + used, sizeof(joined) - used, "%s%s", i && words[i - 1][0] ? " " : "", words[i]);
-    /* Several "save" lines of a file add up. */
-    if (id == SETTING_SAVE && source == SOURCE_FILE && values[id].source == SOURCE_FILE && joined[0] && values[id].text[0]) {
+    /* Several "save" lines of a file add up; as other settings they replace what another file says, which includes it or is included. */
+    if (id == SETTING_SAVE && source == SOURCE_FILE && !saves_begin && values[id].source == SOURCE_FILE && joined[0] && values[id].text[0]) {
         char both[CONFIG_TEXT_MAX];
         used = (size_t)snprintf(both, sizeof(both), "%s %s", values[id].text, joined);
         memcpy(joined, both, sizeof(joined));
@@ -302,8 +304,11 @@ bool config_assign(enum setting id, char *const *words, size_t count, enum setti
     if (!parse(id, joined, &p, reason, reason_size))
         return false;
     store(id, &p, source);
+    saves_begin = saves_begin && id != SETTING_SAVE;
     return true;
 }
+
+void config_other_file(void) { saves_begin = true; }
 
 enum setting_source config_source(enum setting id)
 {

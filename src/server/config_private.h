@@ -44,6 +44,7 @@ enum setting_source config_source(enum setting id);
 bool config_is_default(enum setting id);
 bool config_was_included(enum setting id); /* a file sets it, and something later set it again */
 void config_set_file(const char *path);
+void config_other_file(void); /* the lines that come are of another one than those before */
 void config_replace_text(enum setting id, const char *text); /* start only: dir made absolute */
 
 #endif

@@ -119,6 +119,7 @@ static bool read_file(const char *path, int depth, char *error)
     }
     bool good = true;
     size_t number = 1;
+    config_other_file();
     for (size_t at = 0; good && at < size; number++) {
         const uint8_t *start = (const uint8_t *)data + at, *end = memchr(start, '\n', size - at);
         size_t length = end ? (size_t)(end - start) : size - at;
@@ -126,6 +127,7 @@ static bool read_file(const char *path, int depth, char *error)
         at += length + 1;
     }
     mem_free(data);
+    config_other_file();
     return good;
 }
 

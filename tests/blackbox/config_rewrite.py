@@ -298,6 +298,22 @@ def all_of(side):
     return dict(zip(settings[::2], settings[1::2]), users=users)
 
 
+def saves_behind_an_include():
+    """Lines of `save` add up within a file, and replace those of an included one. (Of several behind an include redis-server keeps the last.)"""
+    for included, lines, theirs, ours in (
+            (b"hz 20", b"save 900 1\nsave 60 5\n", b"60 5", b"900 1 60 5"), (b"save 7 7\nsave 8 8", b"save 900 1\nsave 60 5\n", b"60 5", b"900 1 60 5"),
+            (b"save 7 7\nsave 8 8", b"save 60 5\n", b"60 5", b"60 5"), (b"save 7 7\nsave 8 8", b"", b"7 7 8 8", b"7 7 8 8")):
+        pair = Pair(FIRST.replace(b"save ''\n", b"") + b"include other.conf\n" + lines, included)
+        for side, wanted in zip(pair.sides, (theirs, ours)):
+            expect(side.client.call("CONFIG", "GET", "save"), [b"save", wanted], (included, lines))
+            side.client.call("CONFIG", "REWRITE")
+        came_back(pair.sides[1], str((included, lines)))
+        pair.same("CONFIG", "SET", "save", "1 2 3 4")
+        pair.same("CONFIG", "REWRITE")
+        came_back(pair.sides[1], str((included, lines)))
+        pair.stop()
+
+
 def many_users(rng):
     """A file of more than 4 MiB, with a user of thousands of patterns and one whose patterns hold quotes, starts again."""
     pair = Pair(FIRST)
@@ -323,6 +339,7 @@ def main():
     taken = over_any_file(rng, arguments.rounds)
     for n in range(arguments.starts):
         from_the_file(rng, taken, n)
+    saves_behind_an_include()
     many_users(rng)
     print("config_rewrite: %d files over a running server, %d starts: the same" % (arguments.rounds, arguments.starts))
 
