@@ -70,6 +70,11 @@ def check_words(redis, holdfast):
     lines += [("DEBUG", "NOSUCH"), ("DEBUG", "SLEEP"), ("DEBUG", "ERROR", "WORD of mine"), ("DEBUG", "OBJECT", "absent"),
               ("DEBUG", "RELOAD", "NONSENSE"), ("DEBUG", "LOG", "a line"), ("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "100b"),
               ("COMMAND", "GETKEYS", "DEBUG", "DIGEST-VALUE", "a"), ("DEBUG",)]
+    lines += [("DEBUG", *line.split()) for line in """SET-ACTIVE-EXPIRE 1|SET-ACTIVE-EXPIRE|SET-ACTIVE-EXPIRE 1 2|SET-DISABLE-DENY-SCRIPTS 0
+        SET-DISABLE-DENY-SCRIPTS|LOG|LOG a b|LEAK|JMAP|QUICKLIST-PACKED-THRESHOLD|REPLICATE|POPULATE|POPULATE x|POPULATE 1 a x|POPULATE 1 a 1 x
+        DICT-RESIZING 1|PAUSE-CRON 0|PAUSE-CRON|REPLYBUFFER|REPLYBUFFER x y|ZIPLIST a|ERROR|ERROR a b|DIGEST x|PROTOCOL|PROTOCOL x y
+        OBJECT|OBJECT a b|SLEEP 0 0|STRINGMATCH-LEN|STRINGMATCH-LEN 3|HTSTATS-KEY|HTSTATS-KEY absent|CONFIG-REWRITE-FORCE-ALL x|MALLCTL|SDSLEN
+        LISTPACK|QUICKLIST|CHANGE-REPL-ID x|STRUCTSIZE x|DROP-CLUSTER-PACKET-FILTER|HELP x""".replace("\n", "|").split("|")]
     for line in lines:
         if line[2:] != ("push",):
             expect(plain(holdfast.wire(*line)), plain(redis.wire(*line)), " ".join(line))
