@@ -83,7 +83,11 @@ HF_CHECK static inline bool call_block(struct call *c, double timeout_seconds)
  * connections are served meanwhile (exec_breathe.c). work: of this round, about as many tenths of a microsecond. False: the command runs beside
  * another one that takes long, and would take long itself, or one waits for it to run alone; and it has changed nothing: return at once, what was replied goes, and it runs
  * again later. */
+#ifdef HF_SIM
+#define CALL_WORK_MAX 1u /* there no value is long */
+#else
 #define CALL_WORK_MAX 512u
+#endif
 bool exec_breathe(struct call *c);
 HF_CHECK static inline bool call_goes_on(struct call *c, size_t work)
 {
@@ -98,6 +102,8 @@ static inline void call_near(const struct call *c, size_t index)
     if (index % CALL_KEYS_AHEAD == 0 && c->key_count - index > 1)
         exec_prefetch_keys(c, index);
 }
+
+bool call_gave_up(const struct call *c); /* for those who could not be told */
 
 /* The located key of this name, that of a word which stands anywhere (key_range.behind). */
 const struct key *call_key_named(const struct call *c, bytes name);

@@ -474,6 +474,7 @@ static bool run_body(struct exec *x, struct park_node *node, struct lock_set *l,
         if (HF_LIKELY(!restart && !gave_up(x->txn)))
             return true;
         int busy = x->txn->busy_stripe;
+        hf_assert(busy != BUSY_BESIDE || x->txn->changes == 0); /* it has given up, and then gone on */
         back_out(x, s, &before);
         if (restart) {
             more_locks(s->script);

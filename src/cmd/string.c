@@ -31,14 +31,18 @@ static void reply_part(struct call *c, const struct text *text, size_t offset, s
     reply_rope(c->reply, &(struct rope_part){.rope = text->rope, .offset = offset, .size = size, .goes_on = rope_goes_on, .context = c});
 }
 
-static inline void reply_text_of(struct call *c, const struct text *text)
+/* False: it ends here (call_goes_on), and nothing may change any more. */
+static inline bool reply_text_of(struct call *c, const struct text *text)
 {
-    if (HF_LIKELY(text->view.data != NULL))
+    if (HF_LIKELY(text->view.data != NULL)) {
         reply_bulk(c->reply, text->view);
-    else if (text->found)
+    } else if (text->found) {
         reply_part(c, text, 0, text->view.size);
-    else
+        return !call_gave_up(c);
+    } else {
         reply_null(c->reply);
+    }
+    return true;
 }
 
 void cmd_get(struct call *c)
@@ -177,8 +181,8 @@ void cmd_getdel(struct call *c)
     struct text text;
     if (arg_refused(c, string_look(c->txn, call_key(c, 0), &text)))
         return;
-    reply_text_of(c, &text); /* copied before the text goes */
-    if (text.found && key_remove(c->txn, call_key(c, 0)))
+    bool goes_on = reply_text_of(c, &text); /* copied before the text goes */
+    if (goes_on && text.found && key_remove(c->txn, call_key(c, 0)))
         event(c, 0, EVENT_GENERIC, "del");
 }
 
@@ -192,8 +196,7 @@ void cmd_getex(struct call *c)
         return;
     if (text.found && w.unit != EXPIRE_NONE && !arg_deadline(c, w.unit, w.time_at, &deadline_ms))
         return;
-    reply_text_of(c, &text);
-    if (!text.found)
+    if (!reply_text_of(c, &text) || !text.found)
         return;
     if (deadline_ms && key_set_deadline(c->txn, call_key(c, 0), deadline_ms, 0))
         event(c, 0, EVENT_GENERIC, deadline_ms <= txn_now_ms(c->txn) ? "del" : "expire");

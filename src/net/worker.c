@@ -277,10 +277,11 @@ static void take_nodes(struct worker *w, struct inbox_node *node)
         } else {
             struct conn *c = LIST_OF(node, struct conn, wake);
             c->wake_due = false;
+            c->resumed = true;
             if (c->dead) {
                 exhume(c);
             } else {
-                c->more = c->resumed = true;
+                c->more = true;
                 conn_unblock(c, BLOCKED_PARKED);
             }
         }

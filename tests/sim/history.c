@@ -183,9 +183,12 @@ enum exec_result __wrap_exec_run(struct exec *x, struct session *s, struct parse
     struct op *op = op_new(peer, p->argv, p->argc);
     size_t before = s->reply.out->size;
     op_keep(op);
+    struct op *outer = sim_note()->op; /* it takes long, and this one runs between its steps, at a later time */
+    if (outer)
+        op->now_high_ms = time_high();
     sim_note()->op = op;
     enum exec_result result = __real_exec_run(x, s, p, node, lsn);
-    sim_note()->op = NULL;
+    sim_note()->op = outer;
     if (result == EXEC_PARKED) {
         sim_trace("connection %u parks", peer->number);
         op_drop(op);

@@ -100,6 +100,7 @@ static void draw_plan(struct plan *p)
     /* pauses in one walk over all stripes, as FLUSHDB does it twice; several may stand in line */
     uint64_t pauses = 60 + 100000 / (p->gap_atomic * p->stall_one_in + 1) + 30000 / (p->gap_named * p->stall_one_in + 1);
     p->patience_ns = turns * 60 * SIM_MS + turns * pauses * p->stall_ns + turns * 60 * (p->slow_ns + p->sync_ns + p->write_ns) + (p->interval ? p->interval_ms * SIM_MS : 0);
+    p->breathes = often(2);
 }
 
 /* ---- the server around the workers ---- */
@@ -109,6 +110,8 @@ static status start_snapshot(void) { return engine_snapshot_start(sim.engine); }
 static status take_snapshot(void) { return engine_snapshot_wait(sim.engine); }
 
 static const struct host stub = {.snapshot_start = start_snapshot, .snapshot_wait = take_snapshot};
+static const struct host stub_that_breathes = {.snapshot_start = start_snapshot, .snapshot_wait = take_snapshot, .serve_aside = net_serve_aside,
+                                               .aside_over = net_aside_over};
 
 static void log_line(void *context, int level, const char *line)
 {
@@ -223,12 +226,12 @@ static void run_seed(void)
     draw_plan(&sim.plan);
     disk_start();
     command_table_init();
-    host = &stub;
+    host = sim.plan.breathes ? &stub_that_breathes : &stub;
     check_start();
-    sim_trace("%u workers, %u clients, %u bursts, %u keys, %s%s%s%s%s%s, gaps %llu and %llu", sim.plan.workers, sim.plan.clients,
+    sim_trace("%u workers, %u clients, %u bursts, %u keys, %s%s%s%s%s%s%s, gaps %llu and %llu", sim.plan.workers, sim.plan.clients,
               sim.plan.bursts, sim.plan.keys, sim.plan.interval ? "interval" : "commit", sim.plan.large ? ", large values" : "",
               sim.plan.faults ? ", faults" : "", sim.plan.stall_ns ? ", stalls" : "", sim.plan.save_one_in ? ", snapshots" : "",
-              sim.plan.hangups ? ", hang-ups" : "", (unsigned long long)sim.plan.gap_named, (unsigned long long)sim.plan.gap_atomic);
+              sim.plan.hangups ? ", hang-ups" : "", sim.plan.breathes ? ", long commands" : "", (unsigned long long)sim.plan.gap_named, (unsigned long long)sim.plan.gap_atomic);
     for (unsigned life = 0; life <= sim.plan.lives; life++)
         run_life(life == sim.plan.lives);
 }

@@ -34,6 +34,7 @@ struct plan {
     bool interval;                  /* durability */
     bool large;                     /* some values above 64 KiB */
     bool deadlines, hangups, stops, faults, clock_steps;
+    bool breathes;                  /* commands of several words or fields count as long: others are served in the middle of them */
     unsigned gate_share;            /* percent of the commands that run alone or change the database */
     unsigned watch_share;           /* percent of the bursts that are transactions with WATCH */
     unsigned save_one_in;           /* bursts with a BGSAVE; 0: none */

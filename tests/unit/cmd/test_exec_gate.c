@@ -291,6 +291,30 @@ static void test_a_later_transaction_goes_to_its_end(void **state)
     is(&clients[1], "SWAPDB 1 2", "+OK\r\n");
 }
 
+static void take_large(unsigned step)
+{
+    if (step > 0)
+        return;
+    usleep(5000); /* the turn is over: what asks whether it goes on gives up */
+    assert_int_equal(run(&neighbour, asides[0], "GETDEL large"), EXEC_PARKED);
+    assert_int_equal(run(&clients[1], asides[0], "GETEX large PX 1"), EXEC_PARKED);
+}
+
+/* Its reply is a loop, and what it changes comes behind that. */
+static void test_who_gives_up_changes_nothing(void **state)
+{
+    (void)state;
+    is(&clients[0], "SETRANGE large 8000000 x", ":8000001\r\n");
+    meanwhile = take_large;
+    is(&clients[0], LONG, LONG_REPLY);
+    assert_true(steps > 0);
+    is(&clients[0], "PTTL large", ":-1\r\n");
+    is(&clients[0], "STRLEN large", ":8000001\r\n");
+    assert_int_equal(attempt(&neighbour, "GETDEL large"), EXEC_DONE);
+    assert_int_equal(neighbour.out.size, strlen("$8000001\r\n\r\n") + 8000001);
+    is(&clients[0], "EXISTS large", ":0\r\n");
+}
+
 static void neighbours_wait(unsigned step)
 {
     if (step > 0)
@@ -322,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_script_beside_it_is_not_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_later_long_command_gives_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_later_transaction_goes_to_its_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_gives_up_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_is_alone_stays_alone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
