@@ -31,6 +31,7 @@
 #define INDIRECT_WHEN_TIGHT 1024u /* records from this size leave a nearly full ring alone */
 #define WAIT_FAILED_MAX_US 5000000u
 #define WAIT_LOOK_US 50000u
+#define COPIES_MAX_RINGS 8u /* as large as so many rings may the copies of large records be, and one more of any size */
 #define CREDIT_COST_MAX (2 * RECORD_DIRECT_MAX) /* of one command; above what credit_cost says of any */
 
 static uint64_t credit_cost(const struct log *log, size_t bound)
@@ -45,8 +46,12 @@ static uint64_t room_taken(const struct log *log)
     return atomic_load(&log->tail) + atomic_load_explicit(&log->indirect_extra, memory_order_relaxed);
 }
 
+uint64_t log_copies(const struct log *log) { return atomic_load_explicit(&log->indirect_extra, memory_order_relaxed); }
+
 static bool credit_fits(const struct log *log, uint64_t others, uint64_t cost)
 {
+    if (HF_UNLIKELY(log_copies(log) > COPIES_MAX_RINGS * log->config.ring_size))
+        return false;
     uint64_t used = others + atomic_load(&log->tail) - atomic_load(&log->freed);
     if (HF_UNLIKELY(others + room_taken(log) + cost > atomic_load_explicit(&log->room_lsn, memory_order_relaxed)))
         return false;
@@ -135,12 +140,14 @@ void log_ring_copy_out(const struct log *log, uint8_t *to, uint64_t lsn, uint64_
     memcpy(to + first, log->ring, size - first);
 }
 
+/* A copy is counted as in use before it counts as a copy, and after: so what is in use without them is never thought too little. */
 static void indirect_free(struct log *log, uint64_t from, uint64_t to)
 {
+    uint64_t freed = 0;
     while (from < to) {
         uint64_t word = atomic_load_explicit(log_word(log, from), memory_order_acquire);
         if (word == 0)
-            return;
+            break;
         if ((word >> 40 & RECORD_INDIRECT) == 0) {
             from += round_up((uint32_t)word, 8);
             continue;
@@ -148,11 +155,12 @@ static void indirect_free(struct log *log, uint64_t from, uint64_t to)
         uint8_t *copy;
         log_ring_copy_out(log, (uint8_t *)&copy, from + RECORD_HEADER_SIZE, sizeof(copy));
         mem_free(copy);
-        atomic_fetch_sub(&log->indirect_extra, round_up((uint32_t)word, 8) - RECORD_INDIRECT_SPACE);
+        freed += round_up((uint32_t)word, 8) - RECORD_INDIRECT_SPACE;
         atomic_fetch_sub(&log->indirect_live, 1);
         from += RECORD_INDIRECT_SPACE;
     }
-    mem_tell(); /* workers have counted them as in use; this thread runs for ever */
+    mem_tell();
+    atomic_fetch_sub(&log->indirect_extra, freed);
 }
 
 void log_ring_free(struct log *log, uint64_t to_lsn)
@@ -201,6 +209,7 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
         copy = mem_alloc(padded);
         memset(copy + padded - 8, 0, 8);
         memcpy(copy, record, size);
+        mem_tell();
         atomic_fetch_add(&log->indirect_live, 1);
         atomic_fetch_add(&log->indirect_extra, padded - RECORD_INDIRECT_SPACE);
     }

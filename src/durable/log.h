@@ -74,6 +74,8 @@ uint64_t log_append(struct log *log, enum record_kind kind, uint16_t slot, uint6
 void log_kick(struct log *log);
 void log_sync_now(struct log *log); /* asks for an fsync without waiting for the interval */
 
+/* Bytes of large records that are not durable yet, in copies beside the ring: a part of mem_in_use. */
+uint64_t log_copies(const struct log *log);
 uint64_t log_tail(const struct log *log);    /* next position to be reserved */
 uint64_t log_written(const struct log *log); /* everything below is in the file (page cache) */
 uint64_t log_durable(const struct log *log); /* everything below is on disk */

@@ -282,7 +282,7 @@ static status open_log(struct engine *e, const struct log_start *start)
                                 .interval_ms = c->interval_ms ? c->interval_ms : 1000,
                                 .interval_bytes = c->interval_bytes ? c->interval_bytes : UINT64_C(64) << 20,
                                 .moved = log_moved, .context = e};
-    e->uncounted_memory = config.ring_size;
+    e->ring_memory = config.ring_size;
     return log_open(&config, start, &e->log);
 }
 
@@ -455,7 +455,7 @@ void engine_stats(struct engine *e, struct txn *t, struct engine_stats *out)
     uint64_t over_since_us = counter(&e->over_since_us);
     out->over_ms = over_since_us ? (OS.monotonic_us() - over_since_us) / 1000 : 0;
     out->over_total_ms = counter(&e->over_total_us) / 1000 + out->over_ms;
-    out->uncounted_memory = e->uncounted_memory;
+    out->uncounted_memory = e->ring_memory + (e->log ? log_copies(e->log) : 0);
     for (unsigned i = 0; i <= WORKERS_MAX; i++)
         out->changes_since_snapshot += atomic_load_explicit(&e->workers[i].changes, memory_order_relaxed);
     out->changes_since_snapshot -= atomic_load(&e->changes_at_snapshot);

@@ -69,7 +69,7 @@ struct engine_stats {
     uint64_t keys, keys_with_deadline, used_memory, used_memory_peak, index_memory;
     uint64_t held_memory;          /* pages of entries and of the index */
     uint64_t slab_memory;          /* what is used of them */
-    uint64_t uncounted_memory;     /* beside used_memory: the log's ring */
+    uint64_t uncounted_memory;     /* not against maxmemory: the log's ring, beside used_memory, and copies of large records, in it */
     uint64_t free_slices, free_slice_max; /* since the start: how many slices, the bytes of the largest */
     uint64_t freeing;              /* values and tables that are being freed in slices */
     uint64_t over_ms, over_total_ms; /* above maxmemory: since when it is now, and in all */

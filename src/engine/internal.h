@@ -76,7 +76,7 @@ struct engine {
     _Atomic uint64_t version_last;  /* of items.h; at the start above all that was ever given out */
     _Atomic unsigned expiry_rests;  /* reasons, of enum expiry_rest: then keys expire only when they are seen */
     _Atomic uint64_t maxmemory;     /* 0: no limit */
-    uint64_t uncounted_memory;      /* not in the account: the log's ring, of a fixed size */
+    uint64_t ring_memory;           /* not in the account: the log's, of a fixed size */
     struct eviction_settings eviction;
     uint64_t *emptied_lsn;          /* by stripe, under its lock: what its tables that were given up had as their last position */
     _Atomic uint64_t over_since_us, over_total_us; /* above maxmemory: since when (0: it is not), and before that */

@@ -15,10 +15,16 @@ uint64_t memory_used(const struct engine *e, const struct slab_heap *heap)
     return slab_told(e->store->slab) + (uint64_t)slab_heap_untold(heap) + chunks_memory(e->store->chunks) + small_in_use() + mem_in_use();
 }
 
+uint64_t memory_limited(const struct engine *e, const struct slab_heap *heap)
+{
+    uint64_t copies = e->log ? log_copies(e->log) : 0, used = memory_used(e, heap);
+    return used > copies ? used - copies : 0;
+}
+
 bool memory_is_over(const struct engine *e, const struct slab_heap *heap)
 {
     uint64_t limit = atomic_load_explicit(&e->maxmemory, memory_order_relaxed);
-    return limit && memory_used(e, heap) > limit;
+    return limit && memory_limited(e, heap) > limit;
 }
 
 void memory_tell(struct slab_heap *heap)
@@ -53,9 +59,9 @@ static bool free_slice(struct engine *e, struct slab_heap *heap)
 
 static enum room make_room(struct engine *e, struct evictor *v, struct txn *t, uint64_t now_ms, uint64_t need, uint64_t budget_us)
 {
-    uint64_t began = memory_used(e, t->heap), until_us = 0;
+    uint64_t began = memory_limited(e, t->heap), until_us = 0;
     for (unsigned busy = 0, rounds = 0;; rounds++) {
-        uint64_t limit = atomic_load_explicit(&e->maxmemory, memory_order_relaxed), used = memory_used(e, t->heap);
+        uint64_t limit = atomic_load_explicit(&e->maxmemory, memory_order_relaxed), used = memory_limited(e, t->heap);
         memory_tell_if_much(t->heap);
         if (!limit || used <= limit || used + need <= began) /* it may have been lifted meanwhile */
             return ROOM_IS_THERE;

@@ -14,6 +14,8 @@
 
 /* heap: of the calling worker, whose own changes are known exactly. */
 uint64_t memory_used(const struct engine *e, const struct slab_heap *heap);
+/* The same without the log's copies of large records, which end by themselves when they are durable: what maxmemory limits. */
+uint64_t memory_limited(const struct engine *e, const struct slab_heap *heap);
 bool memory_is_over(const struct engine *e, const struct slab_heap *heap); /* false without a limit */
 void memory_tell_if_much(struct slab_heap *heap); /* after a batch */
 void memory_tell(struct slab_heap *heap);

@@ -254,6 +254,53 @@ static void test_refused_when_full_of_credit(void **state)
     log_close(log);
 }
 
+static struct os slow;
+static _Atomic bool disk_hangs;
+
+static int sync_late(int file)
+{
+    while (atomic_load(&disk_hangs))
+        usleep(1000);
+    return os_kernel.fdatasync(file);
+}
+
+/* Memory: while nothing gets durable, large records, which stand beside the ring, are refused at last, and then small ones, too. */
+static void test_copies_are_limited(void **state)
+{
+    (void)state;
+    slow = os_kernel;
+    slow.fdatasync = sync_late;
+    os_current = &slow;
+    for (int mode = DURABILITY_INTERVAL; mode <= DURABILITY_COMMIT; mode++) {
+        struct log_config config = config_of((enum durability)mode);
+        struct log *log = open_at(&config, &birth);
+        size_t size = RECORD_HEADER_SIZE + 200000, count = 0, in_use = mem_in_use();
+        uint8_t *record = mem_zalloc(size);
+        atomic_store(&disk_hangs, true);
+        for (; count < 100 && log_credit_take(log, size); count++) {
+            log_append(log, RECORD_EFFECTS, 1, 1000, record, size);
+            log_credit_return(log, size);
+            log_kick(log);
+        }
+        assert_in_range(count, 2, 8 * config.ring_size / size + 1);
+        assert_in_range(log_copies(log), (count - 1) * size, count * (size + 8));
+        assert_true(mem_in_use() >= in_use + log_copies(log)); /* copies are a part of what is in use */
+        assert_false(log_credit_take(log, 100));
+        int before = atomic_load(&moved_count);
+        atomic_store(&disk_hangs, false);
+        for (int i = 0; i < 20000 && !log_credit_take(log, size); i++)
+            usleep(1000);
+        assert_true(atomic_load(&moved_count) > before);
+        log_credit_return(log, size);
+        assert_int_equal(log_wait_durable(log, log_tail(log)), HF_OK);
+        assert_int_equal(log_copies(log), 0);
+        log_close(log);
+        mem_free(record);
+        dir_clean();
+    }
+    os_current = &os_kernel;
+}
+
 /* The last segment's bytes, to be changed and put back. */
 static uint8_t *slurp(uint64_t number, size_t *size)
 {
@@ -715,6 +762,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_commit_comes_back_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_interval_comes_back_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_records, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copies_are_limited, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_when_full_of_credit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_flipped_bit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_torn_tail, setup, teardown),

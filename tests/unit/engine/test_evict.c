@@ -259,6 +259,36 @@ static void evicted_keys_do_not_come_back(void **state)
     close_it();
 }
 
+/* What waits for the disk ends by itself: no key has to go for it. */
+static void copies_of_large_records_evict_nothing(void **state)
+{
+    (void)state;
+    struct engine_counts counts;
+    static char value[200 << 10];
+    memset(value, 'v', sizeof(value));
+    bytes set[] = {BYTES("SET"), BYTES("large"), bytes_of(value, sizeof(value))};
+    open_it(DURABILITY_COMMIT);
+    assert_true(client_ok(client_do(&client, "FLUSHALL")));
+    fill("");
+    assert_true(client_ok(client_run(&client, set, 3)));
+    assert_int_equal(log_wait_durable(engine->log, log_tail(engine->log)), HF_OK);
+    pthread_mutex_lock(&rec.lock);
+    rec.sync_us = 3000000;
+    pthread_mutex_unlock(&rec.lock);
+    engine_set_eviction(engine, EVICT_RANDOM | EVICT_ALL_KEYS, 5, 10, 1);
+    engine_set_maxmemory(engine, memory_used(engine, executor->txn->heap) + (2 << 20));
+    for (int i = 0; i < 40; i++)
+        assert_true(client_ok(client_run(&client, set, 3)));
+    assert_true(log_copies(engine->log) > 20 * sizeof(value)); /* the disk is slow */
+    engine_counts(engine, &counts);
+    assert_int_equal(counts.evicted, 0);
+    pthread_mutex_lock(&rec.lock);
+    rec.sync_us = 0;
+    pthread_mutex_unlock(&rec.lock);
+    engine_set_maxmemory(engine, 0);
+    close_it();
+}
+
 /* All keys go, and with them the tables that held them; absence is still gated on the last removal. */
 static void an_emptied_table_is_given_up_and_leaves_its_position(void **state)
 {
@@ -300,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_limit_lifted_meanwhile_takes_nothing),
         cmocka_unit_test(writers_stay_at_the_limit),
         cmocka_unit_test(evicted_keys_do_not_come_back),
+        cmocka_unit_test(copies_of_large_records_evict_nothing),
         cmocka_unit_test(an_emptied_table_is_given_up_and_leaves_its_position),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
