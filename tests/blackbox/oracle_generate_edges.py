@@ -140,6 +140,8 @@ def safe(words):
         return upper[:1] not in ([b"TODENSE"], [b"GETREG"]) # a change of which Redis tells WATCH nothing
     if name == b"CLIENT" and upper[:1] == [b"KILL"]:
         return len(rest) < 2 or NOBODY in rest or b"ID" not in upper and b"TYPE" not in upper and b"USER" not in upper and b"SKIPME" not in upper and b"LADDR" not in upper
+    if name == b"CLIENT" and upper[:2] == [b"LIST", b"ID"]:
+        return not any(0 < (number(word) or 0) < int(NOBODY) for word in rest[2:])   # one that has just left may still be listed
     if name == b"CLIENT" and upper[:1] == [b"PAUSE"]:
         return len(rest) < 2 or not number(rest[1]) or number(rest[1]) < 0
     if name == b"ACL" and upper[:1] in ([b"SETUSER"], [b"DELUSER"]):
