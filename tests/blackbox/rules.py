@@ -7,8 +7,8 @@ R2   one connection appends to one string, alternating CLIENT DURABILITY none an
      what is found is a prefix of what was sent, and holds everything up to the last append acknowledged under
      commit. Beside it another connection reads the string in commit: what it has seen is there, too. On a server whose next
      fsync is half a minute away, who asks under commit does not wait for that.
-R11  WATCH of an absent key, then SET and DEL by another: EXEC is nil. Write skew: two clients watch both of two keys in
-     two stripes and each writes one; in no round do both succeed, and in most one does.
+R11  WATCH of an absent key, then SET and DEL by another: EXEC is nil; likewise when a watched key is past its deadline. Write
+     skew: two clients watch both of two keys in two stripes and each writes one; in no round do both succeed, and in most one does.
 R14  on a real file system no extent of a prepared segment is "unwritten" (filefrag -v) or missing, new, spare or recycled.
 
 Usage:  rules.py [R1] [R2] [R11] [R14] [--rounds N] [--seed S]
@@ -195,6 +195,33 @@ def check_absent_set_del(server):
     other.close()
 
 
+def check_nobody_sees_it_expire(server):
+    """What is due and lies there still, untouched, has changed for who watches it; but not for who watches it only since then."""
+    watcher, other = server.client(), server.client()
+    other.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    ms = 50
+    while True:
+        other.call("SET", "k", "v", "PX", ms)
+        watcher.call("WATCH", "k")
+        if watcher.call("PTTL", "k") > 0:
+            break
+        watcher.call("UNWATCH")     # a slow machine
+        ms *= 2
+    time.sleep(ms * 2 / 1000)
+    for nil in (True, False):
+        if not nil:
+            other.call("SET", "k", "v", "PX", 1)
+            time.sleep(0.05)
+            watcher.call("WATCH", "k")
+        watcher.call("MULTI")
+        watcher.call("SET", "mark", "1")
+        reply = watcher.call("EXEC")
+        demand((reply is None) == nil, "WATCH %s the deadline, EXEC: %r" % ("before" if nil else "behind", reply))
+    other.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    watcher.close()
+    other.close()
+
+
 def check_write_skew(server, rounds, seed):
     """a and b are in different stripes. The rule that both clients keep: a + b <= 1, so each sets its own only if the other is 0."""
     clients = [server.client(), server.client()]
@@ -244,8 +271,9 @@ def check_write_skew(server, rounds, seed):
 
 
 def check_r11(rounds, seed):
-    with Server("holdfast", durability="interval") as server:
+    with Server("holdfast", durability="interval", extra=["--enable-debug-command", "local"]) as server:
         check_absent_set_del(server)
+        check_nobody_sees_it_expire(server)
         done = check_write_skew(server, rounds * 20, seed)
     return "write skew: %d rounds, one succeeded in %d, none in %d, both in 0" % (rounds * 20, done[1], done[0])
 
