@@ -8,6 +8,7 @@
 #include "cmd/args.h"
 #include "cmd/bitmap.h"
 #include "cmd/handlers.h"
+#include "cmd/large_value.h"
 #include "data/rope.h"
 #include "engine/events.h"
 #include "engine/keys.h"
@@ -333,45 +334,25 @@ static void combine_part(enum bit_operation operation, uint8_t *out, size_t at, 
         combine(operation, out, at, size, &texts[0]);
 }
 
-struct operands { enum bit_operation operation; const struct text *texts; size_t count, size; /* of the longest */ };
+struct operands { enum bit_operation operation; const struct text *texts; size_t count, size; /* of the longest */ uint8_t *room; };
 
-/* The result, chunk by chunk, or NULL: no memory. False: it ends here (call_goes_on). */
-static bool combine_chunks(struct call *c, const struct operands *o, uint8_t *room, struct rope **made)
+static bytes combined(void *operands, size_t at, size_t size)
 {
-    struct rope *r = rope_begin(o->size);
-    bool goes_on = true;
-    for (size_t at = 0, size; r && at < o->size; at += size) {
-        size = o->size - at < ROPE_CHUNK ? o->size - at : ROPE_CHUNK;
-        goes_on = call_goes_on(c, RUN_WORK * (1 + o->count));
-        if (goes_on)
-            combine_part(o->operation, room, at, size, o->texts, o->count);
-        if (!goes_on || !rope_add(r, bytes_of(room, size))) {
-            rope_unref(r);
-            r = NULL;
-        }
-    }
-    *made = r;
-    return goes_on;
+    const struct operands *o = operands;
+    combine_part(o->operation, o->room, at, size, o->texts, o->count);
+    return bytes_of(o->room, size);
 }
 
 /* False: refused, or it ends here. */
-static bool store_combined(struct call *c, const struct operands *o)
+static bool store_combined(struct call *c, struct operands *o)
 {
+    static const struct set_options raw = {.raw = true};
     struct set_result result;
-    struct set_options options = {.raw = true};
     bool is_large = o->size > ENTRY_INLINE_MAX;
-    size_t part = is_large ? ROPE_CHUNK : o->size;
-    uint8_t *room = arena_alloc(txn_arena(c->txn), 2 * part);
-    if (is_large && !combine_chunks(c, o, room, &options.rope))
-        return false;
-    if (is_large && !options.rope)
-        return !arg_refused(c, HF_ERR_NO_MEMORY);
-    if (!is_large)
-        combine_part(o->operation, room, 0, part, o->texts, o->count);
-    status s = string_set(c->txn, call_key(c, 0), bytes_of(room, part), &options, &result);
+    o->room = arena_alloc(txn_arena(c->txn), 2 * (is_large ? ROPE_CHUNK : o->size));
     if (is_large)
-        rope_unref(options.rope);
-    return !arg_refused(c, s);
+        return large_value_set(c, 0, &(struct value_source){o->size, RUN_WORK * (1 + o->count), combined, o}, &raw, &result);
+    return !arg_refused(c, string_set(c->txn, call_key(c, 0), combined(o, 0, o->size), &raw, &result));
 }
 
 void cmd_bitop(struct call *c)
@@ -388,7 +369,7 @@ void cmd_bitop(struct call *c)
             size = texts[i].view.size;
     }
     if (size) {
-        if (!store_combined(c, &(struct operands){operation, texts, count, size}))
+        if (!store_combined(c, &(struct operands){operation, texts, count, size, NULL}))
             return;
         txn_event(c->txn, call_key(c, 0), EVENT_STRING, "set");
         reply_int(c->reply, (int64_t)size);

@@ -94,6 +94,9 @@ HF_CHECK static inline bool call_goes_on(struct call *c, size_t work)
     return HF_LIKELY((c->work += work) < CALL_WORK_MAX) || exec_breathe(c);
 }
 
+/* For rope_part.goes_on (reply.h): after each piece. */
+static inline bool call_piece_goes_on(void *call) { return call_goes_on((struct call *)call, CALL_WORK_MAX); }
+
 /* In a loop over all keys of a command, with their index: those that come next are on their way from memory together. */
 #define CALL_KEYS_AHEAD 16u
 void exec_prefetch_keys(const struct call *c, size_t from); /* exec_prefetch.c */

@@ -34,7 +34,6 @@ bool dump_key(struct call *c, const struct key *k, struct patience *p, struct bu
 }
 
 static bool goes_on(void *call, size_t work) { return call_goes_on(call, work); }
-static bool piece_goes_on(void *call) { return call_goes_on(call, CALL_WORK_MAX); }
 
 #define DROP_PIECE ((size_t)4 << 20)
 
@@ -53,7 +52,7 @@ void cmd_dump(struct call *c)
     buf_init(&payload, SIZE_MAX);
     if (dump_key(c, call_key(c, 0), &p, &payload)) {
         if (payload.size)
-            reply_rope(c->reply, &(struct rope_part){.bytes = payload.data, .size = payload.size, .goes_on = piece_goes_on, .context = c});
+            reply_rope(c->reply, &(struct rope_part){.bytes = payload.data, .size = payload.size, .goes_on = call_piece_goes_on, .context = c});
         else
             reply_null(c->reply);
     }

@@ -24,11 +24,9 @@ static inline void set_events(struct call *c, size_t key, const struct set_optio
         event(c, key, EVENT_GENERIC, "expire");
 }
 
-static bool rope_goes_on(void *call) { return call_goes_on(call, CALL_WORK_MAX); }
-
 static void reply_part(struct call *c, const struct text *text, size_t offset, size_t size)
 {
-    reply_rope(c->reply, &(struct rope_part){.rope = text->rope, .offset = offset, .size = size, .goes_on = rope_goes_on, .context = c});
+    reply_rope(c->reply, &(struct rope_part){.rope = text->rope, .offset = offset, .size = size, .goes_on = call_piece_goes_on, .context = c});
 }
 
 /* False: it ends here (call_goes_on), and nothing may change any more. */

@@ -17,22 +17,6 @@
 #include "engine/items.h"
 #include "engine/keys.h"
 
-static int setup(void **state)
-{
-    (void)state;
-    rec_start();
-    open_engine(DURABILITY_COMMIT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close_engine();
-    rec_stop();
-    return 0;
-}
-
 static uint64_t now_ms(void) { return OS.wall_ms(); }
 
 static void put(uint32_t db, const char *name)
@@ -130,10 +114,10 @@ static void test_a_database_that_is_no_more_is_left_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_what_is_overdue_happens_at_the_opening, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_is_not_due_waits, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_last_word_counts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_database_that_is_no_more_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_overdue_happens_at_the_opening, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_not_due_waits, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_word_counts, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_a_database_that_is_no_more_is_left_alone, one_engine_setup, one_engine_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

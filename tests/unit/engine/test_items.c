@@ -19,22 +19,6 @@
 
 #define NOW 1700000000000u
 
-static int setup(void **state)
-{
-    (void)state;
-    rec_start();
-    open_engine(DURABILITY_COMMIT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close_engine();
-    rec_stop();
-    return 0;
-}
-
 /* The keys of the transaction under way, all locked. */
 static struct key keys[2];
 
@@ -267,15 +251,15 @@ static void test_version_without_credit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_fields_cost_nothing_unused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_any_change_ends_the_version, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_deadline_keeps_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_over_a_restart, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_mark, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_copies_have_flags_and_no_version, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fetched_until_changed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_past_deadline, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_version_without_credit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fields_cost_nothing_unused, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_any_change_ends_the_version, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_deadline_keeps_it, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_over_a_restart, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_mark, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_copies_have_flags_and_no_version, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_fetched_until_changed, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_past_deadline, one_engine_setup, one_engine_teardown),
+        cmocka_unit_test_setup_teardown(test_version_without_credit, one_engine_setup, one_engine_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

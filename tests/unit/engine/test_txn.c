@@ -15,22 +15,6 @@
 
 #define NOW 1700000000000u
 
-static int setup(void **state)
-{
-    (void)state;
-    rec_start();
-    open_engine(DURABILITY_COMMIT);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close_engine();
-    rec_stop();
-    return 0;
-}
-
 static void expect_held(const bool *named)
 {
     size_t at = 0;
@@ -95,5 +79,5 @@ int main(void)
         cmocka_unit_test(test_each_stripe_is_held_once),
         cmocka_unit_test(test_a_busy_stripe_is_named),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, one_engine_setup, one_engine_teardown);
 }

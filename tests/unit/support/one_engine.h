@@ -28,6 +28,23 @@ static void close_engine(void)
     engine_close(engine);
 }
 
+/* Of one test, in commit mode. */
+static inline int one_engine_setup(void **state)
+{
+    (void)state;
+    rec_start();
+    open_engine(DURABILITY_COMMIT);
+    return 0;
+}
+
+static inline int one_engine_teardown(void **state)
+{
+    (void)state;
+    close_engine();
+    rec_stop();
+    return 0;
+}
+
 /* In commit mode. snapshot: what is there is in one, and not in the log any more. */
 static inline void reopen(bool snapshot)
 {
