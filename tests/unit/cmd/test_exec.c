@@ -322,16 +322,8 @@ static void test_the_end_waits_for_what_was_left_behind(void **state)
 
 static void parks(const char *command)
 {
-    char line[256];
-    bytes words[8];
-    struct parsed_command p = {.argv = words};
-    snprintf(line, sizeof(line), "%s", command);
-    for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
-        words[p.argc++] = bytes_str(at);
-    buf_reset(&client.out);
     assert_true(exec_batch_begin(executor));
-    exec_prefetch(executor, &client.session, &p, 1);
-    assert_int_equal(exec_run(executor, &client.session, &p, &client.node, &client.lsn), EXEC_PARKED);
+    assert_int_equal(client_try(&client, executor, command), EXEC_PARKED);
     exec_batch_end(executor);
     assert_int_equal(client.out.size, 0);
 }

@@ -41,24 +41,10 @@ static void aside_over(unsigned worker) { exec_aside_over(asides[worker]); }
 
 static const struct host stub = {.serve_aside = serve_aside, .aside_over = aside_over};
 
-/* Tries it once, in a batch that has begun. */
-static enum exec_result run(struct client *c, struct exec *x, const char *command)
-{
-    char line[256];
-    bytes words[8];
-    struct parsed_command p = {.argv = words};
-    snprintf(line, sizeof(line), "%s", command);
-    for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
-        words[p.argc++] = bytes_str(at);
-    buf_reset(&c->out);
-    exec_prefetch(x, &c->session, &p, 1);
-    return exec_run(x, &c->session, &p, &c->node, &c->lsn);
-}
-
 static enum exec_result attempt(struct client *c, const char *command)
 {
     assert_true(exec_batch_begin(c->exec));
-    enum exec_result result = run(c, c->exec, command);
+    enum exec_result result = client_try(c, c->exec, command);
     exec_batch_end(c->exec);
     return result;
 }
@@ -222,7 +208,7 @@ static void refused_beside(unsigned step)
     if (step == 0)
         atomic_store(&script_late, 1);
     else if (step == 1)
-        assert_int_equal(run(&neighbour, asides[0], "FLUSHALL"), EXEC_DONE);
+        assert_int_equal(client_try(&neighbour, asides[0], "FLUSHALL"), EXEC_DONE);
     if (step == 1)
         atomic_store(&script_late, 0);
 }
@@ -296,8 +282,8 @@ static void take_large(unsigned step)
     if (step > 0)
         return;
     usleep(5000); /* the turn is over: what asks whether it goes on gives up */
-    assert_int_equal(run(&neighbour, asides[0], "GETDEL large"), EXEC_PARKED);
-    assert_int_equal(run(&clients[1], asides[0], "GETEX large PX 1"), EXEC_PARKED);
+    assert_int_equal(client_try(&neighbour, asides[0], "GETDEL large"), EXEC_PARKED);
+    assert_int_equal(client_try(&clients[1], asides[0], "GETEX large PX 1"), EXEC_PARKED);
 }
 
 /* Its reply is a loop, and what it changes comes behind that. */
@@ -320,8 +306,8 @@ static void neighbours_wait(unsigned step)
     if (step > 0)
         return;
     assert_false(may_begin(1));
-    assert_int_equal(run(&neighbour, asides[0], "WATCH text"), EXEC_PARKED); /* allowed, but the key is held */
-    assert_int_equal(run(&clients[1], asides[0], "SET other 1"), EXEC_PARKED);
+    assert_int_equal(client_try(&neighbour, asides[0], "WATCH text"), EXEC_PARKED); /* allowed, but the key is held */
+    assert_int_equal(client_try(&clients[1], asides[0], "SET other 1"), EXEC_PARKED);
 }
 
 static void test_who_is_alone_stays_alone(void **state)

@@ -103,6 +103,20 @@ EXEC_CLIENT const char *client_do(struct client *c, const char *format, ...)
     return client_run(c, words, count);
 }
 
+/* Once, on that executor, in a batch that has begun: it may be parked. Words separated by spaces. */
+EXEC_CLIENT enum exec_result client_try(struct client *c, struct exec *x, const char *command)
+{
+    char line[256];
+    bytes words[8];
+    struct parsed_command p = {.argv = words};
+    snprintf(line, sizeof(line), "%s", command);
+    for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
+        words[p.argc++] = bytes_str(at);
+    buf_reset(&c->out);
+    exec_prefetch(x, &c->session, &p, 1);
+    return exec_run(x, &c->session, &p, &c->node, &c->lsn);
+}
+
 EXEC_CLIENT bool client_ok(const char *reply) { return strcmp(reply, "+OK\r\n") == 0; }
 
 #endif
